@@ -1,0 +1,114 @@
+//! Times every layer shape of the recipes: forward, input gradient and weight gradient, in
+//! milliseconds (median) and useful GFLOP/s.
+//!
+//! usage: cargo bench -p gan-kernels -- [batch]
+#![allow(clippy::print_stdout, reason = "a program that prints a table")]
+
+use candle_core::{Device, Result, Tensor, Var};
+use gan_kernels::{Activation, Epilogue, Geometry, Window, layer};
+use std::{sync::Arc, time::Instant};
+
+struct Shape {
+    name: &'static str,
+    geometry: Geometry,
+    kernel: (usize, usize),
+    channels: (usize, usize),
+}
+
+fn conv(
+    name: &'static str,
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    channels: (usize, usize),
+) -> Result<Shape> {
+    let large = (size, size);
+    let small = (size.div_ceil(stride), size.div_ceil(stride));
+    let window = Window::same((kernel, kernel), stride, large);
+    let geometry = Geometry::conv(window, large, small)?;
+    Ok(Shape { name, geometry, kernel: (kernel, kernel), channels })
+}
+
+fn transposed(
+    name: &'static str,
+    size: usize,
+    kernel: usize,
+    stride: usize,
+    channels: (usize, usize),
+) -> Result<Shape> {
+    let large = (size * stride, size * stride);
+    let window = Window::same((kernel, kernel), stride, large);
+    let geometry = Geometry::transposed(window, (size, size), large)?;
+    Ok(Shape { name, geometry, kernel: (kernel, kernel), channels })
+}
+
+fn dense(name: &'static str, channels: (usize, usize)) -> Shape {
+    Shape { name, geometry: Geometry::dense(), kernel: (1, 1), channels }
+}
+
+fn median(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut times = Vec::new();
+    for _ in 0..12 {
+        let start = Instant::now();
+        run()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.drain(..2);
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+fn main() -> Result<()> {
+    let batch = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(128);
+    let project = Window { kernel: (7, 7), stride: 1, padding: (0, 0) };
+    let shapes = [
+        Shape {
+            name: "dcgan G project 100 -> 7x7x256",
+            geometry: Geometry::transposed(project, (1, 1), (7, 7))?,
+            kernel: (7, 7),
+            channels: (100, 256),
+        },
+        transposed("dcgan G deconv 256 -> 128", 7, 5, 1, (256, 128))?,
+        transposed("dcgan G deconv 128 -> 64 s2", 7, 5, 2, (128, 64))?,
+        transposed("dcgan G deconv 64 -> 1 s2", 14, 5, 2, (64, 1))?,
+        conv("dcgan D conv 1 -> 64 s2", 28, 5, 2, (1, 64))?,
+        conv("dcgan D conv 64 -> 128 s2", 14, 5, 2, (64, 128))?,
+        Shape {
+            name: "dcgan D score 7x7x128 -> 1",
+            geometry: Geometry::conv(project, (7, 7), (1, 1))?,
+            kernel: (7, 7),
+            channels: (128, 1),
+        },
+        transposed("default G deconv 64 -> 32 s2", 7, 4, 2, (64, 32))?,
+        transposed("default G deconv 32 -> 1 s2", 14, 4, 2, (32, 1))?,
+        conv("default D conv 1 -> 32 s2", 28, 4, 2, (1, 32))?,
+        conv("default D conv 32 -> 64 s2", 14, 4, 2, (32, 64))?,
+        dense("mlp 100 -> 256", (100, 256)),
+        dense("mlp 256 -> 512", (256, 512)),
+        dense("mlp 512 -> 1024", (512, 1024)),
+        dense("mlp 1024 -> 784", (1024, 784)),
+        dense("mlp 784 -> 1024", (784, 1024)),
+    ];
+    println!("batch {batch}, {} threads", rayon::current_num_threads());
+    println!("{:32} {:>20} {:>20} {:>20}", "", "forward", "input gradient", "weight gradient");
+    for Shape { name, geometry, kernel, channels } in shapes {
+        let geometry = Arc::new(geometry);
+        let (height, width) = geometry.input();
+        let x = Tensor::randn(0f32, 1.0, (height, width, batch, channels.0), &Device::Cpu)?;
+        let weight = (kernel.0, kernel.1, channels.0, channels.1);
+        let weight = Tensor::randn(0f32, 0.02, weight, &Device::Cpu)?;
+        let epilogue = Epilogue { activation: Activation::Identity, dropout: None };
+        let run = |x: &Tensor, weight: &Tensor| layer(x, weight, None, &geometry, epilogue);
+        let flop = (2 * geometry.meetings() * batch * channels.0 * channels.1) as f64;
+        let forward = median(|| run(&x, &weight).map(drop))?;
+        let backward = |x: &Tensor, weight: &Tensor| {
+            let y = run(x, weight)?;
+            median(|| y.backward().map(drop))
+        };
+        let of_x = backward(Var::from_tensor(&x)?.as_tensor(), &weight)?;
+        let of_weight = backward(&x, Var::from_tensor(&weight)?.as_tensor())?;
+        let cell = |time: f64| format!("{:8.3} ms {:7.1}", time * 1e3, flop / time * 1e-9);
+        println!("{name:32} {:>20} {:>20} {:>20}", cell(forward), cell(of_x), cell(of_weight));
+    }
+    Ok(())
+}

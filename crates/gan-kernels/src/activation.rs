@@ -1,0 +1,169 @@
+//! Activations and dropout, applied to results while they are still in cache.
+
+/// An elementwise activation whose derivative follows from its output.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// `z`
+    Identity,
+    /// `z` where positive, `slope * z` elsewhere; slope 0 is ReLU. The slope is not negative.
+    LeakyRelu(f32),
+    /// Hyperbolic tangent, in (-1, 1).
+    Tanh,
+    /// Logistic function, in (0, 1).
+    Sigmoid,
+}
+
+impl Activation {
+    /// Replaces every `z` by its activation.
+    pub(crate) fn apply(self, values: &mut [f32]) {
+        match self {
+            Self::Identity => {}
+            Self::LeakyRelu(slope) => {
+                values.iter_mut().for_each(|z| *z = if *z > 0.0 { *z } else { *z * slope });
+            }
+            Self::Tanh => values.iter_mut().for_each(|z| *z = z.tanh()),
+            Self::Sigmoid => values.iter_mut().for_each(|z| *z = 1.0 / (1.0 + (-*z).exp())),
+        }
+    }
+
+    /// The derivative at the input whose activation is `output`.
+    #[inline(always)]
+    fn slope_at(self, output: f32) -> f32 {
+        match self {
+            Self::Identity => 1.0,
+            Self::LeakyRelu(slope) => {
+                if output > 0.0 {
+                    1.0
+                } else {
+                    slope
+                }
+            }
+            Self::Tanh => 1.0 - output * output,
+            Self::Sigmoid => output * (1.0 - output),
+        }
+    }
+
+    /// Multiplies every gradient by the derivative at its output.
+    pub(crate) fn backward(self, outputs: &[f32], gradients: &mut [f32]) {
+        // One loop per kind, so that each becomes plain vector code.
+        macro_rules! each {
+            ($activation:expr) => {
+                gradients.iter_mut().zip(outputs).for_each(|(g, y)| *g *= $activation.slope_at(*y))
+            };
+        }
+        match self {
+            Self::Identity => {}
+            Self::LeakyRelu(slope) => each!(Self::LeakyRelu(slope)),
+            Self::Tanh => each!(Self::Tanh),
+            Self::Sigmoid => each!(Self::Sigmoid),
+        }
+    }
+}
+
+/// Inverted dropout: each element is zeroed with a probability, the others are scaled up so that
+/// the mean stays. The mask is a hash of a seed and the element's index: nothing is stored, and
+/// the backward pass makes the same mask again.
+#[derive(Clone, Copy, Debug)]
+pub struct Dropout {
+    threshold: u32,
+    scale: f32,
+    seed: (u32, u32),
+}
+
+impl Dropout {
+    /// Zeroes elements with `probability`, in [0, 1).
+    ///
+    /// # Errors
+    /// A probability outside of [0, 1).
+    pub fn new(probability: f32, seed: u64) -> candle_core::Result<Self> {
+        if !(0.0..1.0).contains(&probability) {
+            candle_core::bail!("dropout probability {probability} is not in [0, 1)");
+        }
+        Ok(Self {
+            threshold: (f64::from(probability) * 2f64.powi(32)) as u32,
+            scale: 1.0 / (1.0 - probability),
+            seed: (seed as u32, (seed >> 32) as u32),
+        })
+    }
+
+    /// What element `index` is multiplied by: 0 or the scale.
+    #[inline(always)]
+    fn factor(self, index: u32) -> f32 {
+        // Two rounds of a multiply and xor-shift mixer with full avalanche (constants of
+        // Ellis's lowbias32), one for each half of the seed.
+        let mix = |mut x: u32| {
+            x ^= x >> 16;
+            x = x.wrapping_mul(0x7feb_352d);
+            x ^= x >> 15;
+            x = x.wrapping_mul(0x846c_a68b);
+            x ^ (x >> 16)
+        };
+        let hash = mix(mix(index ^ self.seed.0).wrapping_add(self.seed.1));
+        if hash >= self.threshold { self.scale } else { 0.0 }
+    }
+
+    /// Applies the mask to the elements that begin at `first`.
+    pub(crate) fn apply(self, first: usize, values: &mut [f32]) {
+        for (i, value) in values.iter_mut().enumerate() {
+            *value *= self.factor(first.wrapping_add(i) as u32);
+        }
+    }
+
+    /// The activations that the outputs beginning at `first` had before the mask; where the mask
+    /// is zero any value will do, for no gradient passes there.
+    pub(crate) fn undo_scale(self, outputs: &[f32], activations: &mut Vec<f32>) {
+        activations.clear();
+        activations.extend(outputs.iter().map(|y| y / self.scale));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_and_slopes() {
+        let mut z = [-2.0, 0.0, 3.0];
+        Activation::LeakyRelu(0.2).apply(&mut z);
+        assert_eq!(z, [-0.4, 0.0, 3.0]);
+        let mut g = [1.0, 1.0, 2.0];
+        Activation::LeakyRelu(0.2).backward(&z, &mut g);
+        assert_eq!(g, [0.2, 0.2, 2.0]);
+        for (activation, slope) in [(Activation::Tanh, 1.0), (Activation::Sigmoid, 0.25)] {
+            let mut z = [0.0, 1000.0, -1000.0];
+            activation.apply(&mut z);
+            let mut g = [1.0; 3];
+            activation.backward(&z, &mut g);
+            assert_eq!(g, [slope, 0.0, 0.0], "{activation:?}");
+        }
+    }
+
+    #[test]
+    fn dropout_keeps_the_mean_and_follows_its_seed() -> candle_core::Result<()> {
+        let n = 100_000;
+        let dropped = |seed| -> candle_core::Result<Vec<f32>> {
+            let mut values = vec![1.0; n];
+            Dropout::new(0.3, seed)?.apply(0, &mut values);
+            Ok(values)
+        };
+        let (a, b) = (dropped(1)?, dropped(1 << 40)?);
+        let zeros = a.iter().filter(|&&v| v == 0.0).count() as f64 / n as f64;
+        // Five standard deviations of a binomial share.
+        assert!((zeros - 0.3).abs() < 5.0 * (0.21 / n as f64).sqrt(), "{zeros}");
+        assert!(a.iter().all(|&v| v == 0.0 || v == 1.0 / 0.7));
+        let both = a.iter().zip(&b).filter(|(a, b)| **a == 0.0 && **b == 0.0).count() as f64;
+        assert!((both / n as f64 - 0.09).abs() < 0.006, "masks of two seeds are related: {both}");
+        assert_eq!(a, dropped(1)?);
+        // The mask of a part is the part of the mask.
+        let mut part = vec![1.0; 500];
+        Dropout::new(0.3, 1)?.apply(1000, &mut part);
+        assert_eq!(part, a[1000..1500]);
+        Ok(())
+    }
+
+    #[test]
+    fn dropout_of_everything_is_an_error() {
+        let error = Dropout::new(1.0, 0).expect_err("1 is out of range").to_string();
+        assert!(error.contains("dropout probability 1 is not in [0, 1)"), "{error}");
+    }
+}

@@ -1,0 +1,436 @@
+//! A whole layer as one candle operator: a convolution, transposed convolution or dense product,
+//! then bias or batch normalisation, then activation and dropout.
+//!
+//! candle's autograd adds every gradient to a tensor of zeros; one operator a layer keeps the
+//! tensors that this happens to few.
+
+use crate::activation::{Activation, Dropout};
+use crate::geometry::Geometry;
+use crate::norm::{self, Moments, Rows};
+use crate::product::{self, MatrixStrides, Panels};
+use crate::storage::{self, contiguous};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
+use pulp::Arch;
+use std::sync::{Arc, OnceLock};
+
+/// What follows the product.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue {
+    /// Applied after the bias or the normalisation.
+    pub activation: Activation,
+    /// Applied last.
+    pub dropout: Option<Dropout>,
+}
+
+/// Batch statistics of a normalised layer, for its running averages.
+#[derive(Debug)]
+pub struct BatchStatistics {
+    /// Mean of each feature.
+    pub mean: Tensor,
+    /// Variance of each feature, divided by the count less one.
+    pub variance: Tensor,
+}
+
+/// How a batch is normalised.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchNorm {
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Whether each pixel of each channel is a feature of its own (as where a dense layer's
+    /// outputs are normalised before they are arranged as a picture), not each channel.
+    pub per_pixel: bool,
+}
+
+/// `dropout(activation(product(x, weight) + bias))`.
+///
+/// # Shapes
+/// `x`: (H, W, B, C in), `weight`: (kernel H, kernel W, C in, C out), `bias`: (C out), or
+/// (H out * W out * C out) where every pixel has its own, with the pixels of `geometry`; result:
+/// (H out, W out, B, C out). f32 on the CPU.
+/// # Gradient
+/// Of `x`, `weight` and `bias`, each where it is tracked.
+/// # Errors
+/// Shapes that do not fit, a device other than the CPU.
+pub fn layer(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    geometry: &Arc<Geometry>,
+    epilogue: Epilogue,
+) -> Result<Tensor> {
+    let mut op = Layer::new(x, weight, geometry, epilogue, None)?;
+    let (x, weight) = (x.contiguous()?, weight.contiguous()?);
+    match bias {
+        Some(bias) => {
+            let (pixels, channels) = (op.pixels(), op.channels.1);
+            match bias.dims() {
+                [n] if *n == channels => {}
+                [n] if *n == pixels * channels => op.per_pixel = true,
+                dims => bail!("layer: bias {dims:?} for {channels} channels of {pixels} pixels"),
+            }
+            x.apply_op3(&weight, &bias.contiguous()?, op)
+        }
+        None => x.apply_op2(&weight, op),
+    }
+}
+
+/// `activation(batch_norm(product(x, weight)))`, normalised with the batch's own statistics,
+/// which are returned for the running averages.
+///
+/// # Shapes
+/// As [`layer`]; `gamma`, `beta` and the statistics: (features).
+/// # Gradient
+/// Of `x`, `weight`, `gamma` and `beta`, through the statistics.
+/// # Errors
+/// As [`layer`]; dropout in the epilogue.
+/// # Reference
+/// Ioffe and Szegedy 2015, "Batch Normalization".
+pub fn layer_batch_norm(
+    x: &Tensor,
+    weight: &Tensor,
+    (gamma, beta): (&Tensor, &Tensor),
+    geometry: &Arc<Geometry>,
+    batch_norm: BatchNorm,
+    activation: Activation,
+) -> Result<(Tensor, BatchStatistics)> {
+    let epilogue = Epilogue { activation, dropout: None };
+    let op = Layer::new(x, weight, geometry, epilogue, Some(batch_norm))?;
+    let rows = op.rows();
+    let features = rows.groups * rows.channels;
+    if gamma.dims() != [features] || beta.dims() != [features] {
+        bail!("layer: gamma {:?} and beta {:?} for {features} features", gamma.dims(), beta.dims());
+    }
+    let saved = op.saved.clone();
+    let affine = Tensor::stack(&[gamma, beta], 0)?;
+    let y = x.contiguous()?.apply_op3(&weight.contiguous()?, &affine, op)?;
+    let Some(Saved { moments, .. }) = saved.get() else {
+        bail!("layer: the forward pass left no statistics");
+    };
+    let unbias = rows.rows as f32 / (rows.rows.max(2) - 1) as f32;
+    let variance: Vec<f32> = moments.variance.iter().map(|v| v * unbias).collect();
+    let statistics = BatchStatistics {
+        mean: Tensor::from_slice(&moments.mean, features, &Device::Cpu)?,
+        variance: Tensor::from_vec(variance, features, &Device::Cpu)?,
+    };
+    Ok((y, statistics))
+}
+
+/// What the backward pass of a normalised layer needs beside arguments and result.
+struct Saved {
+    /// The product before normalisation.
+    product: Vec<f32>,
+    moments: Moments,
+}
+
+struct Layer {
+    geometry: Arc<Geometry>,
+    epilogue: Epilogue,
+    batch_norm: Option<BatchNorm>,
+    /// Whether bias or normalisation have a feature for every pixel of each channel.
+    per_pixel: bool,
+    batch: usize,
+    /// In, out.
+    channels: (usize, usize),
+    saved: Arc<OnceLock<Saved>>,
+}
+
+/// Gradients of `x`, weight and affine parameters.
+type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
+
+impl Layer {
+    fn new(
+        x: &Tensor,
+        weight: &Tensor,
+        geometry: &Arc<Geometry>,
+        epilogue: Epilogue,
+        batch_norm: Option<BatchNorm>,
+    ) -> Result<Self> {
+        let (height, width, batch, c_in) = x.dims4()?;
+        let (kernel_height, kernel_width, weight_in, c_out) = weight.dims4()?;
+        let kernel = (kernel_height, kernel_width);
+        if (height, width) != geometry.input() || kernel != geometry.kernel || weight_in != c_in {
+            bail!(
+                "layer: input {:?} and weight {:?} do not fit {:?} pixels, kernel {:?}",
+                x.dims(),
+                weight.dims(),
+                geometry.input(),
+                geometry.kernel
+            );
+        }
+        if batch * c_in * c_out == 0 {
+            bail!("layer: empty input {:?} or weight {:?}", x.dims(), weight.dims());
+        }
+        Ok(Self {
+            geometry: geometry.clone(),
+            epilogue,
+            batch_norm,
+            per_pixel: batch_norm.is_some_and(|norm| norm.per_pixel),
+            batch,
+            channels: (c_in, c_out),
+            saved: Arc::default(),
+        })
+    }
+
+    fn output_shape(&self) -> (usize, usize, usize, usize) {
+        let (height, width) = self.geometry.output();
+        (height, width, self.batch, self.channels.1)
+    }
+
+    /// Pixels of the output.
+    fn pixels(&self) -> usize {
+        self.geometry.output().0 * self.geometry.output().1
+    }
+
+    /// The output as rows that share their features.
+    fn rows(&self) -> Rows {
+        let groups = if self.per_pixel { self.pixels() } else { 1 };
+        Rows { groups, rows: self.pixels() / groups * self.batch, channels: self.channels.1 }
+    }
+
+    fn forward(&self, x: &[f32], weight: &[f32], affine: Option<&[f32]>) -> Vec<f32> {
+        let arch = Arch::new();
+        let Epilogue { activation, dropout } = self.epilogue;
+        let Some(batch_norm) = self.batch_norm else {
+            let channels = self.channels.1;
+            return self.product(x, weight, |row, first, values| {
+                arch.dispatch(|| {
+                    if let Some(bias) = affine {
+                        let pixel = if self.per_pixel { row / self.batch } else { 0 };
+                        let first = pixel * channels + first;
+                        values.iter_mut().zip(&bias[first..]).for_each(|(v, bias)| *v += bias);
+                    }
+                    activation.apply(values);
+                    if let Some(dropout) = dropout {
+                        dropout.apply(row * channels + first, values);
+                    }
+                });
+            });
+        };
+        let product = self.product(x, weight, |_, _, _| {});
+        let moments = norm::moments(&product, self.rows());
+        let affine = affine.unwrap_or_default();
+        let gamma_beta = affine.split_at(affine.len() / 2);
+        let output = norm::normalise(
+            &product,
+            self.rows(),
+            &moments,
+            gamma_beta,
+            batch_norm.epsilon,
+            activation,
+        );
+        // A second forward pass through the same operator cannot happen: each call makes its own.
+        let _ = self.saved.set(Saved { product, moments });
+        output
+    }
+
+    fn product(
+        &self,
+        x: &[f32],
+        weight: &[f32],
+        finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
+    ) -> Vec<f32> {
+        let (c_in, c_out) = self.channels;
+        let links = &self.geometry.forward;
+        along_links(links, &self.geometry, x, weight, (c_in, c_out), (c_out, 1), self.batch, finish)
+    }
+
+    fn input_gradient(&self, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
+        let (c_in, c_out) = self.channels;
+        let links = &self.geometry.backward;
+        let ignore = |_: usize, _: usize, _: &mut [f32]| {};
+        along_links(
+            links,
+            &self.geometry,
+            gradient,
+            weight,
+            (c_out, c_in),
+            (1, c_out),
+            self.batch,
+            ignore,
+        )
+    }
+
+    /// The gradient before bias or normalisation, and those of the affine parameters.
+    fn epilogue_backward(
+        &self,
+        affine: Option<&[f32]>,
+        output: &[f32],
+        gradient: &[f32],
+    ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        let Epilogue { activation, dropout } = self.epilogue;
+        if let Some(batch_norm) = self.batch_norm {
+            let (Some(Saved { product, moments }), Some(affine)) = (self.saved.get(), affine)
+            else {
+                bail!("layer: backward without forward");
+            };
+            let gamma = &affine[..affine.len() / 2];
+            let rows = self.rows();
+            let (gradient, mut gamma, beta) = norm::backward(
+                product,
+                output,
+                gradient,
+                rows,
+                moments,
+                gamma,
+                batch_norm.epsilon,
+                activation,
+            );
+            gamma.extend(beta);
+            return Ok((gradient, Some(gamma)));
+        }
+        let gradient = storage::map_chunks(gradient, |first, chunk| {
+            let output = &output[first..first + chunk.len()];
+            if let Some(dropout) = dropout {
+                let mut activations = Vec::new();
+                dropout.undo_scale(output, &mut activations);
+                dropout.apply(first, chunk);
+                activation.backward(&activations, chunk);
+            } else {
+                activation.backward(output, chunk);
+            }
+        });
+        let bias = affine.map(|_| norm::row_sums(&gradient, self.rows()));
+        Ok((gradient, bias))
+    }
+
+    fn backward(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        affine: Option<&Tensor>,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Gradients> {
+        let gradient = gradient.contiguous()?;
+        let affine_shape = affine.map(Tensor::dims);
+        let (gradient, affine_gradient) =
+            storage::with(&[Some(output), Some(&gradient), affine], |v| {
+                self.epilogue_backward(affine.map(|_| v[2]), v[0], v[1])
+            })?;
+        let (x_shape, weight_shape) = (x.dims(), weight.dims());
+        let (tracks_x, tracks_weight) = (x.track_op(), weight.track_op());
+        storage::with(&[Some(x), Some(weight)], |v| {
+            let x_gradient = tracks_x
+                .then(|| {
+                    Tensor::from_vec(self.input_gradient(&gradient, v[1]), x_shape, &Device::Cpu)
+                })
+                .transpose()?;
+            let weight_gradient = tracks_weight
+                .then(|| {
+                    let geometry = &self.geometry;
+                    let weights = product::weight_gradient(
+                        geometry,
+                        v[0],
+                        &gradient,
+                        self.batch,
+                        self.channels,
+                    );
+                    Tensor::from_vec(weights, weight_shape, &Device::Cpu)
+                })
+                .transpose()?;
+            let affine_gradient = match (affine_gradient, affine_shape) {
+                (Some(values), Some(shape)) => Some(Tensor::from_vec(values, shape, &Device::Cpu)?),
+                _ => None,
+            };
+            Ok((x_gradient, weight_gradient, affine_gradient))
+        })
+    }
+}
+
+/// The product along `links`: of `channels.0` source channels with weights whose strides for
+/// (source channel, result channel) are `strides`, into `channels.1` result channels.
+#[allow(clippy::too_many_arguments, reason = "the two directions of one product")]
+fn along_links(
+    links: &crate::geometry::Links,
+    geometry: &Geometry,
+    source: &[f32],
+    weight: &[f32],
+    (depth, width): (usize, usize),
+    (k, column): (usize, usize),
+    batch: usize,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
+) -> Vec<f32> {
+    let taps = geometry.taps();
+    let sources = source.len() / (batch * depth);
+    let tap = depth * width;
+    if product::is_narrow(links, sources, taps, width) {
+        // [tap][k][column] as one matrix of k by (tap, column).
+        let mut matrix = Vec::with_capacity(weight.len());
+        for row in 0..depth {
+            for t in 0..taps {
+                matrix.extend((0..width).map(|c| weight[t * tap + row * k + c * column]));
+            }
+        }
+        let side_by_side = taps * width;
+        let strides = MatrixStrides { tap: 0, k: side_by_side, column: 1 };
+        let panels = Panels::pack(&matrix, 1, depth, side_by_side, strides);
+        product::multiply_narrow(links, source, &panels, batch, width, finish)
+    } else {
+        let panels = Panels::pack(weight, taps, depth, width, MatrixStrides { tap, k, column });
+        product::multiply(links, source, &panels, batch, finish)
+    }
+}
+
+impl CustomOp2 for Layer {
+    fn name(&self) -> &'static str {
+        "layer"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let output =
+            self.forward(contiguous(x, x_layout)?, contiguous(weight, weight_layout)?, None);
+        Ok((CpuStorage::F32(output), self.output_shape().into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (x, weight, _) = self.backward(x, weight, None, output, gradient)?;
+        Ok((x, weight))
+    }
+}
+
+impl CustomOp3 for Layer {
+    fn name(&self) -> &'static str {
+        "layer"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+        affine: &CpuStorage,
+        affine_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let affine = contiguous(affine, affine_layout)?;
+        let output = self.forward(
+            contiguous(x, x_layout)?,
+            contiguous(weight, weight_layout)?,
+            Some(affine),
+        );
+        Ok((CpuStorage::F32(output), self.output_shape().into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        affine: &Tensor,
+        output: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<Gradients> {
+        self.backward(x, weight, Some(affine), output, gradient)
+    }
+}

@@ -1,0 +1,115 @@
+//! Pictures between candle's layout and that of this crate's operators.
+
+use crate::parallel::{self, Disjoint};
+use crate::storage::{contiguous, with};
+use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
+
+/// (B, C, H, W) to (H, W, B, C). f32 on the CPU.
+///
+/// # Gradient
+/// The same rearrangement backwards.
+/// # Errors
+/// A rank other than 4, another device or type.
+pub fn to_pixel_major(images: &Tensor) -> Result<Tensor> {
+    let (batch, channels, height, width) = images.dims4()?;
+    let op = Rearrange { batch, channels, height, width, to_pixel_major: true };
+    images.contiguous()?.apply_op1(op)
+}
+
+/// (H, W, B, C) to (B, C, H, W). f32 on the CPU.
+///
+/// # Gradient
+/// The same rearrangement backwards.
+/// # Errors
+/// A rank other than 4, another device or type.
+pub fn to_batch_major(features: &Tensor) -> Result<Tensor> {
+    let (height, width, batch, channels) = features.dims4()?;
+    let op = Rearrange { batch, channels, height, width, to_pixel_major: false };
+    features.contiguous()?.apply_op1(op)
+}
+
+struct Rearrange {
+    batch: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+    to_pixel_major: bool,
+}
+
+impl Rearrange {
+    fn rearrange(&self, source: &[f32], to_pixel_major: bool) -> (Vec<f32>, Shape) {
+        let Self { batch, channels, height, width, .. } = *self;
+        let (pixels, planes) = (height * width, batch * channels);
+        let mut result = vec![0.0; source.len()];
+        let target = Disjoint::new(&mut result);
+        let (rows, columns) = if to_pixel_major { (pixels, planes) } else { (planes, pixels) };
+        // A plain transposition: [plane][pixel] <-> [pixel][plane].
+        parallel::for_each(rows, source.len(), |row| {
+            // SAFETY: every task writes its own row.
+            let result = unsafe { target.part(row * columns, columns) };
+            for (i, result) in result.iter_mut().enumerate() {
+                *result = source[i * rows + row];
+            }
+        });
+        let shape = if to_pixel_major {
+            (height, width, batch, channels)
+        } else {
+            (batch, channels, height, width)
+        };
+        (result, shape.into())
+    }
+}
+
+impl CustomOp1 for Rearrange {
+    fn name(&self) -> &'static str {
+        "rearrange"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (values, shape) = self.rearrange(contiguous(storage, layout)?, self.to_pixel_major);
+        Ok((CpuStorage::F32(values), shape))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let gradient = gradient.contiguous()?;
+        with(&[Some(&gradient)], |gradient| {
+            let (values, shape) = self.rearrange(gradient[0], !self.to_pixel_major);
+            Tensor::from_vec(values, shape, &Device::Cpu).map(Some)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn agrees_with_candle_and_returns() -> Result<()> {
+        let images = Tensor::arange(0f32, 120.0, &Device::Cpu)?.reshape((2, 3, 4, 5))?;
+        let features = to_pixel_major(&images)?;
+        let expected = images.permute((2, 3, 0, 1))?;
+        assert_eq!(features.dims(), [4, 5, 2, 3]);
+        assert_eq!(
+            features.flatten_all()?.to_vec1::<f32>()?,
+            expected.flatten_all()?.to_vec1::<f32>()?
+        );
+        let back = to_batch_major(&features)?;
+        assert_eq!(back.dims(), images.dims());
+        assert_eq!(back.flatten_all()?.to_vec1::<f32>()?, images.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
+    }
+
+    #[test]
+    fn gradient_is_the_way_back() -> Result<()> {
+        let x = candle_core::Var::from_tensor(&Tensor::zeros(
+            (2, 3, 4, 5),
+            candle_core::DType::F32,
+            &Device::Cpu,
+        )?)?;
+        let weights = Tensor::arange(0f32, 120.0, &Device::Cpu)?.reshape((4, 5, 2, 3))?;
+        let gradients = (to_pixel_major(&x)? * &weights)?.sum_all()?.backward()?;
+        let got = gradients.get(&x).expect("x is tracked").flatten_all()?.to_vec1::<f32>()?;
+        assert_eq!(got, weights.permute((2, 3, 0, 1))?.flatten_all()?.to_vec1::<f32>()?);
+        Ok(())
+    }
+}

@@ -1,0 +1,27 @@
+//! Fast CPU operators for candle, as custom operators behind plain functions.
+//!
+//! Activations are laid out as (H, W, B, C): for small pictures the batch is inside, so that a
+//! convolution is a sum of plain matrix products over contiguous memory and products with padding
+//! are never made. [`to_pixel_major`] and [`to_batch_major`] lead there and back. Convolution,
+//! transposed convolution and dense layer are one operator, [`layer`], with different
+//! [`Geometry`]; with batch normalisation it is [`layer_batch_norm`].
+//!
+//! Vector units (AVX-512, AVX2, NEON) are found at run time. Results are the same bytes for every
+//! number of threads.
+
+mod activation;
+mod geometry;
+mod layer;
+mod layout;
+mod norm;
+mod parallel;
+mod product;
+mod storage;
+mod tile;
+mod update;
+
+pub use activation::{Activation, Dropout};
+pub use geometry::{Geometry, Window};
+pub use layer::{BatchNorm, BatchStatistics, Epilogue, layer, layer_batch_norm};
+pub use layout::{to_batch_major, to_pixel_major};
+pub use update::{Adam, move_towards};

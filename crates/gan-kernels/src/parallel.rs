@@ -1,0 +1,67 @@
+//! Work shared among the threads of the current rayon pool.
+//!
+//! Every result element is computed by exactly one task, in an order that does not depend on how
+//! tasks are spread, so results are the same bytes for every number of threads.
+
+use rayon::prelude::*;
+
+/// Multiply-adds (or element visits) below which a job stays on the calling thread: waking
+/// another thread costs some microseconds.
+const SERIAL_WORK: usize = 100_000;
+
+/// Runs `task(0)` to `task(tasks - 1)`; `work` is the whole job's size.
+pub(crate) fn for_each(tasks: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
+    if work < SERIAL_WORK || tasks < 2 {
+        (0..tasks).for_each(task);
+    } else {
+        (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+    }
+}
+
+/// Like [`for_each`], with the results in order.
+pub(crate) fn map<T: Send>(
+    tasks: usize,
+    work: usize,
+    task: impl Fn(usize) -> T + Sync + Send,
+) -> Vec<T> {
+    if work < SERIAL_WORK || tasks < 2 {
+        (0..tasks).map(task).collect()
+    } else {
+        (0..tasks).into_par_iter().with_max_len(1).map(task).collect()
+    }
+}
+
+/// A mutable slice that tasks write disjoint parts of.
+pub(crate) struct Disjoint<'a> {
+    start: *mut f32,
+    len: usize,
+    slice: std::marker::PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the only access is through `part`, whose contract forbids overlapping use.
+unsafe impl Send for Disjoint<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Disjoint<'_> {}
+
+impl<'a> Disjoint<'a> {
+    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+    }
+
+    /// The elements from `start`, `len` of them.
+    ///
+    /// # Safety
+    /// No two parts that are alive at the same time may overlap.
+    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
+    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
+        assert!(start <= self.len && len <= self.len - start, "part outside of the slice");
+        // SAFETY: in range by the assertion above, exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// The address of element `index`, for strided writes of a task's own elements.
+    pub(crate) fn address(&self, index: usize) -> *mut f32 {
+        assert!(index <= self.len, "address outside of the slice");
+        self.start.wrapping_add(index)
+    }
+}

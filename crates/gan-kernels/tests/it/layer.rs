@@ -1,0 +1,332 @@
+use crate::reference::{self, Features};
+use crate::{assert_close, random, values};
+use candle_core::{Tensor, Var};
+use gan_kernels::{
+    Activation, BatchNorm, Dropout, Epilogue, Geometry, Window, layer, layer_batch_norm,
+};
+use std::sync::Arc;
+
+const LEAKY: Epilogue = Epilogue { activation: Activation::LeakyRelu(0.2), dropout: None };
+
+/// A layer's geometry both ways: (name, geometry, reference).
+struct Case {
+    name: String,
+    geometry: Arc<Geometry>,
+    window: Window,
+    transposed: bool,
+    batch: usize,
+    channels: (usize, usize),
+}
+
+impl Case {
+    fn x(&self) -> Tensor {
+        let (h, w) = self.geometry.input();
+        random(&[h, w, self.batch, self.channels.0], 1)
+    }
+
+    fn weight(&self) -> Tensor {
+        let (h, w) = self.window.kernel;
+        random(&[h, w, self.channels.0, self.channels.1], 2)
+    }
+
+    fn product(&self, x: &Tensor, weight: &Tensor) -> Features {
+        let (x, weight) = (Features::new(x), Features::new(weight));
+        let run = if self.transposed { reference::transposed } else { reference::conv };
+        run(&x, &weight, self.window, self.geometry.output())
+    }
+}
+
+/// Kernels 1 to 7, strides 1 to 3, odd and even sizes, one channel and many, 'same' and explicit
+/// padding, batches around the tile's height.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut number = 0;
+    for size in [(7, 7), (5, 8), (28, 28)] {
+        for kernel in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (3, 7)] {
+            for stride in [1, 2, 3] {
+                for transposed in [false, true] {
+                    // Small ones in every combination would take minutes: walk through them.
+                    let batch = [1, 3, 8, 13][number % 4];
+                    let channels = [(1, 1), (1, 40), (3, 5), (9, 1), (17, 33), (8, 16)]
+                        [(number / 2 + number / 7) % 6];
+                    number += 1;
+                    if size.0 > 8 && (number % 5 != 0 || channels.0 * channels.1 > 100) {
+                        continue;
+                    }
+                    let window = Window::same(kernel, stride, size);
+                    let small = (usize::div_ceil(size.0, stride), usize::div_ceil(size.1, stride));
+                    cases.push(case(window, size, small, transposed, batch, channels));
+                }
+            }
+        }
+    }
+    // Explicit padding: none, and more than half the kernel.
+    let none = Window { kernel: (3, 3), stride: 2, padding: (0, 0) };
+    let much = Window { kernel: (3, 3), stride: 1, padding: (2, 2) };
+    let full = Window { kernel: (7, 7), stride: 1, padding: (0, 0) };
+    for transposed in [false, true] {
+        cases.push(case(none, (7, 9), (3, 4), transposed, 5, (4, 6)));
+        cases.push(case(much, (4, 4), (6, 6), transposed, 5, (4, 6)));
+        cases.push(case(full, (7, 7), (1, 1), transposed, 9, (12, 34)));
+        cases.push(case(full, (7, 7), (1, 1), transposed, 16, (10, 1)));
+    }
+    // Sums longer than one stretch of k, and a batch longer than one.
+    let one = Window { kernel: (1, 1), stride: 1, padding: (0, 0) };
+    cases.push(case(one, (1, 1), (1, 1), false, 4, (1100, 70)));
+    cases.push(case(one, (1, 1), (1, 1), false, 600, (20, 40)));
+    // 64-pixel pictures.
+    let window = Window::same((5, 5), 2, (64, 64));
+    cases.push(case(window, (64, 64), (32, 32), false, 2, (3, 4)));
+    cases.push(case(window, (64, 64), (32, 32), true, 2, (4, 3)));
+    cases
+}
+
+fn case(
+    window: Window,
+    large: (usize, usize),
+    small: (usize, usize),
+    transposed: bool,
+    batch: usize,
+    channels: (usize, usize),
+) -> Case {
+    let geometry = if transposed {
+        Geometry::transposed(window, small, large)
+    } else {
+        Geometry::conv(window, large, small)
+    };
+    let name = format!(
+        "{window:?} {large:?} {small:?} transposed {transposed} batch {batch} {channels:?}"
+    );
+    Case { name, geometry: Arc::new(geometry.unwrap()), window, transposed, batch, channels }
+}
+
+#[test]
+fn forward_equals_the_definition() {
+    for case in cases() {
+        let (x, weight) = (case.x(), case.weight());
+        let bias = random(&[case.channels.1], 3);
+        let y = layer(&x, &weight, Some(&bias), &case.geometry, LEAKY).unwrap();
+        let mut want = reference::add_bias(case.product(&x, &weight), &values(&bias));
+        want.data.iter_mut().for_each(|z| *z = reference::activate(LEAKY.activation, *z));
+        assert_eq!(y.dims(), want.dims, "{}", case.name);
+        assert_close(&y, &want.data, 2e-5, &case.name);
+    }
+}
+
+/// The product is linear in both arguments, so its gradients have exact references: the gradient
+/// of sum(y * r) by x at e is the same sum with x replaced by e. Checked through adjointness:
+/// <product(dx, w), r> = <dx, gradient of x>, for random dx and r, and the same for the weight.
+#[test]
+fn gradients_are_adjoint_to_the_definition() {
+    let dot =
+        |a: &[f64], b: &Tensor| a.iter().zip(values(b)).map(|(a, b)| a * f64::from(b)).sum::<f64>();
+    for case in cases() {
+        let x = Var::from_tensor(&case.x()).unwrap();
+        let weight = Var::from_tensor(&case.weight()).unwrap();
+        let plain = Epilogue { activation: Activation::Identity, dropout: None };
+        let y = layer(&x, &weight, None, &case.geometry, plain).unwrap();
+        let r = random(y.dims(), 4);
+        let gradients = (&y * &r).unwrap().sum_all().unwrap().backward().unwrap();
+        for seed in 5..8 {
+            let dx = random(x.dims(), seed);
+            let want = dot(&case.product(&dx, &weight).data, &r);
+            let got = dot(&Features::new(&dx).data, gradients.get(&x).unwrap());
+            assert!((got - want).abs() < 1e-4 * (1.0 + want.abs()), "{}: {got} {want}", case.name);
+            let dw = random(weight.dims(), seed);
+            let want = dot(&case.product(&x, &dw).data, &r);
+            let got = dot(&Features::new(&dw).data, gradients.get(&weight).unwrap());
+            assert!((got - want).abs() < 1e-4 * (1.0 + want.abs()), "{}: {got} {want}", case.name);
+        }
+    }
+}
+
+fn small(transposed: bool) -> Case {
+    case(Window::same((3, 3), 2, (6, 6)), (6, 6), (3, 3), transposed, 5, (3, 4))
+}
+
+/// Central differences of `loss` by every element of `variable`, in f64 from f32 losses.
+fn finite_differences(variable: &Var, loss: impl Fn() -> f64) -> Vec<f64> {
+    let original = values(variable);
+    let step = 1e-2;
+    let set = |at: usize, value: f32| {
+        let mut changed = original.clone();
+        changed[at] = value;
+        variable
+            .set(&Tensor::from_vec(changed, variable.dims(), variable.device()).unwrap())
+            .unwrap();
+    };
+    (0..original.len())
+        .map(|i| {
+            set(i, original[i] + step);
+            let above = loss();
+            set(i, original[i] - step);
+            let below = loss();
+            set(i, original[i]);
+            (above - below) / (2.0 * f64::from(step))
+        })
+        .collect()
+}
+
+fn check_all(variables: &[&Var], loss: impl Fn() -> Tensor, what: &str) {
+    let gradients = loss().backward().unwrap();
+    for (number, variable) in variables.iter().enumerate() {
+        let want = finite_differences(variable, || f64::from(loss().to_scalar::<f32>().unwrap()));
+        let got = gradients.get(variable).unwrap();
+        assert_close(got, &want, 4e-3, &format!("{what}, variable {number}"));
+    }
+}
+
+#[test]
+fn gradients_through_bias_activation_and_dropout() {
+    for transposed in [false, true] {
+        let case = small(transposed);
+        let [x, weight, bias] =
+            [case.x(), case.weight(), random(&[4], 3)].map(|t| Var::from_tensor(&t).unwrap());
+        let (h, w) = case.geometry.output();
+        let bias_per_pixel = Var::from_tensor(&random(&[h * w * 4], 3)).unwrap();
+        for activation in [Activation::Tanh, Activation::Sigmoid, Activation::Identity] {
+            for dropout in [None, Some(Dropout::new(0.3, 7).unwrap())] {
+                let epilogue = Epilogue { activation, dropout };
+                let bias = if dropout.is_none() { &bias } else { &bias_per_pixel };
+                let run = || layer(&x, &weight, Some(bias), &case.geometry, epilogue).unwrap();
+                let r = random(run().dims(), 4);
+                let loss = || (run() * &r).unwrap().sum_all().unwrap();
+                check_all(&[&x, &weight, bias], loss, &format!("{epilogue:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_bias_may_differ_from_pixel_to_pixel() {
+    let case = small(true);
+    let bias = random(&[36 * 4], 3);
+    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let y = layer(&case.x(), &case.weight(), Some(&bias), &case.geometry, plain).unwrap();
+    let mut want = case.product(&case.x(), &case.weight()).data;
+    let bias = values(&bias);
+    for (i, z) in want.iter_mut().enumerate() {
+        let (pixel, channel) = (i / (5 * 4), i % 4);
+        *z += f64::from(bias[pixel * 4 + channel]);
+    }
+    assert_close(&y, &want, 1e-5, "bias per pixel");
+}
+
+/// Leaky ReLU has a kink that differences must not straddle: its gradient is checked by value.
+#[test]
+fn gradient_through_leaky_relu() {
+    let case = small(false);
+    let x = Var::from_tensor(&case.x()).unwrap();
+    let (weight, bias) = (case.weight(), random(&[4], 3));
+    let y = layer(&x, &weight, Some(&bias), &case.geometry, LEAKY).unwrap();
+    let r = random(y.dims(), 4);
+    let got = (&y * &r).unwrap().sum_all().unwrap().backward().unwrap();
+    let slopes: Vec<f32> = values(&y).iter().map(|&y| if y > 0.0 { 1.0 } else { 0.2 }).collect();
+    let slopes = Tensor::from_vec(slopes, y.dims(), y.device()).unwrap();
+    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let z = layer(&x, &weight, Some(&bias), &case.geometry, plain).unwrap();
+    let want = (z * (r * slopes).unwrap()).unwrap().sum_all().unwrap().backward().unwrap();
+    let want: Vec<f64> = values(want.get(&x).unwrap()).into_iter().map(f64::from).collect();
+    assert_close(got.get(&x).unwrap(), &want, 1e-6, "leaky ReLU");
+}
+
+#[test]
+fn batch_norm_equals_the_definition() {
+    for per_pixel in [false, true] {
+        for transposed in [false, true] {
+            let case = small(transposed);
+            let (h, w) = case.geometry.output();
+            let features = if per_pixel { h * w * 4 } else { 4 };
+            let [x, weight, gamma, beta] =
+                [case.x(), case.weight(), random(&[features], 8), random(&[features], 9)]
+                    .map(|t| Var::from_tensor(&t).unwrap());
+            let norm = BatchNorm { epsilon: 1e-3, per_pixel };
+            let run = || {
+                layer_batch_norm(
+                    &x,
+                    &weight,
+                    (&gamma, &beta),
+                    &case.geometry,
+                    norm,
+                    Activation::Tanh,
+                )
+                .unwrap()
+            };
+            let product = case.product(&x, &weight);
+            let (y, statistics) = run();
+            let (g, b) = (values(&gamma), values(&beta));
+            let mut want = reference::batch_norm(product.clone(), &g, &b, 1e-3, per_pixel);
+            want.data.iter_mut().for_each(|z| *z = z.tanh());
+            assert_close(&y, &want.data, 2e-5, "batch norm");
+            let r = random(y.dims(), 4);
+            let loss = || (run().0 * &r).unwrap().sum_all().unwrap();
+            check_all(&[&x, &weight, &gamma, &beta], loss, &format!("per pixel {per_pixel}"));
+            // Statistics of the first feature, by hand.
+            let rows: Vec<f64> = if per_pixel {
+                (0..5).map(|b| product.data[b * 4]).collect()
+            } else {
+                product.data.iter().step_by(4).copied().collect()
+            };
+            let mean = rows.iter().sum::<f64>() / rows.len() as f64;
+            let variance =
+                rows.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (rows.len() - 1) as f64;
+            assert!((f64::from(values(&statistics.mean)[0]) - mean).abs() < 1e-5);
+            assert!((f64::from(values(&statistics.variance)[0]) - variance).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn same_bytes_for_any_number_of_threads() {
+    let window = Window::same((5, 5), 2, (14, 14));
+    let case = case(window, (14, 14), (7, 7), true, 37, (40, 24));
+    let run = || {
+        let [x, weight, gamma, beta] =
+            [case.x(), case.weight(), random(&[24], 8), random(&[24], 9)]
+                .map(|t| Var::from_tensor(&t).unwrap());
+        let norm = BatchNorm { epsilon: 1e-5, per_pixel: false };
+        let (y, _) =
+            layer_batch_norm(&x, &weight, (&gamma, &beta), &case.geometry, norm, LEAKY.activation)
+                .unwrap();
+        let r = random(y.dims(), 4);
+        let gradients = (&y * &r).unwrap().sum_all().unwrap().backward().unwrap();
+        let mut all = values(&y);
+        for variable in [&x, &weight, &gamma, &beta] {
+            all.extend(values(gradients.get(variable).unwrap()));
+        }
+        all.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let with = |threads| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
+    };
+    assert_eq!(with(1), with(3));
+}
+
+#[test]
+fn strided_arguments_are_taken_as_they_mean() {
+    let case = small(false);
+    let (x, weight) = (case.x(), case.weight());
+    let strided = x.transpose(0, 1).unwrap().contiguous().unwrap().transpose(0, 1).unwrap();
+    assert!(!strided.is_contiguous());
+    let run = |x: &Tensor| values(&layer(x, &weight, None, &case.geometry, LEAKY).unwrap());
+    assert_eq!(run(&strided), run(&x));
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_named() {
+    let case = small(false);
+    let error = |x: &[usize], w: &[usize], bias: usize| {
+        let bias = random(&[bias], 1);
+        layer(&random(x, 1), &random(w, 1), Some(&bias), &case.geometry, LEAKY)
+            .expect_err("must not fit")
+            .to_string()
+    };
+    let text = error(&[6, 5, 5, 3], &[3, 3, 3, 4], 4);
+    assert!(text.contains("[6, 5, 5, 3]") && text.contains("(6, 6) pixels"), "{text}");
+    let text = error(&[6, 6, 5, 3], &[3, 3, 2, 4], 4);
+    assert!(text.contains("[3, 3, 2, 4]"), "{text}");
+    let text = error(&[6, 6, 5, 3], &[3, 3, 3, 4], 5);
+    assert!(text.contains("bias [5] for 4 channels of 9 pixels"), "{text}");
+    let text = error(&[6, 6, 0, 3], &[3, 3, 3, 4], 4);
+    assert!(text.contains("empty input"), "{text}");
+}
