@@ -1,0 +1,344 @@
+//! Pictures with labels in memory, and the class filter.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Channels, height and width of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageShape {
+    /// 1 for grey, 3 for red, green, blue.
+    pub channels: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+}
+
+impl ImageShape {
+    /// Values in a picture: channels x height x width, `usize::MAX` if that overflows.
+    #[allow(clippy::len_without_is_empty)] // a size, not a container
+    pub fn len(&self) -> usize {
+        self.channels
+            .saturating_mul(self.height)
+            .saturating_mul(self.width)
+    }
+
+    /// How many pictures of this shape `pixels` bytes are; `name` says what they are for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] for no pictures or an empty shape, [`Error::PixelCount`] for a
+    /// part of a picture.
+    pub(crate) fn count(&self, name: &str, pixels: usize) -> Result<usize> {
+        let len = self.len();
+        if len == 0 || pixels == 0 {
+            return Err(Error::Empty {
+                name: name.into(),
+                count: 0,
+                channels: self.channels,
+                height: self.height,
+                width: self.width,
+            });
+        }
+        if !pixels.is_multiple_of(len) {
+            return Err(Error::PixelCount {
+                name: name.into(),
+                expected: pixels.div_ceil(len).saturating_mul(len),
+                found: pixels,
+            });
+        }
+        Ok(pixels / len)
+    }
+}
+
+/// Labelled pictures in memory: at least one, all of one shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    name: String,
+    shape: ImageShape,
+    images: Vec<u8>,
+    labels: Vec<u32>,
+    classes: Vec<String>,
+}
+
+impl Dataset {
+    /// Puts a set together.
+    ///
+    /// # Shapes
+    ///
+    /// `images`: N x C x H x W values, contiguous; `labels`: N class indices, each less
+    /// than the number of `classes`.
+    ///
+    /// # Range
+    ///
+    /// `images`: u8 in 0..=255.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Empty`] for no pictures or an empty shape, [`Error::PixelCount`] when
+    /// pixels and labels do not match, [`Error::LabelOutOfRange`], and
+    /// [`Error::RepeatedClass`] for two classes of one name.
+    pub fn new(
+        name: impl Into<String>,
+        shape: ImageShape,
+        images: Vec<u8>,
+        labels: Vec<u32>,
+        classes: Vec<String>,
+    ) -> Result<Self> {
+        let name = name.into();
+        if shape.len() == 0 || labels.is_empty() {
+            return Err(Error::Empty {
+                name,
+                count: labels.len(),
+                channels: shape.channels,
+                height: shape.height,
+                width: shape.width,
+            });
+        }
+        let expected = labels.len().saturating_mul(shape.len());
+        if images.len() != expected {
+            return Err(Error::PixelCount {
+                name,
+                expected,
+                found: images.len(),
+            });
+        }
+        check_labels(&name, &labels, classes.len())?;
+        check_unique(&name, &classes)?;
+        Ok(Self {
+            name,
+            shape,
+            images,
+            labels,
+            classes,
+        })
+    }
+
+    /// Short name of the set, e.g. `mnist`; a filter does not change it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of pictures, N.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are no pictures, which [`Dataset::new`] does not allow.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Shape of each picture.
+    pub fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// All pictures: N x C x H x W values in 0..=255.
+    pub fn pixels(&self) -> &[u8] {
+        &self.images
+    }
+
+    /// Picture number `index`: C x H x W values in 0..=255; `None` past the last.
+    pub fn image(&self, index: usize) -> Option<&[u8]> {
+        let len = self.shape.len();
+        let start = index.checked_mul(len)?;
+        self.images.get(start..start.checked_add(len)?)
+    }
+
+    /// Class index of each picture, N values less than the number of classes.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Names of the classes; a label is an index into them.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// Keeps the pictures of the classes named, e.g. `"5"`.
+    ///
+    /// Pictures keep their order. Classes take the order given here, and labels are
+    /// renumbered to it: after `filter(&["7", "2"])` the sevens have label 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoClass`] for an empty list, [`Error::UnknownClass`],
+    /// [`Error::RepeatedClass`], and [`Error::EmptyClass`] for a class without pictures.
+    pub fn filter(mut self, classes: &[String]) -> Result<Self> {
+        let new_labels = self.renumbering(classes)?;
+        let len = self.shape.len();
+        let mut counts = vec![0_usize; classes.len()];
+        let mut kept = 0;
+        for index in 0..self.labels.len() {
+            let Some(label) = new_labels[self.labels[index] as usize] else {
+                continue;
+            };
+            let start = index * len;
+            self.images.copy_within(start..start + len, kept * len);
+            self.labels[kept] = label;
+            counts[label as usize] += 1;
+            kept += 1;
+        }
+        if let Some(empty) = counts.iter().position(|&count| count == 0) {
+            return Err(Error::EmptyClass {
+                dataset: self.name,
+                class: classes[empty].clone(),
+            });
+        }
+        self.images.truncate(kept * len);
+        self.images.shrink_to_fit();
+        self.labels.truncate(kept);
+        self.labels.shrink_to_fit();
+        self.classes = classes.to_vec();
+        Ok(self)
+    }
+
+    /// For each class its label after keeping `kept`, `None` if it is dropped.
+    fn renumbering(&self, kept: &[String]) -> Result<Vec<Option<u32>>> {
+        if kept.is_empty() {
+            return Err(Error::NoClass {
+                dataset: self.name.clone(),
+                known: self.classes.clone(),
+            });
+        }
+        check_unique(&self.name, kept)?;
+        let mut new_labels = vec![None; self.classes.len()];
+        for (label, class) in (0..).zip(kept) {
+            let Some(old) = self.classes.iter().position(|known| known == class) else {
+                return Err(Error::UnknownClass {
+                    dataset: self.name.clone(),
+                    class: class.clone(),
+                    known: self.classes.clone(),
+                });
+            };
+            new_labels[old] = Some(label);
+        }
+        Ok(new_labels)
+    }
+}
+
+/// Checks that all labels are less than `classes`.
+pub(crate) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result<()> {
+    let beyond = |&label: &u32| usize::try_from(label).map_or(true, |label| label >= classes);
+    match labels.iter().position(beyond) {
+        None => Ok(()),
+        Some(index) => Err(Error::LabelOutOfRange {
+            name: name.into(),
+            index,
+            label: labels[index],
+            classes,
+        }),
+    }
+}
+
+fn check_unique(dataset: &str, classes: &[String]) -> Result<()> {
+    for (index, class) in classes.iter().enumerate() {
+        if classes[..index].contains(class) {
+            return Err(Error::RepeatedClass {
+                dataset: dataset.into(),
+                class: class.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.into()).collect()
+    }
+
+    /// Five pictures of 1 x 1 x 2; class "d" has none.
+    fn toy() -> Dataset {
+        let shape = ImageShape {
+            channels: 1,
+            height: 1,
+            width: 2,
+        };
+        let images = vec![0, 1, 10, 11, 20, 21, 30, 31, 40, 41];
+        let classes = names(&["a", "b", "c", "d"]);
+        Dataset::new("toy", shape, images, vec![2, 0, 1, 2, 0], classes).unwrap()
+    }
+
+    #[test]
+    fn pictures_are_found_by_number() {
+        let toy = toy();
+        assert_eq!(toy.len(), 5);
+        assert_eq!(toy.image(4), Some(&[40, 41][..]));
+        assert_eq!(toy.image(5), None);
+        assert_eq!(toy.image(usize::MAX), None);
+    }
+
+    #[test]
+    fn filter_keeps_the_order_of_pictures_and_renumbers_labels() {
+        let kept = toy().filter(&names(&["c", "a"])).unwrap();
+        assert_eq!(kept.pixels(), [0, 1, 10, 11, 30, 31, 40, 41]);
+        assert_eq!(kept.labels(), [0, 1, 0, 1]);
+        assert_eq!(kept.classes(), ["c", "a"]);
+        assert_eq!(kept.name(), "toy");
+    }
+
+    #[test]
+    fn filter_rejects_what_it_cannot_keep() {
+        let error = |classes: &[&str]| toy().filter(&names(classes)).unwrap_err();
+        let unknown = error(&["a", "e"]);
+        assert!(matches!(unknown, Error::UnknownClass { .. }));
+        assert_eq!(
+            unknown.to_string(),
+            r#"toy has no class "e"; it has a, b, c, d"#
+        );
+        let repeated = error(&["a", "b", "a"]);
+        assert!(matches!(repeated, Error::RepeatedClass { .. }));
+        assert_eq!(repeated.to_string(), r#"toy: class "a" is named twice"#);
+        let empty = error(&["a", "d"]);
+        assert!(matches!(empty, Error::EmptyClass { .. }));
+        assert_eq!(empty.to_string(), r#"toy has no pictures of class "d""#);
+        let none = error(&[]);
+        assert!(matches!(none, Error::NoClass { .. }));
+        assert!(none.to_string().contains("a, b, c, d"), "{none}");
+    }
+
+    #[test]
+    fn new_checks_lengths_labels_and_names() {
+        let shape = toy().shape();
+        let new = |shape, images: &[u8], labels: &[u32], classes: &[&str]| {
+            Dataset::new("t", shape, images.into(), labels.into(), names(classes)).unwrap_err()
+        };
+        let short = new(shape, &[0; 3], &[0, 0], &["a"]);
+        assert!(matches!(short, Error::PixelCount { .. }));
+        assert_eq!(short.to_string(), "t: expected 4 bytes of pixels, found 3");
+        let label = new(shape, &[0; 4], &[0, 1], &["a"]);
+        assert!(matches!(label, Error::LabelOutOfRange { .. }));
+        assert_eq!(
+            label.to_string(),
+            "t: label 1 of picture 1 is out of range: there are 1 classes"
+        );
+        let twice = new(shape, &[0; 4], &[0, 1], &["a", "a"]);
+        assert!(matches!(twice, Error::RepeatedClass { .. }));
+        let none = new(shape, &[], &[], &["a"]);
+        assert!(matches!(none, Error::Empty { .. }));
+        let flat = ImageShape { height: 0, ..shape };
+        assert!(matches!(new(flat, &[], &[0], &["a"]), Error::Empty { .. }));
+        let huge = ImageShape {
+            channels: usize::MAX,
+            height: 2,
+            width: 2,
+        };
+        let huge = new(huge, &[0; 4], &[0], &["a"]);
+        assert!(matches!(huge, Error::PixelCount { .. }));
+    }
+
+    #[test]
+    fn shape_is_plain_json() {
+        let json = serde_json::to_string(&toy().shape()).unwrap();
+        assert_eq!(json, r#"{"channels":1,"height":1,"width":2}"#);
+        let back: ImageShape = serde_json::from_str(&json).unwrap();
+        assert_eq!(back, toy().shape());
+    }
+}

@@ -1,0 +1,36 @@
+//! The IDX format of MNIST: pictures and labels, plain or gzip'd.
+//!
+//! A file of pictures is four big-endian u32 (magic 0x0803, count, rows, columns) and then
+//! a byte a pixel; a file of labels is two (magic 0x0801, count) and then a byte a label.
+//! Format: Yann LeCun, "The MNIST database of handwritten digits".
+
+mod folder;
+mod parse;
+mod write;
+
+pub(crate) use folder::join;
+pub use folder::load;
+pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
+pub use write::{encode_images, encode_labels, write};
+
+/// One of the two kinds of IDX file.
+struct Kind {
+    /// First four bytes, big-endian.
+    magic: u32,
+    /// What the file holds, in messages.
+    holds: &'static str,
+    /// How file names end, before a possible `.gz`.
+    suffix: &'static str,
+}
+
+const IMAGES: Kind = Kind {
+    magic: 0x0803,
+    holds: "pictures",
+    suffix: "images-idx3-ubyte",
+};
+
+const LABELS: Kind = Kind {
+    magic: 0x0801,
+    holds: "labels",
+    suffix: "labels-idx1-ubyte",
+};

@@ -1,0 +1,383 @@
+//! Bytes of IDX files to pictures and labels.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::{IMAGES, Kind, LABELS};
+use crate::{Error, ImageShape, Result};
+
+/// A gzip'd byte stands for at most this many: the limit of the deflate format.
+const MAX_INFLATION: u64 = 1032;
+
+/// The grey pictures of an IDX file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// 1 channel, rows, columns; never empty.
+    pub shape: ImageShape,
+    /// N x H x W values in 0..=255, N at least 1.
+    pub pixels: Vec<u8>,
+}
+
+impl Images {
+    /// Number of pictures, N.
+    pub fn count(&self) -> usize {
+        self.pixels.len() / self.shape.len().max(1)
+    }
+}
+
+/// Reads a file of pictures; see [`parse_images`].
+///
+/// # Errors
+///
+/// [`Error::Read`], and those of [`parse_images`].
+pub fn read_images(path: &Path) -> Result<Images> {
+    parse_images(path, &read(path)?)
+}
+
+/// Reads a file of labels; see [`parse_labels`].
+///
+/// # Errors
+///
+/// [`Error::Read`], and those of [`parse_labels`].
+pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+    parse_labels(path, &read(path)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.into(),
+        source,
+    })
+}
+
+/// Parses pictures; `file` is only a name for messages.
+///
+/// Bytes that begin with 1f 8b are unpacked from gzip first, never further than one byte
+/// past the end that the header announces.
+///
+/// # Errors
+///
+/// [`Error::TruncatedHeader`], [`Error::WrongMagic`], [`Error::Mislabelled`],
+/// [`Error::ZeroSized`], [`Error::TooLarge`], [`Error::TruncatedBody`],
+/// [`Error::TrailingBytes`] and [`Error::Gzip`]. No bytes make it panic.
+pub fn parse_images(file: &Path, bytes: &[u8]) -> Result<Images> {
+    let mut input = Input::new(file, bytes);
+    let [_, count, height, width] = input.header::<4>(&IMAGES, &LABELS)?;
+    if count == 0 || height == 0 || width == 0 {
+        return Err(Error::ZeroSized {
+            file: file.into(),
+            count,
+            height,
+            width,
+        });
+    }
+    let too_large = || Error::TooLarge {
+        file: file.into(),
+        count,
+        height,
+        width,
+    };
+    let size = u64::from(count)
+        .checked_mul(u64::from(height) * u64::from(width)) // at most (2^32 - 1)^2
+        .ok_or_else(too_large)?;
+    let pixels = input.body(size)?.ok_or_else(too_large)?;
+    let shape = ImageShape {
+        channels: 1,
+        height: height as usize,
+        width: width as usize,
+    };
+    Ok(Images { shape, pixels })
+}
+
+/// Parses labels; `file` is only a name for messages. Gzip is treated as by
+/// [`parse_images`].
+///
+/// # Errors
+///
+/// [`Error::TruncatedHeader`], [`Error::WrongMagic`], [`Error::Mislabelled`],
+/// [`Error::TooLarge`], [`Error::TruncatedBody`], [`Error::TrailingBytes`] and
+/// [`Error::Gzip`]. No bytes make it panic.
+pub fn parse_labels(file: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut input = Input::new(file, bytes);
+    let [_, count] = input.header::<2>(&LABELS, &IMAGES)?;
+    input.body(count.into())?.ok_or_else(|| Error::TooLarge {
+        file: file.into(),
+        count,
+        height: 1,
+        width: 1,
+    })
+}
+
+/// The bytes of a file, unpacked while they are read.
+struct Input<'a> {
+    file: &'a Path,
+    bytes: Box<dyn Read + 'a>,
+    /// No more than this many can come.
+    bound: u64,
+}
+
+impl<'a> Input<'a> {
+    fn new(file: &'a Path, bytes: &'a [u8]) -> Self {
+        let len = bytes.len() as u64;
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            Self {
+                file,
+                bytes: Box::new(MultiGzDecoder::new(bytes)),
+                bound: len.saturating_mul(MAX_INFLATION),
+            }
+        } else {
+            Self {
+                file,
+                bytes: Box::new(bytes),
+                bound: len,
+            }
+        }
+    }
+
+    /// The N words of the header of a file of `kind`, mistaken for `other` most easily.
+    fn header<const N: usize>(&mut self, kind: &Kind, other: &Kind) -> Result<[u32; N]> {
+        let size = 4 * N as u64;
+        let bytes = self.read(size, Vec::new())?;
+        let mut words = [0; N];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+        if bytes.len() >= 4 && words[0] == other.magic {
+            return Err(Error::Mislabelled {
+                file: self.file.into(),
+                wanted: kind.holds,
+                found: other.holds,
+            });
+        }
+        if bytes.len() >= 4 && words[0] != kind.magic {
+            return Err(Error::WrongMagic {
+                file: self.file.into(),
+                wanted: kind.holds,
+                expected: kind.magic,
+                found: words[0],
+            });
+        }
+        if bytes.len() as u64 != size {
+            return Err(Error::TruncatedHeader {
+                file: self.file.into(),
+                expected: size,
+                found: bytes.len() as u64,
+            });
+        }
+        Ok(words)
+    }
+
+    /// The `size` bytes that must remain; `None` if memory for them cannot be had.
+    fn body(&mut self, size: u64) -> Result<Option<Vec<u8>>> {
+        let limit = size.saturating_add(1); // one more, to see whether it is there
+        let mut bytes = Vec::new();
+        let Ok(capacity) = usize::try_from(limit.min(self.bound)) else {
+            return Ok(None);
+        };
+        if bytes.try_reserve_exact(capacity).is_err() {
+            return Ok(None);
+        }
+        let mut bytes = self.read(limit, bytes)?;
+        let found = bytes.len() as u64;
+        let file = self.file.into();
+        if found < size {
+            return Err(Error::TruncatedBody {
+                file,
+                expected: size,
+                found,
+            });
+        }
+        if found > size {
+            return Err(Error::TrailingBytes {
+                file,
+                expected: size,
+                found,
+            });
+        }
+        bytes.shrink_to_fit();
+        Ok(Some(bytes))
+    }
+
+    /// Appends up to `limit` bytes to `bytes`, fewer only at the end.
+    fn read(&mut self, limit: u64, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+        match self.bytes.by_ref().take(limit).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(source) => Err(Error::Gzip {
+                file: self.file.into(),
+                source,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use std::io::Write;
+
+    /// Two pictures of 2 x 3.
+    const IMAGES: &[u8] = &[
+        0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, //
+        0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255,
+    ];
+    const LABELS: &[u8] = &[0, 0, 8, 1, 0, 0, 0, 2, 7, 1];
+
+    fn images(bytes: &[u8]) -> Result<Images> {
+        parse_images(Path::new("dir/images"), bytes)
+    }
+
+    fn labels(bytes: &[u8]) -> Result<Vec<u8>> {
+        parse_labels(Path::new("dir/labels"), bytes)
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A header of pictures without a body.
+    fn header(count: u32, height: u32, width: u32) -> Vec<u8> {
+        [0x0803, count, height, width]
+            .iter()
+            .flat_map(|word| word.to_be_bytes())
+            .collect()
+    }
+
+    /// The text of an error that must match `$variant`.
+    macro_rules! text {
+        ($result:expr, $variant:ident) => {{
+            let error = $result.unwrap_err();
+            assert!(matches!(error, Error::$variant { .. }), "{error:?}");
+            error.to_string()
+        }};
+    }
+
+    #[test]
+    fn plain_and_gzipped_files_are_read() {
+        for bytes in [IMAGES.to_vec(), gzip(IMAGES)] {
+            let images = images(&bytes).unwrap();
+            assert_eq!((images.shape.height, images.shape.width), (2, 3));
+            assert_eq!(images.count(), 2);
+            assert_eq!(images.pixels, IMAGES[16..]);
+        }
+        for bytes in [LABELS.to_vec(), gzip(LABELS)] {
+            assert_eq!(labels(&bytes).unwrap(), [7, 1]);
+        }
+    }
+
+    #[test]
+    fn truncated_headers() {
+        let found = text!(images(&IMAGES[..15]), TruncatedHeader);
+        let expected = "dir/images: truncated header: expected 16 bytes, found 15";
+        assert_eq!(found, expected);
+        let found = text!(labels(&[]), TruncatedHeader);
+        let expected = "dir/labels: truncated header: expected 8 bytes, found 0";
+        assert_eq!(found, expected);
+        text!(images(&gzip(&IMAGES[..3])), TruncatedHeader);
+    }
+
+    #[test]
+    fn truncated_bodies() {
+        let found = text!(images(&IMAGES[..27]), TruncatedBody);
+        let expected = "dir/images: truncated body: expected 12 bytes after the header, found 11";
+        assert_eq!(found, expected);
+        text!(labels(&LABELS[..9]), TruncatedBody);
+        text!(labels(&gzip(&LABELS[..9])), TruncatedBody);
+    }
+
+    #[test]
+    fn trailing_bytes() {
+        let found = text!(labels(&[LABELS, &[0; 5]].concat()), TrailingBytes);
+        let expected =
+            "dir/labels: trailing bytes: expected 2 bytes after the header, found at least 3";
+        assert_eq!(found, expected);
+        text!(images(&gzip(&[IMAGES, &[0]].concat())), TrailingBytes);
+    }
+
+    #[test]
+    fn wrong_magic() {
+        let mut bytes = IMAGES.to_vec();
+        bytes[2] = 9;
+        assert_eq!(
+            text!(images(&bytes), WrongMagic),
+            "dir/images: not an IDX file of pictures: \
+             expected magic 0x00000803, found 0x00000903"
+        );
+        let found = text!(labels(b"\x89PNG"), WrongMagic);
+        assert!(found.ends_with("0x00000801, found 0x89504e47"), "{found}");
+    }
+
+    #[test]
+    fn labels_for_pictures_and_pictures_for_labels() {
+        let found = text!(images(LABELS), Mislabelled);
+        let expected = "dir/images: mislabelled: an IDX file of labels where pictures are wanted";
+        assert_eq!(found, expected);
+        let found = text!(labels(&gzip(IMAGES)), Mislabelled);
+        let expected = "dir/labels: mislabelled: an IDX file of pictures where labels are wanted";
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn zero_sizes() {
+        let found = text!(images(&header(2, 0, 3)), ZeroSized);
+        let expected = "dir/images: zero sized: 2 pictures of 0 x 3 pixels";
+        assert_eq!(found, expected);
+        text!(images(&header(2, 3, 0)), ZeroSized);
+        text!(images(&header(0, 2, 3)), ZeroSized);
+        assert!(labels(&[0, 0, 8, 1, 0, 0, 0, 0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn sizes_beyond_memory() {
+        let max = u32::MAX;
+        let found = text!(images(&header(max, max, max)), TooLarge);
+        assert!(found.starts_with("dir/images: too large: 4294967295 pictures"));
+        // These fit in 64 bits; what is allocated follows the file, not its header.
+        text!(images(&header(1, max, max)), TruncatedBody);
+        text!(images(&gzip(&header(max, max, 1))), TruncatedBody);
+    }
+
+    #[test]
+    fn gzip_bombs_are_left_packed() {
+        let bomb = gzip(&[header(1, 2, 3), vec![0; 1 << 22]].concat());
+        assert!(bomb.len() < 1 << 13);
+        let found = text!(images(&bomb), TrailingBytes);
+        assert!(found.ends_with("expected 6 bytes after the header, found at least 7"));
+    }
+
+    #[test]
+    fn broken_gzip() {
+        let whole = gzip(IMAGES);
+        let found = text!(images(&whole[..whole.len() - 1]), Gzip);
+        assert_eq!(found, "dir/images: broken gzip");
+        text!(images(&whole[..2]), Gzip);
+        let mut checksum = whole.clone();
+        checksum[whole.len() - 8] ^= 1;
+        text!(images(&checksum), Gzip);
+        text!(images(&[&whole[..], b"appended"].concat()), Gzip);
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic() {
+        for whole in [IMAGES.to_vec(), LABELS.to_vec(), gzip(IMAGES), gzip(LABELS)] {
+            for end in 0..whole.len() {
+                assert!(images(&whole[..end]).is_err());
+                assert!(labels(&whole[..end]).is_err());
+            }
+            for at in 0..whole.len() {
+                for bit in 0..8 {
+                    let mut bytes = whole.clone();
+                    bytes[at] ^= 1 << bit;
+                    let _ = images(&bytes);
+                    let _ = labels(&bytes);
+                }
+            }
+        }
+    }
+}

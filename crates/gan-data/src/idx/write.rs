@@ -1,0 +1,206 @@
+//! Pictures and labels to IDX files.
+
+use std::fs;
+use std::path::Path;
+
+use super::{IMAGES, LABELS};
+use crate::dataset::check_labels;
+use crate::files::write_whole;
+use crate::{Error, ImageShape, Result};
+
+/// Writes pictures to `images-idx3-ubyte` and labels to `labels-idx1-ubyte` in `folder`,
+/// which is made if need be: a set that [`load`](super::load) and other readers of MNIST
+/// take.
+///
+/// # Shapes
+///
+/// `pixels`: N x 1 x H x W values, contiguous, N at least 1; `labels`: N values, each at
+/// most 255.
+///
+/// # Range
+///
+/// `pixels`: u8 in 0..=255.
+///
+/// # Errors
+///
+/// [`Error::Write`]; [`Error::PixelCount`] when pixels and labels do not match;
+/// [`Error::StaleLabels`] when there are none to write, but some lie in the folder; those
+/// of [`encode_images`] and [`encode_labels`]. Nothing is written unless both files can be
+/// encoded.
+pub fn write(
+    folder: &Path,
+    shape: ImageShape,
+    pixels: &[u8],
+    labels: Option<&[u32]>,
+) -> Result<()> {
+    let images_file = folder.join(IMAGES.suffix);
+    let labels_file = folder.join(LABELS.suffix);
+    let images = encode_images(&images_file, shape, pixels)?;
+    let labels = match labels {
+        Some(labels) if labels.len().saturating_mul(shape.len()) != pixels.len() => {
+            return Err(Error::PixelCount {
+                name: images_file.display().to_string(),
+                expected: labels.len().saturating_mul(shape.len()),
+                found: pixels.len(),
+            });
+        }
+        Some(labels) => Some(encode_labels(&labels_file, labels)?),
+        None if labels_file.exists() => return Err(Error::StaleLabels { path: labels_file }),
+        None => None,
+    };
+    fs::create_dir_all(folder).map_err(|source| Error::Write {
+        path: folder.into(),
+        source,
+    })?;
+    write_whole(&images_file, &images)?;
+    labels.map_or(Ok(()), |labels| write_whole(&labels_file, &labels))
+}
+
+/// The bytes of an IDX file of pictures; `file` is only a name for messages.
+///
+/// # Shapes
+///
+/// `pixels`: N x 1 x H x W values in 0..=255, contiguous, N at least 1.
+///
+/// # Errors
+///
+/// [`Error::Channels`] for other than one channel, [`Error::Empty`] for no pictures or an
+/// empty shape, [`Error::PixelCount`] for a part of a picture, [`Error::FormatLimit`] for
+/// a count or size of 2^32 or more.
+pub fn encode_images(file: &Path, shape: ImageShape, pixels: &[u8]) -> Result<Vec<u8>> {
+    let count = shape.count(&file.display().to_string(), pixels.len())?;
+    if shape.channels != 1 {
+        return Err(Error::Channels {
+            path: file.into(),
+            channels: shape.channels,
+            supported: "1",
+        });
+    }
+    let mut bytes = Vec::with_capacity(16 + pixels.len());
+    bytes.extend(IMAGES.magic.to_be_bytes());
+    bytes.extend(word(file, "a count", count)?);
+    bytes.extend(word(file, "a height", shape.height)?);
+    bytes.extend(word(file, "a width", shape.width)?);
+    bytes.extend(pixels);
+    Ok(bytes)
+}
+
+/// The bytes of an IDX file of labels; `file` is only a name for messages.
+///
+/// # Errors
+///
+/// [`Error::LabelOutOfRange`] for a label above 255, [`Error::FormatLimit`] for 2^32
+/// labels or more.
+pub fn encode_labels(file: &Path, labels: &[u32]) -> Result<Vec<u8>> {
+    check_labels(&file.display().to_string(), labels, 256)?;
+    let mut bytes = Vec::with_capacity(8 + labels.len());
+    bytes.extend(LABELS.magic.to_be_bytes());
+    bytes.extend(word(file, "a count", labels.len())?);
+    bytes.extend(labels.iter().map(|&label| label as u8)); // checked above
+    Ok(bytes)
+}
+
+fn word(file: &Path, what: &'static str, value: usize) -> Result<[u8; 4]> {
+    match u32::try_from(value) {
+        Ok(value) => Ok(value.to_be_bytes()),
+        Err(_) => Err(Error::FormatLimit {
+            path: file.into(),
+            what,
+            value,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Split, idx};
+
+    const SHAPE: ImageShape = ImageShape {
+        channels: 1,
+        height: 2,
+        width: 3,
+    };
+    const PIXELS: [u8; 12] = [0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255];
+
+    #[test]
+    fn files_are_exact_to_the_byte() {
+        let file = Path::new("file");
+        let images = encode_images(file, SHAPE, &PIXELS).unwrap();
+        let header = [0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3];
+        assert_eq!(images, [&header[..], &PIXELS].concat());
+        let labels = encode_labels(file, &[255, 0]).unwrap();
+        assert_eq!(labels, [0, 0, 8, 1, 0, 0, 0, 2, 255, 0]);
+    }
+
+    #[test]
+    fn a_written_set_loads_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("deep").join("set");
+        idx::write(&folder, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
+        for split in [Split::Train, Split::Test] {
+            let set = idx::load(&folder, split).unwrap();
+            assert_eq!((set.name(), set.shape()), ("set", SHAPE));
+            assert_eq!(set.pixels(), PIXELS);
+            assert_eq!(set.labels(), [1, 0]);
+            assert_eq!(set.classes(), ["0", "1"]);
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn unlabelled_pictures_do_not_inherit_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        idx::write(folder, SHAPE, &PIXELS, None).unwrap();
+        let images = idx::read_images(&folder.join("images-idx3-ubyte")).unwrap();
+        assert_eq!(images.pixels, PIXELS);
+        idx::write(folder, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
+        let error = idx::write(folder, SHAPE, &PIXELS, None).unwrap_err();
+        assert!(matches!(error, Error::StaleLabels { .. }));
+        assert!(error.to_string().contains("labels-idx1-ubyte holds labels"));
+    }
+
+    #[test]
+    fn what_idx_cannot_hold_is_refused_before_writing() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().join("set");
+        let error = |shape, pixels: &[u8], labels: &[u32]| {
+            idx::write(&folder, shape, pixels, Some(labels)).unwrap_err()
+        };
+        let colour = ImageShape {
+            channels: 3,
+            ..SHAPE
+        };
+        let channels = error(colour, &[0; 18], &[0]);
+        assert!(matches!(channels, Error::Channels { .. }));
+        assert!(
+            channels
+                .to_string()
+                .ends_with("cannot hold pictures of 3 channels, only 1"),
+            "{channels}"
+        );
+        assert!(matches!(error(SHAPE, &[], &[]), Error::Empty { .. }));
+        let part = error(SHAPE, &[0; 11], &[0, 0]);
+        assert!(matches!(
+            part,
+            Error::PixelCount {
+                expected: 12,
+                found: 11,
+                ..
+            }
+        ));
+        let fewer = error(SHAPE, &[0; 12], &[0]);
+        assert!(matches!(
+            fewer,
+            Error::PixelCount {
+                expected: 6,
+                found: 12,
+                ..
+            }
+        ));
+        let label = error(SHAPE, &[0; 6], &[256]);
+        assert!(matches!(label, Error::LabelOutOfRange { label: 256, .. }));
+        assert!(!folder.exists());
+    }
+}

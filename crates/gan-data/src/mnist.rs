@@ -1,0 +1,74 @@
+//! MNIST, compiled in: the four original files, gzip'd.
+//!
+//! By Yann LeCun, Corinna Cortes and Christopher J.C. Burges; CC BY-SA 3.0, see
+//! `assets/mnist/NOTICE`.
+
+use std::path::Path;
+
+use crate::{Dataset, Result, Split, idx};
+
+/// A file of the program itself: its name in messages, and its bytes.
+type File = (&'static str, &'static [u8]);
+
+macro_rules! file {
+    ($name:literal) => {
+        (
+            concat!($name, " (built in)"),
+            include_bytes!(concat!("../../../assets/mnist/", $name)),
+        )
+    };
+}
+
+const TRAIN_IMAGES: File = file!("train-images-idx3-ubyte.gz");
+const TRAIN_LABELS: File = file!("train-labels-idx1-ubyte.gz");
+const TEST_IMAGES: File = file!("t10k-images-idx3-ubyte.gz");
+const TEST_LABELS: File = file!("t10k-labels-idx1-ubyte.gz");
+
+/// The 60,000 training or 10,000 test pictures, 1 x 28 x 28, of the classes "0" to "9".
+pub(crate) fn load(split: Split) -> Result<Dataset> {
+    let ((images_file, images), (labels_file, labels)) = match split {
+        Split::Train => (TRAIN_IMAGES, TRAIN_LABELS),
+        Split::Test => (TEST_IMAGES, TEST_LABELS),
+    };
+    let (images_file, labels_file) = (Path::new(images_file), Path::new(labels_file));
+    let images = idx::parse_images(images_file, images)?;
+    let labels = idx::parse_labels(labels_file, labels)?;
+    idx::join("mnist".into(), (images_file, images), (labels_file, labels))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::read::GzDecoder;
+    use md5::{Digest, Md5};
+    use std::io::Read;
+
+    fn md5((_, packed): File) -> String {
+        let mut bytes = Vec::new();
+        GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
+        let sum = Md5::digest(&bytes);
+        sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn files_are_the_original_ones() {
+        assert_eq!(md5(TRAIN_IMAGES), "6bbc9ace898e44ae57da46a324031adb");
+        assert_eq!(md5(TRAIN_LABELS), "a25bea736e30d166cdddb491f175f624");
+        assert_eq!(md5(TEST_IMAGES), "2646ac647ad5339dbf082846283269ea");
+        assert_eq!(md5(TEST_LABELS), "27ae3e4e09519cfbb04c329615203637");
+    }
+
+    #[test]
+    fn splits_have_their_known_sizes() {
+        let train = load(Split::Train).unwrap();
+        assert_eq!((train.name(), train.len()), ("mnist", 60_000));
+        let classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        assert_eq!(train.classes(), classes);
+        assert_eq!(train.labels()[..5], [5, 0, 4, 1, 9]);
+        let fives = train.filter(&["5".into()]).unwrap();
+        assert_eq!(fives.len(), 5_421);
+        let test = load(Split::Test).unwrap();
+        assert_eq!(test.len(), 10_000);
+        assert_eq!((test.shape().height, test.shape().width), (28, 28));
+    }
+}

@@ -1,0 +1,221 @@
+//! Pictures to PNG files: grey for one channel, colour for three, 8 bits, not scaled.
+
+use std::path::Path;
+
+use crate::files::write_whole;
+use crate::{Error, ImageShape, Result};
+
+/// Black pixels between neighbours in a grid.
+pub const GAP: usize = 2;
+
+/// Writes one picture.
+///
+/// # Shapes
+///
+/// `pixels`: C x H x W values, contiguous, C = 1 or 3.
+///
+/// # Range
+///
+/// `pixels`: u8 in 0..=255.
+///
+/// # Errors
+///
+/// [`Error::PixelCount`] for other than one picture; those of [`write_grid`].
+pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
+    if pixels.len() > shape.len() {
+        return Err(Error::PixelCount {
+            name: path.display().to_string(),
+            expected: shape.len(),
+            found: pixels.len(),
+        });
+    }
+    write_grid(path, shape, pixels, 1)
+}
+
+/// Writes pictures as one, row by row, [`GAP`] black pixels between neighbours.
+///
+/// A grid of fewer pictures than `columns` is only as wide as they are; what is left of
+/// the last row is black.
+///
+/// # Shapes
+///
+/// `pixels`: B x C x H x W values, contiguous, B at least 1, C = 1 or 3.
+///
+/// # Range
+///
+/// `pixels`: u8 in 0..=255.
+///
+/// # Errors
+///
+/// [`Error::Write`], [`Error::NoColumns`], [`Error::Channels`], [`Error::Empty`] for no
+/// pictures or an empty shape, [`Error::PixelCount`] for a part of a picture,
+/// [`Error::FormatLimit`] for a grid of 2^31 pixels or more a side, [`Error::Png`].
+pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
+    let count = shape.count(&path.display().to_string(), pixels.len())?;
+    let color = match shape.channels {
+        1 => png::ColorType::Grayscale,
+        3 => png::ColorType::Rgb,
+        channels => {
+            return Err(Error::Channels {
+                path: path.into(),
+                channels,
+                supported: "1 or 3",
+            });
+        }
+    };
+    if columns == 0 {
+        return Err(Error::NoColumns { path: path.into() });
+    }
+    let columns = columns.min(count);
+    let width = side(path, "a width", columns, shape.width)?;
+    let height = side(path, "a height", count.div_ceil(columns), shape.height)?;
+    let rows = interleave(shape, pixels, columns, width as usize * height as usize);
+
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder
+        .write_header()
+        .and_then(|mut writer| {
+            writer.write_image_data(&rows)?;
+            writer.finish()
+        })
+        .map_err(|source| Error::Png {
+            path: path.into(),
+            source,
+        })?;
+    write_whole(path, &bytes)
+}
+
+/// Length of a side of the grid, which PNG limits to 2^31 - 1.
+fn side(path: &Path, what: &'static str, pictures: usize, size: usize) -> Result<u32> {
+    let value = size
+        .saturating_add(GAP)
+        .saturating_mul(pictures)
+        .saturating_sub(GAP);
+    match i32::try_from(value) {
+        Ok(side) => Ok(side.unsigned_abs()),
+        Err(_) => Err(Error::FormatLimit {
+            path: path.into(),
+            what,
+            value,
+        }),
+    }
+}
+
+/// Pictures (B, C, H, W) to the rows of a grid of `area` pixels: (rows, columns, C).
+fn interleave(shape: ImageShape, pixels: &[u8], columns: usize, area: usize) -> Vec<u8> {
+    let ImageShape {
+        channels,
+        height,
+        width,
+    } = shape;
+    let row = columns * (width + GAP) - GAP;
+    let mut grid = vec![0; area * channels];
+    for (line, values) in pixels.chunks_exact(width).enumerate() {
+        // Lines are numbered by picture, channel and row in the picture.
+        let (picture, channel, y) = (
+            line / (channels * height),
+            line / height % channels,
+            line % height,
+        );
+        let top = picture / columns * (height + GAP);
+        let left = picture % columns * (width + GAP);
+        let start = ((top + y) * row + left) * channels + channel;
+        for (x, &value) in values.iter().enumerate() {
+            grid[start + x * channels] = value;
+        }
+    }
+    grid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::BufReader;
+
+    const GREY: ImageShape = ImageShape {
+        channels: 1,
+        height: 2,
+        width: 3,
+    };
+    const COLOUR: ImageShape = ImageShape {
+        channels: 3,
+        height: 1,
+        width: 2,
+    };
+
+    /// Width, height, colour type and pixels of a PNG file.
+    fn decode(path: &Path) -> (u32, u32, png::ColorType, Vec<u8>) {
+        let file = BufReader::new(File::open(path).unwrap());
+        let mut reader = png::Decoder::new(file).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(info.bit_depth, png::BitDepth::Eight);
+        (info.width, info.height, info.color_type, pixels)
+    }
+
+    #[test]
+    fn single_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        write(&path, GREY, &[1, 2, 3, 4, 5, 6]).unwrap();
+        let expected = vec![1, 2, 3, 4, 5, 6];
+        assert_eq!(decode(&path), (3, 2, png::ColorType::Grayscale, expected));
+        write(&path, COLOUR, &[1, 2, 11, 12, 21, 22]).unwrap();
+        let expected = vec![1, 11, 21, 2, 12, 22];
+        assert_eq!(decode(&path), (2, 1, png::ColorType::Rgb, expected));
+    }
+
+    #[test]
+    fn a_grid_goes_row_by_row_with_gaps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grid.png");
+        let pixels: Vec<u8> = (1..=18).collect();
+        write_grid(&path, GREY, &pixels, 2).unwrap();
+        #[rustfmt::skip]
+        let expected = vec![
+            1, 2, 3, 0, 0, 7, 8, 9,
+            4, 5, 6, 0, 0, 10, 11, 12,
+            0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0,
+            13, 14, 15, 0, 0, 0, 0, 0,
+            16, 17, 18, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(decode(&path), (8, 6, png::ColorType::Grayscale, expected));
+
+        let pixels: Vec<u8> = (1..=12).collect();
+        write_grid(&path, COLOUR, &pixels, 9).unwrap();
+        #[rustfmt::skip]
+        let expected = vec![
+            1, 3, 5, 2, 4, 6, 0, 0, 0, 0, 0, 0, 7, 9, 11, 8, 10, 12,
+        ];
+        assert_eq!(decode(&path), (6, 1, png::ColorType::Rgb, expected));
+    }
+
+    #[test]
+    fn what_png_cannot_hold_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("grid.png");
+        let error =
+            |shape, pixels: &[u8], columns| write_grid(&path, shape, pixels, columns).unwrap_err();
+        assert!(matches!(error(GREY, &[0; 6], 0), Error::NoColumns { .. }));
+        assert!(matches!(error(GREY, &[], 1), Error::Empty { .. }));
+        assert!(matches!(error(GREY, &[0; 7], 1), Error::PixelCount { .. }));
+        let two = ImageShape {
+            channels: 2,
+            ..GREY
+        };
+        let channels = error(two, &[0; 12], 1);
+        assert!(matches!(channels, Error::Channels { channels: 2, .. }));
+        let text = channels.to_string();
+        assert!(text.ends_with("cannot hold pictures of 2 channels, only 1 or 3"));
+        let several = write(&path, GREY, &[0; 12]).unwrap_err();
+        assert!(matches!(several, Error::PixelCount { expected: 6, .. }));
+        let limit = side(&path, "a width", usize::MAX, 28).unwrap_err();
+        assert!(matches!(limit, Error::FormatLimit { .. }));
+        assert!(!path.exists());
+    }
+}
