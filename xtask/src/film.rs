@@ -1,0 +1,218 @@
+//! `cargo xtask gif`: the sample pictures of a run as one animated GIF.
+//!
+//! One frame is in memory at a time. The film is written beside its final path
+//! and renamed, so that path holds a whole film or what it held before.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::BufWriter;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use gif::{Encoder, Repeat};
+
+use crate::picture::{Picture, enlarged, greys};
+use crate::run_folder;
+
+/// How long the last frame stays, in hundredths of a second.
+const LAST_DELAY: u16 = 200;
+
+/// Most players take a shorter delay, in hundredths, for a mistake and slow down.
+const MIN_DELAY: u32 = 2;
+
+/// The most pixels a frame may have, to bound memory whatever a header claims.
+const MAX_PIXELS: u64 = 1 << 26;
+
+/// Options of `cargo xtask gif`.
+#[derive(Args)]
+pub(crate) struct Film {
+    /// Run folder [default: the newest under runs/]
+    #[arg(long)]
+    run: Option<PathBuf>,
+
+    /// File to write [default: RUN/training.gif]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Frames a second, 1 to 100; a GIF plays no more than 50
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    fps: u32,
+
+    /// Take every N-th frame, and always the first and the last
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZeroUsize,
+
+    /// Make every pixel a square of N by N, 1 to 16
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
+    scale: u16,
+}
+
+impl Film {
+    /// Makes the film and says what was made.
+    ///
+    /// # Errors
+    /// There is no run or no frame; a frame is damaged, too large, or not of the
+    /// first one's size; the film cannot be written.
+    pub(crate) fn make(self) -> Result<String> {
+        let run = match self.run {
+            Some(run) => run,
+            None => run_folder::newest(Path::new("runs"))?,
+        };
+        let frames = every_nth(run_folder::frames(&run)?, self.every);
+        let path = self.out.unwrap_or_else(|| run.join("training.gif"));
+
+        let part = path.with_added_extension("part");
+        let made = write(&part, &frames, self.fps, self.scale)
+            .and_then(|made| {
+                fs::rename(&part, &path)?;
+                Ok(made)
+            })
+            .with_context(|| format!("making {}", path.display()));
+        if made.is_err() {
+            // The first error is the one to report; there may be no file yet.
+            let _ = fs::remove_file(&part);
+        }
+        Ok(format!("{}: {}", path.display(), made?))
+    }
+}
+
+/// What was made, for the line that reports it.
+struct Made {
+    frames: usize,
+    size: (u16, u16),
+    hundredths: u32,
+    bytes: u64,
+}
+
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frames, bytes, .. } = self;
+        let (width, height) = self.size;
+        let plural = if *frames == 1 { "" } else { "s" };
+        let seconds = f64::from(self.hundredths) / 100.0;
+        write!(
+            f,
+            "{frames} frame{plural} of {width}x{height} pixels, {seconds:.2} s, {bytes} bytes"
+        )
+    }
+}
+
+/// Writes the frames, at least one, as a film that plays for ever.
+fn write(path: &Path, frames: &[PathBuf], fps: u32, scale: u16) -> Result<Made> {
+    let first = &frames[0];
+    let open = |path: &Path| Picture::open(path).with_context(|| path.display().to_string());
+    let size = open(first)?.size();
+    let (width, height) = screen(size, scale).with_context(|| first.display().to_string())?;
+
+    let file = File::create(path)?;
+    let mut encoder = Encoder::new(BufWriter::new(file), width, height, &greys())?;
+    encoder.set_repeat(Repeat::Infinite)?;
+    let mut hundredths = 0;
+    for (index, path) in frames.iter().enumerate() {
+        let picture = open(path)?;
+        ensure!(
+            picture.size() == size,
+            "frames of different sizes: {} has {}x{} pixels, {} has {}x{}",
+            first.display(),
+            size.0,
+            size.1,
+            path.display(),
+            picture.size().0,
+            picture.size().1,
+        );
+        let frame = picture.into_frame().with_context(|| path.display().to_string())?;
+        let mut frame = enlarged(frame, scale);
+        frame.delay = match index + 1 == frames.len() {
+            true => LAST_DELAY,
+            false => delay(index, fps),
+        };
+        hundredths += u32::from(frame.delay);
+        encoder.write_frame(&frame)?;
+    }
+    let file = encoder.into_inner()?.into_inner()?;
+    file.sync_all()?;
+
+    Ok(Made {
+        frames: frames.len(),
+        size: (width, height),
+        hundredths,
+        bytes: file.metadata()?.len(),
+    })
+}
+
+/// Width and height of the film whose frames are `size` before enlarging.
+fn screen(size: (u32, u32), scale: u16) -> Result<(u16, u16)> {
+    let pixels = |side: u32| u64::from(side) * u64::from(scale);
+    let (width, height) = (pixels(size.0), pixels(size.1));
+    match (u16::try_from(width), u16::try_from(height)) {
+        (Ok(w), Ok(h)) if width * height <= MAX_PIXELS => Ok((w, h)),
+        _ => bail!(
+            "a film of {width}x{height} pixels is too large: \
+             at most 65535 a side and {MAX_PIXELS} in all"
+        ),
+    }
+}
+
+/// Every `n`-th frame, the first included, and the last.
+fn every_nth(frames: Vec<PathBuf>, n: NonZeroUsize) -> Vec<PathBuf> {
+    let last = frames.len() - 1;
+    let taken = |index: usize| index.is_multiple_of(n.get()) || index == last;
+    frames
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, path)| taken(index).then_some(path))
+        .collect()
+}
+
+/// Hundredths of a second that a frame stays.
+///
+/// Each frame ends at the hundredth nearest to its true end, so that the rounding
+/// does not add up and the mean rate is `fps`, or 50 if that is less.
+fn delay(index: usize, fps: u32) -> u16 {
+    let fps = u64::from(fps.min(100 / MIN_DELAY));
+    let end_of = |frames: usize| (200 * frames as u64 + fps) / (2 * fps);
+    (end_of(index + 1) - end_of(index)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_keep_the_mean_rate() {
+        for fps in 1..=100 {
+            let delays: Vec<_> = (0..1000).map(|index| delay(index, fps)).collect();
+            assert!(delays.iter().all(|&d| d >= 2), "{fps} frames a second");
+            let total: f64 = delays.iter().map(|&d| f64::from(d)).sum();
+            let want = 100_000.0 / f64::from(fps.min(50));
+            assert!((total - want).abs() <= 0.5, "{fps}: {total}, not {want}");
+        }
+    }
+
+    #[test]
+    fn every_nth_keeps_both_ends() {
+        let steps = |count: usize, n: usize| -> Vec<String> {
+            let frames = (0..count).map(|i| PathBuf::from(i.to_string())).collect();
+            let taken = every_nth(frames, n.try_into().expect("n > 0"));
+            taken.iter().map(|p| p.display().to_string()).collect()
+        };
+        assert_eq!(steps(8, 3), ["0", "3", "6", "7"]);
+        assert_eq!(steps(7, 3), ["0", "3", "6"]);
+        assert_eq!(steps(3, 100), ["0", "2"]);
+        assert_eq!(steps(1, 2), ["0"]);
+    }
+
+    #[test]
+    fn a_screen_has_limits() {
+        assert_eq!(screen((300, 200), 3).ok(), Some((900, 600)));
+        assert_eq!(screen((65_535, 1024), 1).ok(), Some((65_535, 1024)));
+        for (size, scale) in [((65_536, 1), 1), ((1, 4_096), 16), ((65_535, 1_025), 1)] {
+            assert!(screen(size, scale).is_err(), "{size:?} times {scale}");
+        }
+        assert!(screen((u32::MAX, u32::MAX), 16).is_err());
+    }
+}

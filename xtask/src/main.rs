@@ -1,0 +1,61 @@
+//! Tasks of the workspace, run as `cargo xtask TASK`.
+//!
+//! Exit codes: 0 done, 1 a check failed, 2 the task could not be carried out.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program reports by printing"
+)]
+
+mod check;
+mod ci;
+mod film;
+mod picture;
+mod run_folder;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::check::{FailedCheck, workspace_root};
+
+/// Tasks of the candle-gan workspace
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make an animated GIF of a run's sample pictures
+    Gif(film::Film),
+    /// Run every check of the workspace, the cheapest first
+    Ci,
+    /// Check module docs, file lengths and white space of the sources
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<FailedCheck>() { 1 } else { 2 })
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Gif(film) => println!("{}", film.make()?),
+        Task::Ci => ci::run(&workspace_root())?,
+        Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
+    }
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Films that `gif` makes, read back with the GIF decoder.
+
+use std::fs::{self, File};
+
+use gif::{ColorOutput, DecodeOptions, Repeat};
+use png::{BitDepth, ColorType};
+
+use crate::{Place, write_png};
+
+/// A decoded film; its pixels are RGBA.
+struct Decoded {
+    size: (u16, u16),
+    repeat: Repeat,
+    delays: Vec<u16>,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Decoded {
+    fn read(place: &Place, name: &str) -> Self {
+        let mut options = DecodeOptions::new();
+        options.set_color_output(ColorOutput::RGBA);
+        let file = File::open(place.path(name)).unwrap();
+        let mut decoder = options.read_info(file).unwrap();
+        let (mut delays, mut frames) = (Vec::new(), Vec::new());
+        let size = (decoder.width(), decoder.height());
+        while let Some(frame) = decoder.read_next_frame().unwrap() {
+            assert_eq!((frame.width, frame.height), size);
+            assert_eq!((frame.left, frame.top), (0, 0));
+            delays.push(frame.delay);
+            frames.push(frame.buffer.to_vec());
+        }
+        Self { size, repeat: decoder.repeat(), delays, frames }
+    }
+}
+
+/// Grey values as opaque RGBA pixels.
+fn rgba(greys: &[u8]) -> Vec<u8> {
+    greys.iter().flat_map(|&g| [g, g, g, 255]).collect()
+}
+
+/// The mean and the greatest difference between samples.
+fn distance(a: &[u8], b: &[u8]) -> (f64, u8) {
+    assert_eq!(a.len(), b.len());
+    let differences = || a.iter().zip(b).map(|(a, b)| a.abs_diff(*b));
+    let total: f64 = differences().map(f64::from).sum();
+    (total / a.len() as f64, differences().max().unwrap())
+}
+
+#[test]
+fn grey_frames_are_exact_and_loop() {
+    let place = Place::new();
+    let frames = place.grey_frames("run", &[0, 50, 100, 2000]);
+    let line = place.succeed("gif --run run");
+
+    let film = Decoded::read(&place, "run/training.gif");
+    assert_eq!(film.size, (5, 4));
+    assert_eq!(film.repeat, Repeat::Infinite);
+    assert_eq!(film.delays, [8, 9, 8, 200]);
+    let want: Vec<_> = frames.iter().map(|f| rgba(f)).collect();
+    assert_eq!(film.frames, want);
+
+    let bytes = fs::metadata(place.path("run/training.gif")).unwrap().len();
+    let want = format!("run/training.gif: 4 frames of 5x4 pixels, 2.25 s, {bytes} bytes\n");
+    assert_eq!(line.replace('\\', "/"), want);
+}
+
+#[test]
+fn enlarged_frames_are_exact() {
+    let place = Place::new();
+    let frames = place.grey_frames("run", &[0, 1]);
+    place.succeed("gif --run run --scale 3");
+
+    let film = Decoded::read(&place, "run/training.gif");
+    assert_eq!(film.size, (15, 12));
+    assert_eq!(film.frames.len(), 2);
+    for (got, frame) in film.frames.iter().zip(&frames) {
+        let greys: Vec<u8> = (0..15 * 12).map(|i| frame[i / 15 / 3 * 5 + i % 15 / 3]).collect();
+        assert_eq!(*got, rgba(&greys));
+    }
+}
+
+#[test]
+fn every_takes_both_ends() {
+    let place = Place::new();
+    let frames = place.grey_frames("run", &[0, 1, 2, 3, 4, 5]);
+    place.succeed("gif --run run --every 2 --fps 100 --out film.gif");
+
+    let film = Decoded::read(&place, "film.gif");
+    let want: Vec<_> = [0, 2, 4, 5].iter().map(|&i| rgba(&frames[i])).collect();
+    assert_eq!(film.frames, want);
+    assert_eq!(film.delays, [2, 2, 2, 200]);
+    assert!(!place.path("run/training.gif").exists());
+}
+
+#[test]
+fn frames_are_in_the_order_of_their_steps() {
+    let place = Place::new();
+    let steps = [("9", 9), ("000010", 10), ("1000000", 100), ("999999", 90)];
+    for (name, grey) in steps {
+        let name = format!("run/samples/{name}.png");
+        place.picture(&name, (1, 1), ColorType::Grayscale, &[grey]);
+    }
+    place.write("run/samples/reals.png", "not a frame");
+    place.write("run/samples/000005.png.part", "not a frame");
+    place.succeed("gif --run run");
+
+    let film = Decoded::read(&place, "run/training.gif");
+    let want: Vec<_> = [9, 10, 90, 100].iter().map(|&g| rgba(&[g])).collect();
+    assert_eq!(film.frames, want);
+}
+
+#[test]
+fn the_newest_run_is_the_default() {
+    let place = Place::new();
+    place.grey_frames("runs/00009-mnist-5-default", &[0]);
+    place.grey_frames("runs/100000-mnist-5-default", &[0, 1, 2]);
+    place.grey_frames("runs/99999-mnist-5-default", &[0, 1]);
+    place.write("runs/200000-notes", "a file, not a run");
+    place.write("runs/9999999/samples/000000.png", "not named as a run");
+    let line = place.succeed("gif");
+    assert!(line.contains("100000-mnist-5-default"), "{line}");
+    assert!(line.contains("3 frames"), "{line}");
+}
+
+#[test]
+fn colour_frames_are_close_and_grey_ones_exact() {
+    let place = Place::new();
+    let smooth: Vec<u8> =
+        (0..64 * 64u32).flat_map(|i| [(i % 64 * 4) as u8, (i / 64 * 4) as u8, 128]).collect();
+    let four: Vec<u8> = (0..64 * 64u32)
+        .flat_map(|i| [[255, 0, 0], [0, 200, 7], [9, 9, 9], [0, 0, 255]][i as usize % 4])
+        .collect();
+    let grey: Vec<u8> = (0..64 * 64u32).map(|i| (i / 16) as u8).collect();
+    place.picture("run/samples/0.png", (64, 64), ColorType::Grayscale, &grey);
+    place.picture("run/samples/1.png", (64, 64), ColorType::Rgb, &smooth);
+    place.picture("run/samples/2.png", (64, 64), ColorType::Rgb, &four);
+    place.succeed("gif --run run");
+
+    let film = Decoded::read(&place, "run/training.gif");
+    let opaque = |rgb: &[u8]| -> Vec<u8> {
+        let pixels = rgb.chunks_exact(3);
+        pixels.flat_map(|p| [p[0], p[1], p[2], 255]).collect()
+    };
+    assert_eq!(film.frames[0], rgba(&grey));
+    let (mean, worst) = distance(&film.frames[1], &opaque(&smooth));
+    assert!(mean > 0.0, "4096 colours in 256");
+    assert!(mean < 8.0 && worst < 64, "off by {mean}, at worst {worst}");
+    assert_eq!(film.frames[2], opaque(&four), "few colours need no rounding");
+}
+
+#[test]
+fn other_kinds_of_png_are_read() {
+    let place = Place::new();
+    place.picture("run/samples/0.png", (2, 1), ColorType::Grayscale, &[3, 250]);
+    let alpha = [10, 255, 10, 0];
+    place.picture("run/samples/1.png", (2, 1), ColorType::GrayscaleAlpha, &alpha);
+    let alpha = [1, 2, 3, 255, 0, 100, 200, 51];
+    place.picture("run/samples/2.png", (2, 1), ColorType::Rgba, &alpha);
+    let path = |name: &str| place.path(&format!("run/samples/{name}.png"));
+    write_png(&path("3"), (2, 1), ColorType::Grayscale, |encoder| {
+        encoder.set_depth(BitDepth::Sixteen);
+        vec![0x12, 0xff, 0xab, 0x00]
+    });
+    write_png(&path("4"), (2, 1), ColorType::Indexed, |encoder| {
+        encoder.set_depth(BitDepth::One);
+        encoder.set_palette(vec![5, 6, 7, 70, 80, 90]);
+        vec![0b0100_0000]
+    });
+    place.succeed("gif --run run");
+
+    let film = Decoded::read(&place, "run/training.gif");
+    let want = [
+        rgba(&[3, 250]),
+        rgba(&[10, 255]),
+        vec![1, 2, 3, 255, 204, 224, 244, 255],
+        rgba(&[0x12, 0xab]),
+        vec![5, 6, 7, 255, 70, 80, 90, 255],
+    ];
+    assert_eq!(film.frames, want);
+}
