@@ -109,6 +109,13 @@ impl Dropout {
         }
     }
 
+    /// The mask of a tensor of this many elements, (H, W, B, C): 0 or the scale.
+    pub fn mask(self, elements: usize) -> Vec<f32> {
+        let mut mask = vec![1.0; elements];
+        self.apply(0, &mut mask);
+        mask
+    }
+
     /// The activations that the outputs beginning at `first` had before the mask; where the mask
     /// is zero any value will do, for no gradient passes there.
     pub(crate) fn undo_scale(self, outputs: &[f32], activations: &mut Vec<f32>) {

@@ -5,7 +5,7 @@
 //! tensors that this happens to few.
 
 use crate::activation::{Activation, Dropout};
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Links};
 use crate::norm::{self, Moments, Rows};
 use crate::product::{self, MatrixStrides, Panels};
 use crate::storage::{self, contiguous};
@@ -341,7 +341,7 @@ impl Layer {
 /// (source channel, result channel) are `strides`, into `channels.1` result channels.
 #[allow(clippy::too_many_arguments, reason = "the two directions of one product")]
 fn along_links(
-    links: &crate::geometry::Links,
+    links: &Links,
     geometry: &Geometry,
     source: &[f32],
     weight: &[f32],
@@ -353,14 +353,23 @@ fn along_links(
     let taps = geometry.taps();
     let sources = source.len() / (batch * depth);
     let tap = depth * width;
+    if product::is_shallow(depth, taps) {
+        // What each pixel meets, tap beside tap, as one matrix of (tap, k) by column.
+        let matrix = matrix_of(weight, (taps, depth, width), (tap, k, column));
+        let strides = MatrixStrides { tap: 0, k: width, column: 1 };
+        let panels = Panels::pack(&matrix, 1, taps * depth, width, strides);
+        let patches = product::patches(links, source, batch, depth, taps);
+        return product::multiply(
+            &Links::identity(links.pixels()),
+            &patches,
+            &panels,
+            batch,
+            finish,
+        );
+    }
     if product::is_narrow(links, sources, taps, width) {
-        // [tap][k][column] as one matrix of k by (tap, column).
-        let mut matrix = Vec::with_capacity(weight.len());
-        for row in 0..depth {
-            for t in 0..taps {
-                matrix.extend((0..width).map(|c| weight[t * tap + row * k + c * column]));
-            }
-        }
+        // All taps side by side, as one matrix of k by (tap, column).
+        let matrix = matrix_of(weight, (depth, taps, width), (k, tap, column));
         let side_by_side = taps * width;
         let strides = MatrixStrides { tap: 0, k: side_by_side, column: 1 };
         let panels = Panels::pack(&matrix, 1, depth, side_by_side, strides);
@@ -369,6 +378,23 @@ fn along_links(
         let panels = Panels::pack(weight, taps, depth, width, MatrixStrides { tap, k, column });
         product::multiply(links, source, &panels, batch, finish)
     }
+}
+
+/// A matrix in the order of its three indices, given how many there are of each and how far
+/// apart they lie in `source`.
+fn matrix_of(
+    source: &[f32],
+    counts: (usize, usize, usize),
+    strides: (usize, usize, usize),
+) -> Vec<f32> {
+    let mut matrix = Vec::with_capacity(source.len());
+    for i in 0..counts.0 {
+        for j in 0..counts.1 {
+            let start = i * strides.0 + j * strides.1;
+            matrix.extend((0..counts.2).map(|l| source[start + l * strides.2]));
+        }
+    }
+    matrix
 }
 
 impl CustomOp2 for Layer {

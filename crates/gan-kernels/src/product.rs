@@ -210,6 +210,12 @@ impl WithSimd for Part<'_> {
     }
 }
 
+/// Whether what a pixel meets is better gathered first: sums over few channels are too short to
+/// be products of their own.
+pub(crate) fn is_shallow(depth: usize, taps: usize) -> bool {
+    depth < FEW_CHANNELS && taps > 1
+}
+
 /// Whether a product with `width` result channels is cheaper with all taps side by side.
 pub(crate) fn is_narrow(links: &Links, sources: usize, taps: usize, width: usize) -> bool {
     // Cost in padded columns: direct, a tile's width for every link; side by side, all taps of
@@ -264,7 +270,7 @@ pub(crate) fn weight_gradient(
     channels: (usize, usize),
 ) -> Vec<f32> {
     let taps = geometry.taps();
-    if channels.0 < FEW_CHANNELS && taps > 1 {
+    if is_shallow(channels.0, taps) {
         // Taps side by side on the input's side: one product of (taps x channels in) rows.
         let patches = patches(&geometry.forward, input, batch, channels.0, taps);
         let pixels = geometry.forward.pixels();
@@ -293,7 +299,13 @@ pub(crate) fn weight_gradient(
 
 /// For each pixel of `links`, what it meets, tap beside tap: [pixel][batch][tap][channel], zeros
 /// where a tap meets nothing.
-fn patches(links: &Links, source: &[f32], batch: usize, channels: usize, taps: usize) -> Vec<f32> {
+pub(crate) fn patches(
+    links: &Links,
+    source: &[f32],
+    batch: usize,
+    channels: usize,
+    taps: usize,
+) -> Vec<f32> {
     let columns = taps * channels;
     let mut patches = vec![0.0; links.pixels() * batch * columns];
     let target = Disjoint::new(&mut patches);

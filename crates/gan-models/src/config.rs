@@ -1,0 +1,170 @@
+//! Networks as data: a list of layers that can be written down, compared and rebuilt.
+
+use serde::{Deserialize, Serialize};
+
+/// Channels, height and width of a picture or of the features between two layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(usize, usize, usize)", into = "(usize, usize, usize)")]
+pub struct Shape {
+    /// Channels: 1 for grey, 3 for colour.
+    pub channels: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+impl From<(usize, usize, usize)> for Shape {
+    fn from((channels, height, width): (usize, usize, usize)) -> Self {
+        Self { channels, height, width }
+    }
+}
+
+impl From<Shape> for (usize, usize, usize) {
+    fn from(shape: Shape) -> Self {
+        (shape.channels, shape.height, shape.width)
+    }
+}
+
+impl Shape {
+    /// A vector of `features`, which has one pixel.
+    pub fn vector(features: usize) -> Self {
+        Self { channels: features, height: 1, width: 1 }
+    }
+
+    /// Values in all.
+    pub fn len(self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// Whether there are no values.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// An elementwise activation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `max(z, 0)`.
+    Relu,
+    /// `z` where positive, this slope (at least 0) times `z` elsewhere.
+    LeakyRelu(f32),
+    /// Hyperbolic tangent, in (-1, 1): what pictures end with.
+    Tanh,
+    /// Logistic function, in (0, 1).
+    Sigmoid,
+}
+
+/// One layer. Spatial layers use "same" padding: a convolution's output measures
+/// `ceil(input / stride)`, a transposed one's `input * stride`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Layer {
+    /// Every input value to every one of `units` outputs.
+    Dense {
+        /// Outputs.
+        units: usize,
+        /// Whether each output has a bias.
+        bias: bool,
+    },
+    /// A dense layer whose outputs are arranged as a picture.
+    Project {
+        /// The picture.
+        to: Shape,
+        /// Whether each output has a bias.
+        bias: bool,
+    },
+    /// Convolution with a square kernel.
+    Conv {
+        /// Output channels.
+        channels: usize,
+        /// Kernel height and width.
+        kernel: usize,
+        /// Step, in input pixels.
+        stride: usize,
+        /// Whether each channel has a bias.
+        bias: bool,
+    },
+    /// Transposed convolution with a square kernel.
+    ConvTranspose {
+        /// Output channels.
+        channels: usize,
+        /// Kernel height and width.
+        kernel: usize,
+        /// Step, in output pixels.
+        stride: usize,
+        /// Whether each channel has a bias.
+        bias: bool,
+    },
+    /// Batch normalisation (Ioffe and Szegedy 2015): per channel, or after a dense layer per
+    /// output.
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f32,
+        /// Share of the batch in each update of the running statistics: PyTorch's convention,
+        /// one less Keras' momentum.
+        momentum: f32,
+    },
+    /// An elementwise activation.
+    Activation(Activation),
+    /// Zeroes each value with this probability while training, and scales up the others.
+    Dropout(f32),
+}
+
+impl Layer {
+    /// The layer's name in errors and summaries.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Dense { .. } => "dense",
+            Self::Project { .. } => "project",
+            Self::Conv { .. } => "conv",
+            Self::ConvTranspose { .. } => "conv_transpose",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::Activation(_) => "activation",
+            Self::Dropout(_) => "dropout",
+        }
+    }
+}
+
+/// How fresh weights are drawn; biases begin at 0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Init {
+    /// Normal around 0 with this standard deviation.
+    Normal(f64),
+    /// Uniform in +-sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010): Keras' default.
+    Glorot,
+    /// Uniform in +-1 / sqrt(fan in), biases too: PyTorch's default.
+    FanIn,
+}
+
+/// What a generator is: `config.json` beside its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GeneratorConfig {
+    /// Length of the noise vector, drawn from a standard normal distribution.
+    pub latent_dim: usize,
+    /// The pictures made.
+    pub image: Shape,
+    /// From noise to picture.
+    pub layers: Vec<Layer>,
+    /// How fresh weights are drawn.
+    pub init: Init,
+    /// The classes of the pictures it was trained on, where known; one if it makes one class.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+}
+
+/// What a discriminator is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiscriminatorConfig {
+    /// The pictures judged.
+    pub image: Shape,
+    /// From picture to one logit.
+    pub layers: Vec<Layer>,
+    /// How fresh weights are drawn.
+    pub init: Init,
+}

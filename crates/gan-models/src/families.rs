@@ -1,0 +1,266 @@
+//! The families of networks that recipes choose from: a few numbers that stand for two lists of
+//! layers.
+
+use crate::config::{Activation, DiscriminatorConfig, GeneratorConfig, Init, Layer, Shape};
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A pair of networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// Dense networks.
+    Mlp(Mlp),
+    /// Convolutional networks.
+    Dcgan(Dcgan),
+}
+
+/// Normalisation after a layer's product.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// None; the layer has a bias instead.
+    None,
+    /// Batch normalisation; the layer has no bias.
+    Batch {
+        /// Added to the variance.
+        epsilon: f32,
+        /// Share of the batch in each update of the running statistics.
+        momentum: f32,
+    },
+}
+
+/// Dense networks, as in Goodfellow et al. 2014, "Generative adversarial networks".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mlp {
+    /// Length of the noise vector.
+    pub latent_dim: usize,
+    /// How fresh weights are drawn.
+    pub init: Init,
+    /// Noise to picture; the output layer (tanh) is implied.
+    pub generator: DenseStack,
+    /// Picture to logit; the output layer is implied.
+    pub discriminator: DenseStack,
+}
+
+/// Hidden layers of an [`Mlp`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DenseStack {
+    /// Units of each hidden layer.
+    pub units: Vec<usize>,
+    /// Activation of each hidden layer.
+    pub activation: Activation,
+    /// Dropout after each hidden layer; layers beyond the list have none.
+    #[serde(default)]
+    pub dropout: Vec<f32>,
+}
+
+/// Convolutional networks, after Radford et al. 2016, "Unsupervised representation learning with
+/// deep convolutional generative adversarial networks".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dcgan {
+    /// Length of the noise vector.
+    pub latent_dim: usize,
+    /// How fresh weights are drawn.
+    pub init: Init,
+    /// Noise to picture: a projection to the first number of channels, then transposed
+    /// convolutions to each further one and at last to the picture (tanh).
+    pub generator: ConvStack,
+    /// Picture to logit: convolutions to each number of channels, then a dense layer.
+    pub discriminator: ConvStack,
+}
+
+/// Layers of one of a [`Dcgan`]'s networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvStack {
+    /// Channels, one number for each stride.
+    pub channels: Vec<usize>,
+    /// Strides of the convolutions.
+    pub strides: Vec<usize>,
+    /// Kernel height and width.
+    pub kernel: usize,
+    /// Normalisation after each product, the last excepted.
+    pub norm: Norm,
+    /// Activation after that.
+    pub activation: Activation,
+    /// Dropout after that.
+    #[serde(default)]
+    pub dropout: f32,
+}
+
+impl Family {
+    /// The configuration of the generator of pictures of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the family makes no pictures of this shape.
+    pub fn generator(&self, image: Shape, classes: Vec<String>) -> Result<GeneratorConfig> {
+        let (latent_dim, init, layers) = match self {
+            Self::Mlp(mlp) => (mlp.latent_dim, mlp.init, mlp.generator.generator(image)),
+            Self::Dcgan(dcgan) => (dcgan.latent_dim, dcgan.init, dcgan.generator.generator(image)?),
+        };
+        Ok(GeneratorConfig { latent_dim, image, layers, init, classes })
+    }
+
+    /// The configuration of the discriminator of pictures of this shape.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if channels and strides do not pair up.
+    pub fn discriminator(&self, image: Shape) -> Result<DiscriminatorConfig> {
+        let (init, layers) = match self {
+            Self::Mlp(mlp) => (mlp.init, mlp.discriminator.discriminator()),
+            Self::Dcgan(dcgan) => (dcgan.init, dcgan.discriminator.discriminator()?),
+        };
+        Ok(DiscriminatorConfig { image, layers, init })
+    }
+}
+
+impl DenseStack {
+    fn hidden(&self) -> Vec<Layer> {
+        let mut layers = Vec::new();
+        for (i, &units) in self.units.iter().enumerate() {
+            layers.push(Layer::Dense { units, bias: true });
+            layers.push(Layer::Activation(self.activation));
+            match self.dropout.get(i) {
+                Some(&probability) if probability > 0.0 => {
+                    layers.push(Layer::Dropout(probability));
+                }
+                _ => {}
+            }
+        }
+        layers
+    }
+
+    fn generator(&self, image: Shape) -> Vec<Layer> {
+        let mut layers = self.hidden();
+        layers.push(Layer::Project { to: image, bias: true });
+        layers.push(Layer::Activation(Activation::Tanh));
+        layers
+    }
+
+    fn discriminator(&self) -> Vec<Layer> {
+        let mut layers = self.hidden();
+        layers.push(Layer::Dense { units: 1, bias: true });
+        layers
+    }
+}
+
+impl ConvStack {
+    fn check(&self) -> Result<()> {
+        if self.channels.is_empty() || self.channels.len() != self.strides.len() {
+            return Err(Error::Config(format!(
+                "{} channels for {} strides: give one number of channels for each stride, at \
+                 least one",
+                self.channels.len(),
+                self.strides.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// What follows a product, which has a bias if it is not normalised.
+    fn after(&self, layers: &mut Vec<Layer>) {
+        if let Norm::Batch { epsilon, momentum } = self.norm {
+            layers.push(Layer::BatchNorm { epsilon, momentum });
+        }
+        layers.push(Layer::Activation(self.activation));
+        if self.dropout > 0.0 {
+            layers.push(Layer::Dropout(self.dropout));
+        }
+    }
+
+    fn generator(&self, image: Shape) -> Result<Vec<Layer>> {
+        self.check()?;
+        let factor = self.strides.iter().product::<usize>().max(1);
+        if image.height % factor != 0 || image.width % factor != 0 {
+            return Err(Error::Config(format!(
+                "pictures of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \
+                 height and width",
+                image.width, image.height, self.strides
+            )));
+        }
+        let bias = self.norm == Norm::None;
+        let (height, width) = (image.height / factor, image.width / factor);
+        let to = Shape { channels: self.channels[0], height, width };
+        let mut layers = vec![Layer::Project { to, bias }];
+        self.after(&mut layers);
+        let (last, inner) = self.strides.split_last().unwrap_or((&1, &[]));
+        for (&channels, &stride) in self.channels[1..].iter().zip(inner) {
+            layers.push(Layer::ConvTranspose { channels, kernel: self.kernel, stride, bias });
+            self.after(&mut layers);
+        }
+        let (channels, stride) = (image.channels, *last);
+        layers.push(Layer::ConvTranspose { channels, kernel: self.kernel, stride, bias });
+        layers.push(Layer::Activation(Activation::Tanh));
+        Ok(layers)
+    }
+
+    fn discriminator(&self) -> Result<Vec<Layer>> {
+        self.check()?;
+        let mut layers = Vec::new();
+        for (i, (&channels, &stride)) in self.channels.iter().zip(&self.strides).enumerate() {
+            // As in the paper, the layer that sees the picture is not normalised.
+            let norm = if i == 0 { Norm::None } else { self.norm };
+            let bias = norm == Norm::None;
+            layers.push(Layer::Conv { channels, kernel: self.kernel, stride, bias });
+            Self { norm, ..self.clone() }.after(&mut layers);
+        }
+        layers.push(Layer::Dense { units: 1, bias: true });
+        Ok(layers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stack(channels: &[usize], strides: &[usize]) -> ConvStack {
+        ConvStack {
+            channels: channels.to_vec(),
+            strides: strides.to_vec(),
+            kernel: 4,
+            norm: Norm::Batch { epsilon: 1e-5, momentum: 0.1 },
+            activation: Activation::Relu,
+            dropout: 0.0,
+        }
+    }
+
+    #[test]
+    fn a_generator_grows_to_the_picture() {
+        let layers = stack(&[64, 32], &[2, 2]).generator((3, 28, 20).into()).expect("divisible");
+        assert_eq!(layers[0], Layer::Project { to: (64, 7, 5).into(), bias: false });
+        let convolutions: Vec<_> = layers
+            .iter()
+            .filter_map(|layer| match layer {
+                Layer::ConvTranspose { channels, stride, .. } => Some((*channels, *stride)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(convolutions, [(32, 2), (3, 2)]);
+        assert_eq!(layers.last(), Some(&Layer::Activation(Activation::Tanh)));
+    }
+
+    #[test]
+    fn a_picture_that_does_not_divide_is_named() {
+        let error = stack(&[64, 32], &[2, 2]).generator((1, 27, 28).into()).expect_err("27");
+        assert!(error.to_string().contains("28x27 pixels: the strides [2, 2] enlarge by 4"));
+        let error = stack(&[64], &[2, 2]).generator((1, 28, 28).into()).expect_err("uneven");
+        assert!(error.to_string().contains("1 channels for 2 strides"));
+        let error = stack(&[], &[]).discriminator().expect_err("empty");
+        assert!(error.to_string().contains("0 channels for 0 strides"));
+    }
+
+    #[test]
+    fn dropout_follows_the_layers_that_have_it() {
+        let stack = DenseStack {
+            units: vec![4, 3],
+            activation: Activation::LeakyRelu(0.2),
+            dropout: vec![0.3],
+        };
+        let kinds: Vec<_> = stack.discriminator().iter().map(Layer::kind).collect();
+        assert_eq!(kinds, ["dense", "activation", "dropout", "dense", "activation", "dense"]);
+    }
+}

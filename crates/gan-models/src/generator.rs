@@ -1,0 +1,132 @@
+//! Generators: from noise to pictures.
+
+use crate::config::{GeneratorConfig, Shape};
+use crate::error::{Error, Result};
+use crate::network::Network;
+use crate::parameters::Parameters;
+use crate::stage::Pass;
+use crate::weights;
+use candle_core::{Device, Tensor};
+use candle_nn::VarBuilder;
+use rand::Rng;
+use rand_distr::StandardNormal;
+use std::path::Path;
+
+/// Name of a generator's configuration in its folder.
+pub const CONFIG_FILE: &str = "config.json";
+/// Name of a generator's weights in its folder.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+
+/// A network from noise to pictures in [-1, 1].
+#[derive(Clone, Debug)]
+pub struct Generator {
+    config: GeneratorConfig,
+    network: Network,
+    device: Device,
+}
+
+impl Generator {
+    /// Builds the network with weights from `vars`.
+    ///
+    /// # Errors
+    /// A configuration whose layers do not fit, or do not end in the picture; missing weights.
+    pub fn new(config: GeneratorConfig, vars: VarBuilder) -> Result<Self> {
+        if config.latent_dim == 0 || config.image.is_empty() {
+            return Err(Error::Config(format!(
+                "a generator needs noise and pictures of at least one value, not latent_dim {} and \
+                 {:?}",
+                config.latent_dim, config.image
+            )));
+        }
+        let input = Shape::vector(config.latent_dim);
+        let network = Network::new(input, &config.layers, config.init, &vars)?;
+        if network.output() != config.image {
+            return Err(Error::Config(format!(
+                "the generator's layers end in {:?}, not in its picture, {:?}",
+                network.output(),
+                config.image
+            )));
+        }
+        let device = vars.device().clone();
+        Ok(Self { config, network, device })
+    }
+
+    /// Reads a folder that [`Generator::save`] wrote.
+    ///
+    /// # Errors
+    /// A missing or damaged file; weights that are not those of the configuration, naming the
+    /// first tensor that differs.
+    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let folder = folder.as_ref();
+        let path = folder.join(CONFIG_FILE);
+        let text =
+            std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let config: GeneratorConfig =
+            serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })?;
+        // Built once on fresh weights only to learn which there must be.
+        let (_, expected) =
+            Parameters::fresh(0, &Device::Cpu, |vars| Self::new(config.clone(), vars))?;
+        let tensors = weights::load(&folder.join(WEIGHTS_FILE), &expected, device)?;
+        let vars = VarBuilder::from_tensors(tensors, candle_core::DType::F32, device);
+        Self::new(config, vars)
+    }
+
+    /// Writes `config.json` and `model.safetensors` into a folder, which is made if missing; each
+    /// file appears whole or not at all.
+    ///
+    /// # Errors
+    /// A folder or file that cannot be written.
+    pub fn save(&self, parameters: &Parameters, folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Error::Io { path: folder.into(), source })?;
+        weights::save(&folder.join(WEIGHTS_FILE), parameters)?;
+        let path = folder.join(CONFIG_FILE);
+        let mut text = serde_json::to_vec_pretty(&self.config)
+            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        text.push(b'\n');
+        weights::write_whole(&path, &text)
+    }
+
+    /// What the generator is.
+    pub fn config(&self) -> &GeneratorConfig {
+        &self.config
+    }
+
+    /// Its layers.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The same generator with weights that no gradient reaches.
+    pub fn detached(&self) -> Self {
+        Self { network: self.network.detached(), ..self.clone() }
+    }
+
+    /// Draws noise, (B, latent dim), from a standard normal distribution.
+    ///
+    /// # Errors
+    /// Failures of the device.
+    pub fn noise(&self, batch: usize, rng: &mut impl Rng) -> Result<Tensor> {
+        let count = batch * self.config.latent_dim;
+        let values: Vec<f32> = (0..count).map(|_| rng.sample(StandardNormal)).collect();
+        Ok(Tensor::from_vec(values, (batch, self.config.latent_dim), &self.device)?)
+    }
+
+    /// Noise (B, latent dim) to pictures (B, C, H, W) in [-1, 1].
+    ///
+    /// # Errors
+    /// Noise of another length.
+    pub fn forward(&self, noise: &Tensor, pass: Pass) -> Result<Tensor> {
+        let (batch, latent_dim) = noise.dims2()?;
+        self.network.forward(&noise.reshape((batch, latent_dim, 1, 1))?, pass)
+    }
+
+    /// New pictures, (B, C, H, W) in [-1, 1], from fresh noise.
+    ///
+    /// # Errors
+    /// Failures of the device.
+    pub fn sample(&self, batch: usize, rng: &mut impl Rng) -> Result<Tensor> {
+        self.forward(&self.noise(batch, rng)?, Pass::Infer)
+    }
+}

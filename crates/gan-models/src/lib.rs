@@ -1,0 +1,49 @@
+//! Generators and discriminators for candle, with their losses, optimizer and weights.
+//!
+//! A trained generator is a folder of two files, `config.json` and `model.safetensors`. Drawing
+//! pictures with it takes three lines:
+//!
+//! ```no_run
+//! use gan_models::Generator;
+//! use rand::SeedableRng;
+//!
+//! # fn main() -> gan_models::Result<()> {
+//! let generator = Generator::load("runs/00000-mnist-5-default/generator", &candle_core::Device::Cpu)?;
+//! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+//! let images = generator.sample(16, &mut rng)?; // (16, 1, 28, 28) in [-1, 1]
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! `cargo run -p gan-models --example draw -- FOLDER PICTURE.png` does that and writes the
+//! pictures. Networks are data ([`GeneratorConfig`], [`DiscriminatorConfig`]: lists of
+//! [`Layer`]s), and [`Family`] makes such lists from a few numbers. On the CPU they run on the
+//! project's own kernels, elsewhere on candle's operators; pictures are (B, C, H, W) everywhere.
+//! The forward pass is differentiable by candle's autograd; [`Parameters::fresh`] makes weights
+//! to train, from a seed.
+#![forbid(unsafe_code)]
+
+mod config;
+mod discriminator;
+mod ema;
+mod error;
+mod families;
+mod generator;
+pub mod losses;
+mod network;
+mod optimizer;
+mod parameters;
+mod stage;
+pub mod weights;
+
+pub use config::{Activation, DiscriminatorConfig, GeneratorConfig, Init, Layer, Shape};
+pub use discriminator::Discriminator;
+pub use ema::Ema;
+pub use error::{Error, Result};
+pub use families::{ConvStack, Dcgan, DenseStack, Family, Mlp, Norm};
+pub use gan_kernels::Adam;
+pub use generator::{CONFIG_FILE, Generator, WEIGHTS_FILE};
+pub use network::Network;
+pub use optimizer::Optimizer;
+pub use parameters::Parameters;
+pub use stage::{Backend, Pass};

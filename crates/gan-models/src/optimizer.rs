@@ -1,0 +1,127 @@
+//! Adam over a network's parameters, with its state in the open.
+
+use crate::error::{Error, Result};
+use crate::parameters::Parameters;
+use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use gan_kernels::Adam;
+use std::collections::{BTreeMap, HashMap};
+
+/// Adam (Kingma and Ba 2015) with moments for every parameter that has had a gradient.
+#[derive(Debug)]
+pub struct Optimizer {
+    adam: Adam,
+    step: u64,
+    /// First and second moment of each parameter.
+    moments: BTreeMap<String, (Var, Var)>,
+}
+
+impl Optimizer {
+    /// An optimizer that has made no step.
+    pub fn new(adam: Adam) -> Self {
+        Self { adam, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// Updates made.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// One update of every parameter that has a gradient.
+    ///
+    /// # Errors
+    /// A gradient that is not finite is not looked for here; failures of the device.
+    pub fn update(&mut self, parameters: &Parameters, gradients: &GradStore) -> Result<()> {
+        self.step += 1;
+        for (name, var) in parameters.iter() {
+            let Some(gradient) = gradients.get(var) else { continue };
+            if !self.moments.contains_key(name) {
+                let zeros = || Var::from_tensor(&var.zeros_like()?);
+                self.moments.insert(name.to_string(), (zeros()?, zeros()?));
+            }
+            let (first, second) = &self.moments[name];
+            if var.device().is_cpu() {
+                self.adam.update(var, gradient, (first, second), self.step)?;
+            } else {
+                self.update_on_device(var, gradient, first, second)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The rule of [`Adam::update`] in candle's own operators.
+    fn update_on_device(
+        &self,
+        var: &Var,
+        gradient: &Tensor,
+        first: &Var,
+        second: &Var,
+    ) -> Result<()> {
+        let Adam { learning_rate, beta1, beta2, epsilon } = self.adam;
+        let correction = |beta: f64| 1.0 - beta.powf(self.step as f64);
+        let m = ((first.as_detached_tensor() * beta1)? + (gradient * (1.0 - beta1))?)?;
+        let v = ((second.as_detached_tensor() * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
+        let root = (v.sqrt()? / correction(beta2).sqrt())?;
+        let change = (&m / (root + epsilon)?)?;
+        let rate = learning_rate / correction(beta1);
+        var.set(&(var.as_detached_tensor() - (change * rate)?)?)?;
+        first.set(&m)?;
+        second.set(&v)?;
+        Ok(())
+    }
+
+    /// The moments by name: `first.PARAMETER` and `second.PARAMETER`.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let of = |(name, (first, second)): (&String, &(Var, Var))| {
+            [
+                (format!("first.{name}"), first.as_detached_tensor()),
+                (format!("second.{name}"), second.as_detached_tensor()),
+            ]
+        };
+        self.moments.iter().flat_map(of).collect()
+    }
+
+    /// Takes up a state written after `step` updates.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a moment that is missing, unknown or of another shape than its
+    /// parameter.
+    pub fn restore(
+        &mut self,
+        step: u64,
+        mut state: HashMap<String, Tensor>,
+        parameters: &Parameters,
+        device: &Device,
+    ) -> Result<()> {
+        let mut moments = BTreeMap::new();
+        for (name, var) in parameters.iter() {
+            let mut take = |kind: &str| -> Result<Option<Var>> {
+                let Some(tensor) = state.remove(&format!("{kind}.{name}")) else { return Ok(None) };
+                if tensor.dims() != var.dims() {
+                    return Err(Error::Config(format!(
+                        "optimizer state {kind}.{name} has shape {:?}, its parameter {:?}",
+                        tensor.dims(),
+                        var.dims()
+                    )));
+                }
+                Ok(Some(Var::from_tensor(&tensor.to_device(device)?)?))
+            };
+            match (take("first")?, take("second")?) {
+                (Some(first), Some(second)) => {
+                    moments.insert(name.to_string(), (first, second));
+                }
+                (None, None) => {}
+                _ => {
+                    return Err(Error::Config(format!(
+                        "optimizer state of {name} has one moment, not two"
+                    )));
+                }
+            }
+        }
+        if let Some(name) = state.keys().min() {
+            return Err(Error::Config(format!("optimizer state {name} has no parameter")));
+        }
+        self.step = step;
+        self.moments = moments;
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! The kernels and candle's own operators are two ways to the same numbers.
+
+use crate::{assert_close, dcgan, discriminator, generator, mlp, values};
+use candle_core::{Device, Tensor};
+use gan_models::{Backend, Family, Network, Parameters, Pass, Shape};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+fn families() -> Vec<(&'static str, Family, Shape)> {
+    vec![
+        ("dcgan, kernel 5", dcgan(5), (1, 12, 8).into()),
+        ("dcgan, kernel 4", dcgan(4), (3, 8, 8).into()),
+        ("dcgan, kernel 1", dcgan(1), (2, 8, 4).into()),
+        ("mlp", mlp(), (1, 6, 5).into()),
+        ("mlp in colour", mlp(), (3, 4, 5).into()),
+    ]
+}
+
+/// Output and gradients of all parameters and of the input, for a loss with a random weight for
+/// every output value.
+fn run(
+    network: &Network,
+    parameters: &Parameters,
+    input: &Tensor,
+    train: bool,
+) -> (Tensor, Vec<(String, Tensor)>) {
+    let input = candle_core::Var::from_tensor(input).unwrap();
+    let mut rng = ChaCha8Rng::seed_from_u64(3);
+    let pass = if train { Pass::Train(&mut rng) } else { Pass::Infer };
+    let output = network.forward(&input, pass).unwrap();
+    let weights: Vec<f32> =
+        (0..output.elem_count()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    let weights = Tensor::from_vec(weights, output.dims(), &Device::Cpu).unwrap();
+    let gradients = (&output * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let mut all = vec![("input".to_string(), gradients.get(&input).unwrap().clone())];
+    for (name, var) in parameters.iter() {
+        if let Some(gradient) = gradients.get(var) {
+            all.push((name.to_string(), gradient.clone()));
+        }
+    }
+    (output, all)
+}
+
+fn compare(name: &str, network: &Network, parameters: &Parameters, input: &Tensor, train: bool) {
+    // Away from biases of exactly 0, where a leaky ReLU's two sides are equally right.
+    for (_, var) in parameters.iter() {
+        let shift: Vec<f32> = (0..var.elem_count()).map(|i| 0.01 + (i % 7) as f32 / 50.0).collect();
+        let shift = Tensor::from_vec(shift, var.dims(), &Device::Cpu).unwrap();
+        var.set(&(var.as_detached_tensor() + shift).unwrap()).unwrap();
+    }
+    // Running statistics move in every training pass: each backend begins with the same ones.
+    let snapshot = parameters.duplicate().unwrap();
+    let fast = run(&network.clone().with_backend(Backend::Kernels), parameters, input, train);
+    let after_fast = parameters.duplicate().unwrap();
+    for (name, var) in parameters.iter() {
+        var.set(snapshot.get(name).unwrap()).unwrap();
+    }
+    let slow = run(&network.clone().with_backend(Backend::Candle), parameters, input, train);
+    assert_close(&fast.0, &slow.0, 1e-5, &format!("{name}: output"));
+    assert_eq!(fast.1.len(), slow.1.len(), "{name}: number of gradients");
+    let trainable = parameters.iter().filter(|(name, _)| !name.contains("running")).count();
+    assert_eq!(fast.1.len(), trainable + 1, "{name}: every parameter has a gradient");
+    for ((parameter, fast), (_, slow)) in fast.1.iter().zip(&slow.1) {
+        assert_close(fast, slow, 2e-4, &format!("{name}: gradient of {parameter}"));
+    }
+    for (parameter, var) in parameters.iter() {
+        assert_close(
+            after_fast.get(parameter).unwrap(),
+            var,
+            1e-5,
+            &format!("{name}: {parameter}"),
+        );
+    }
+    if train && network.mixes_batch() {
+        let mean = "layers.1.running_mean";
+        assert_ne!(values(after_fast.get(mean).unwrap()), values(snapshot.get(mean).unwrap()));
+    }
+}
+
+#[test]
+fn kernels_agree_with_candle() {
+    for (name, family, image) in families() {
+        for train in [true, false] {
+            let mut rng = ChaCha8Rng::seed_from_u64(1);
+            let (generator, parameters) = generator(&family, image, 1);
+            let noise = generator.noise(7, &mut rng).unwrap().reshape((7, (), 1, 1)).unwrap();
+            let what = format!("{name}, generator, train {train}");
+            compare(&what, generator.network(), &parameters, &noise, train);
+            let (discriminator, parameters) = discriminator(&family, image, 2);
+            let images = generator.sample(7, &mut rng).unwrap();
+            assert_eq!(images.dims(), [7, image.channels, image.height, image.width]);
+            let what = format!("{name}, discriminator, train {train}");
+            compare(&what, discriminator.network(), &parameters, &images, train);
+        }
+    }
+}
+
+#[test]
+fn detached_weights_get_no_gradient() {
+    let (discriminator, parameters) = discriminator(&dcgan(4), (1, 8, 8).into(), 2);
+    let images =
+        candle_core::Var::zeros((3, 1, 8, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let logits = discriminator.detached().forward(&images, Pass::Infer).unwrap();
+    let gradients = logits.sum_all().unwrap().backward().unwrap();
+    assert!(gradients.get(&images).is_some());
+    assert!(parameters.iter().all(|(_, var)| gradients.get(var).is_none()));
+}
+
+#[test]
+fn a_picture_generated_alone_is_the_same_as_in_a_batch() {
+    let (generator, _) = generator(&dcgan(5), (1, 12, 8).into(), 1);
+    let noise = generator.noise(9, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    let all = generator.forward(&noise, Pass::Infer).unwrap();
+    let one = generator.forward(&noise.narrow(0, 4, 1).unwrap(), Pass::Infer).unwrap();
+    assert_eq!(values(&one), values(&all.narrow(0, 4, 1).unwrap()));
+}

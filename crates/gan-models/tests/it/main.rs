@@ -1,0 +1,74 @@
+//! Networks against candle's own operators, and weights against damage.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod backends;
+mod training;
+mod weights;
+
+use candle_core::{Device, Tensor};
+use gan_models::{
+    Activation, ConvStack, Dcgan, DenseStack, Discriminator, Family, Generator, Init, Mlp, Norm,
+    Parameters, Shape,
+};
+
+fn norm() -> Norm {
+    Norm::Batch { epsilon: 1e-3, momentum: 0.1 }
+}
+
+/// A small convolutional pair with everything in it.
+fn dcgan(kernel: usize) -> Family {
+    let stack = |channels: &[usize], norm, dropout| ConvStack {
+        channels: channels.to_vec(),
+        strides: vec![1, 2, 2],
+        kernel,
+        norm,
+        activation: Activation::LeakyRelu(0.3),
+        dropout,
+    };
+    Family::Dcgan(Dcgan {
+        latent_dim: 5,
+        init: Init::Normal(0.2),
+        generator: stack(&[7, 6, 4], norm(), 0.0),
+        discriminator: stack(&[4, 6, 9], Norm::None, 0.3),
+    })
+}
+
+fn mlp() -> Family {
+    Family::Mlp(Mlp {
+        latent_dim: 6,
+        init: Init::Glorot,
+        generator: DenseStack {
+            units: vec![9, 12],
+            activation: Activation::LeakyRelu(0.2),
+            dropout: vec![],
+        },
+        discriminator: DenseStack {
+            units: vec![12, 9],
+            activation: Activation::Relu,
+            dropout: vec![0.3],
+        },
+    })
+}
+
+fn generator(family: &Family, image: Shape, seed: u64) -> (Generator, Parameters) {
+    let config = family.generator(image, vec![]).unwrap();
+    Parameters::fresh(seed, &Device::Cpu, |vars| Generator::new(config, vars)).unwrap()
+}
+
+fn discriminator(family: &Family, image: Shape, seed: u64) -> (Discriminator, Parameters) {
+    let config = family.discriminator(image).unwrap();
+    Parameters::fresh(seed, &Device::Cpu, |vars| Discriminator::new(&config, vars)).unwrap()
+}
+
+fn values(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+#[track_caller]
+fn assert_close(got: &Tensor, want: &Tensor, tolerance: f32, what: &str) {
+    assert_eq!(got.dims(), want.dims(), "{what}");
+    for (i, (got, want)) in values(got).iter().zip(values(want)).enumerate() {
+        let bound = tolerance * (1.0 + want.abs());
+        assert!((got - want).abs() <= bound, "{what}, element {i}: {got}, not {want}");
+    }
+}

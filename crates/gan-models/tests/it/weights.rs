@@ -1,0 +1,101 @@
+//! A generator's folder, whole, damaged and of another network.
+
+use crate::{dcgan, generator, mlp, values};
+use candle_core::Device;
+use gan_models::{CONFIG_FILE, Error, Generator, WEIGHTS_FILE};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::fs;
+
+fn load(folder: &std::path::Path) -> Result<Generator, Error> {
+    Generator::load(folder, &Device::Cpu)
+}
+
+#[test]
+fn a_generator_comes_back_from_its_folder() {
+    for family in [dcgan(5), mlp()] {
+        let folder = tempfile::tempdir().unwrap();
+        let (generator, parameters) = generator(&family, (1, 12, 8).into(), 1);
+        generator.save(&parameters, folder.path()).unwrap();
+        let loaded = load(folder.path()).unwrap();
+        assert_eq!(loaded.config(), generator.config());
+        let sample =
+            |g: &Generator| values(&g.sample(3, &mut ChaCha8Rng::seed_from_u64(1)).unwrap());
+        assert_eq!(sample(&loaded), sample(&generator));
+        assert!(sample(&loaded).iter().all(|value| (-1.0..=1.0).contains(value)));
+        // Nothing but the two files is left.
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+}
+
+/// Names and shapes of weights are a file format.
+#[test]
+fn the_names_of_weights_stay() {
+    let (_, parameters) = generator(&dcgan(4), (1, 8, 8).into(), 1);
+    let names: Vec<_> =
+        parameters.iter().map(|(name, var)| format!("{name} {:?}", var.dims())).collect();
+    assert_eq!(
+        names,
+        [
+            "layers.0.weight [2, 2, 5, 7]",
+            "layers.1.bias [28]",
+            "layers.1.running_mean [28]",
+            "layers.1.running_var [28]",
+            "layers.1.weight [28]",
+            "layers.3.weight [4, 4, 7, 6]",
+            "layers.4.bias [6]",
+            "layers.4.running_mean [6]",
+            "layers.4.running_var [6]",
+            "layers.4.weight [6]",
+            "layers.6.weight [4, 4, 6, 4]",
+            "layers.7.bias [4]",
+            "layers.7.running_mean [4]",
+            "layers.7.running_var [4]",
+            "layers.7.weight [4]",
+            "layers.9.weight [4, 4, 4, 1]",
+        ]
+    );
+}
+
+#[test]
+fn every_damage_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let text = load(folder).unwrap_err().to_string();
+    assert!(text.contains(CONFIG_FILE) && text.contains("No such file"), "{text}");
+
+    let (generator, parameters) = generator(&dcgan(4), (1, 8, 8).into(), 1);
+    generator.save(&parameters, folder).unwrap();
+    let weights = folder.join(WEIGHTS_FILE);
+    let whole = fs::read(&weights).unwrap();
+    for length in [0, 7, 100, whole.len() - 1] {
+        fs::write(&weights, &whole[..length]).unwrap();
+        let error = load(folder).unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }), "{length} bytes: {error}");
+        let text = error.to_string();
+        assert!(text.contains(WEIGHTS_FILE) && text.contains("damaged or cut short"), "{text}");
+    }
+    let mut long = whole.clone();
+    long.extend([0; 4]);
+    fs::write(&weights, &long).unwrap();
+    assert!(matches!(load(folder).unwrap_err(), Error::Damaged { .. }));
+
+    // Weights of another architecture: other shapes, and missing or surplus tensors.
+    let (_, other) = crate::generator(&dcgan(5), (1, 8, 8).into(), 1);
+    gan_models::weights::save(&weights, &other).unwrap();
+    let text = load(folder).unwrap_err().to_string();
+    assert!(
+        text.contains(
+            "another architecture: layers.3.weight has shape [5, 5, 7, 6], must have [4, 4, 7, 6]"
+        ),
+        "{text}"
+    );
+    let (_, other) = crate::generator(&mlp(), (1, 8, 8).into(), 1);
+    gan_models::weights::save(&weights, &other).unwrap();
+    let text = load(folder).unwrap_err().to_string();
+    assert!(text.contains("layers.0.weight has shape [1, 1, 6, 9]"), "{text}");
+
+    fs::write(folder.join(CONFIG_FILE), "{\"latent_dim\": 5, \"colour\": 1}").unwrap();
+    let text = load(folder).unwrap_err().to_string();
+    assert!(text.contains("unknown field `colour`"), "{text}");
+}
