@@ -54,13 +54,7 @@ impl Batches {
             });
         }
         let order = order(dataset.len(), seed, 0);
-        Ok(Self {
-            dataset,
-            batch_size,
-            seed,
-            epoch: 0,
-            order,
-        })
+        Ok(Self { dataset, batch_size, seed, epoch: 0, order })
     }
 
     /// Batch number `k`, from 0. Cheapest in sequence: each epoch is then shuffled once.
@@ -148,11 +142,7 @@ mod tests {
 
     /// `count` pictures of 1 x 1 x 2 with their number as both pixels and label.
     fn numbered(count: u8) -> Dataset {
-        let shape = ImageShape {
-            channels: 1,
-            height: 1,
-            width: 2,
-        };
+        let shape = ImageShape { channels: 1, height: 1, width: 2 };
         let images = (0..count).flat_map(|number| [number, number]).collect();
         let labels = (0..count.into()).collect();
         let classes = (0..count).map(|number| number.to_string()).collect();

@@ -20,9 +20,7 @@ impl ImageShape {
     /// Values in a picture: channels x height x width, `usize::MAX` if that overflows.
     #[allow(clippy::len_without_is_empty)] // a size, not a container
     pub fn len(&self) -> usize {
-        self.channels
-            .saturating_mul(self.height)
-            .saturating_mul(self.width)
+        self.channels.saturating_mul(self.height).saturating_mul(self.width)
     }
 
     /// How many pictures of this shape `pixels` bytes are; `name` says what they are for.
@@ -99,21 +97,11 @@ impl Dataset {
         }
         let expected = labels.len().saturating_mul(shape.len());
         if images.len() != expected {
-            return Err(Error::PixelCount {
-                name,
-                expected,
-                found: images.len(),
-            });
+            return Err(Error::PixelCount { name, expected, found: images.len() });
         }
         check_labels(&name, &labels, classes.len())?;
         check_unique(&name, &classes)?;
-        Ok(Self {
-            name,
-            shape,
-            images,
-            labels,
-            classes,
-        })
+        Ok(Self { name, shape, images, labels, classes })
     }
 
     /// Short name of the set, e.g. `mnist`; a filter does not change it.
@@ -183,10 +171,7 @@ impl Dataset {
             kept += 1;
         }
         if let Some(empty) = counts.iter().position(|&count| count == 0) {
-            return Err(Error::EmptyClass {
-                dataset: self.name,
-                class: classes[empty].clone(),
-            });
+            return Err(Error::EmptyClass { dataset: self.name, class: classes[empty].clone() });
         }
         self.images.truncate(kept * len);
         self.images.shrink_to_fit();
@@ -199,10 +184,7 @@ impl Dataset {
     /// For each class its label after keeping `kept`, `None` if it is dropped.
     fn renumbering(&self, kept: &[String]) -> Result<Vec<Option<u32>>> {
         if kept.is_empty() {
-            return Err(Error::NoClass {
-                dataset: self.name.clone(),
-                known: self.classes.clone(),
-            });
+            return Err(Error::NoClass { dataset: self.name.clone(), known: self.classes.clone() });
         }
         check_unique(&self.name, kept)?;
         let mut new_labels = vec![None; self.classes.len()];
@@ -225,22 +207,16 @@ pub(crate) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result
     let beyond = |&label: &u32| usize::try_from(label).map_or(true, |label| label >= classes);
     match labels.iter().position(beyond) {
         None => Ok(()),
-        Some(index) => Err(Error::LabelOutOfRange {
-            name: name.into(),
-            index,
-            label: labels[index],
-            classes,
-        }),
+        Some(index) => {
+            Err(Error::LabelOutOfRange { name: name.into(), index, label: labels[index], classes })
+        }
     }
 }
 
 fn check_unique(dataset: &str, classes: &[String]) -> Result<()> {
     for (index, class) in classes.iter().enumerate() {
         if classes[..index].contains(class) {
-            return Err(Error::RepeatedClass {
-                dataset: dataset.into(),
-                class: class.clone(),
-            });
+            return Err(Error::RepeatedClass { dataset: dataset.into(), class: class.clone() });
         }
     }
     Ok(())
@@ -256,11 +232,7 @@ mod tests {
 
     /// Five pictures of 1 x 1 x 2; class "d" has none.
     fn toy() -> Dataset {
-        let shape = ImageShape {
-            channels: 1,
-            height: 1,
-            width: 2,
-        };
+        let shape = ImageShape { channels: 1, height: 1, width: 2 };
         let images = vec![0, 1, 10, 11, 20, 21, 30, 31, 40, 41];
         let classes = names(&["a", "b", "c", "d"]);
         Dataset::new("toy", shape, images, vec![2, 0, 1, 2, 0], classes).unwrap()
@@ -289,10 +261,7 @@ mod tests {
         let error = |classes: &[&str]| toy().filter(&names(classes)).unwrap_err();
         let unknown = error(&["a", "e"]);
         assert!(matches!(unknown, Error::UnknownClass { .. }));
-        assert_eq!(
-            unknown.to_string(),
-            r#"toy has no class "e"; it has a, b, c, d"#
-        );
+        assert_eq!(unknown.to_string(), r#"toy has no class "e"; it has a, b, c, d"#);
         let repeated = error(&["a", "b", "a"]);
         assert!(matches!(repeated, Error::RepeatedClass { .. }));
         assert_eq!(repeated.to_string(), r#"toy: class "a" is named twice"#);
@@ -325,11 +294,7 @@ mod tests {
         assert!(matches!(none, Error::Empty { .. }));
         let flat = ImageShape { height: 0, ..shape };
         assert!(matches!(new(flat, &[], &[0], &["a"]), Error::Empty { .. }));
-        let huge = ImageShape {
-            channels: usize::MAX,
-            height: 2,
-            width: 2,
-        };
+        let huge = ImageShape { channels: usize::MAX, height: 2, width: 2 };
         let huge = new(huge, &[0; 4], &[0], &["a"]);
         assert!(matches!(huge, Error::PixelCount { .. }));
     }

@@ -345,10 +345,7 @@ mod tests {
         fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
             format!("{error}: {}", error.source().unwrap())
         }
-        let error = Error::Read {
-            path: "some/file".into(),
-            source: io::Error::other("reason"),
-        };
+        let error = Error::Read { path: "some/file".into(), source: io::Error::other("reason") };
         assert_eq!(chain(error), "cannot read some/file: reason");
     }
 }

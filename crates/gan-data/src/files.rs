@@ -15,10 +15,7 @@ use crate::{Error, Result};
 ///
 /// [`Error::Write`], naming `path`; the temporary file is gone by then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    try_write(path, bytes).map_err(|source| Error::Write {
-        path: path.into(),
-        source,
-    })
+    try_write(path, bytes).map_err(|source| Error::Write { path: path.into(), source })
 }
 
 fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -83,9 +80,6 @@ mod tests {
 
         let absent = folder.path().join("absent").join("file");
         let error = write_whole(&absent, b"text").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            format!("cannot write {}", absent.display())
-        );
+        assert_eq!(error.to_string(), format!("cannot write {}", absent.display()));
     }
 }

@@ -15,15 +15,9 @@ pub(crate) fn load(dataset: HubDataset, split: Split) -> Result<Dataset> {
         Split::Train => Ok((bytes(&loaded.train_images)?, indices(&loaded.train_labels)?)),
         Split::Test => Ok((bytes(&loaded.test_images)?, indices(&loaded.test_labels)?)),
     });
-    let (images, labels) = converted.map_err(|source| Error::Hub {
-        dataset: Source::Hub(dataset).to_string(),
-        source,
-    })?;
-    let shape = crate::ImageShape {
-        channels: 1,
-        height: 28,
-        width: 28,
-    };
+    let (images, labels) = converted
+        .map_err(|source| Error::Hub { dataset: Source::Hub(dataset).to_string(), source })?;
+    let shape = crate::ImageShape { channels: 1, height: 28, width: 28 };
     let classes = dataset.classes().map(String::from).into();
     Dataset::new(dataset.name(), shape, images, labels, classes)
 }
@@ -31,18 +25,14 @@ pub(crate) fn load(dataset: HubDataset, split: Split) -> Result<Dataset> {
 /// Says that the feature is off.
 #[cfg(not(feature = "hub"))]
 pub(crate) fn load(dataset: HubDataset, _split: Split) -> Result<Dataset> {
-    Err(Error::HubDisabled {
-        dataset: Source::Hub(dataset).to_string(),
-    })
+    Err(Error::HubDisabled { dataset: Source::Hub(dataset).to_string() })
 }
 
 /// Pixels in [0, 1], as the hub's loaders give them, to bytes in 0..=255.
 #[cfg(any(feature = "hub", test))]
 fn bytes(images: &candle_core::Tensor) -> candle_core::Result<Vec<u8>> {
     let values = images.flatten_all()?.to_vec1::<f32>()?;
-    let bytes = values
-        .into_iter()
-        .map(|value| (value * 255.0).round() as u8);
+    let bytes = values.into_iter().map(|value| (value * 255.0).round() as u8);
     Ok(bytes.collect())
 }
 
@@ -76,9 +66,6 @@ mod tests {
     fn without_the_feature_the_error_names_it() {
         let error = load(HubDataset::Mnist, Split::Train).unwrap_err();
         assert!(matches!(error, Error::HubDisabled { .. }));
-        assert_eq!(
-            error.to_string(),
-            "hub:mnist needs a program built with the feature `hub`"
-        );
+        assert_eq!(error.to_string(), "hub:mnist needs a program built with the feature `hub`");
     }
 }

@@ -23,14 +23,6 @@ struct Kind {
     suffix: &'static str,
 }
 
-const IMAGES: Kind = Kind {
-    magic: 0x0803,
-    holds: "pictures",
-    suffix: "images-idx3-ubyte",
-};
+const IMAGES: Kind = Kind { magic: 0x0803, holds: "pictures", suffix: "images-idx3-ubyte" };
 
-const LABELS: Kind = Kind {
-    magic: 0x0801,
-    holds: "labels",
-    suffix: "labels-idx1-ubyte",
-};
+const LABELS: Kind = Kind { magic: 0x0801, holds: "labels", suffix: "labels-idx1-ubyte" };

@@ -12,10 +12,7 @@ type File = (&'static str, &'static [u8]);
 
 macro_rules! file {
     ($name:literal) => {
-        (
-            concat!($name, " (built in)"),
-            include_bytes!(concat!("../../../assets/mnist/", $name)),
-        )
+        (concat!($name, " (built in)"), include_bytes!(concat!("../../../assets/mnist/", $name)))
     };
 }
 

@@ -56,11 +56,7 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
         1 => png::ColorType::Grayscale,
         3 => png::ColorType::Rgb,
         channels => {
-            return Err(Error::Channels {
-                path: path.into(),
-                channels,
-                supported: "1 or 3",
-            });
+            return Err(Error::Channels { path: path.into(), channels, supported: "1 or 3" });
         }
     };
     if columns == 0 {
@@ -81,45 +77,28 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
             writer.write_image_data(&rows)?;
             writer.finish()
         })
-        .map_err(|source| Error::Png {
-            path: path.into(),
-            source,
-        })?;
+        .map_err(|source| Error::Png { path: path.into(), source })?;
     write_whole(path, &bytes)
 }
 
 /// Length of a side of the grid, which PNG limits to 2^31 - 1.
 fn side(path: &Path, what: &'static str, pictures: usize, size: usize) -> Result<u32> {
-    let value = size
-        .saturating_add(GAP)
-        .saturating_mul(pictures)
-        .saturating_sub(GAP);
+    let value = size.saturating_add(GAP).saturating_mul(pictures).saturating_sub(GAP);
     match i32::try_from(value) {
         Ok(side) => Ok(side.unsigned_abs()),
-        Err(_) => Err(Error::FormatLimit {
-            path: path.into(),
-            what,
-            value,
-        }),
+        Err(_) => Err(Error::FormatLimit { path: path.into(), what, value }),
     }
 }
 
 /// Pictures (B, C, H, W) to the rows of a grid of `area` pixels: (rows, columns, C).
 fn interleave(shape: ImageShape, pixels: &[u8], columns: usize, area: usize) -> Vec<u8> {
-    let ImageShape {
-        channels,
-        height,
-        width,
-    } = shape;
+    let ImageShape { channels, height, width } = shape;
     let row = columns * (width + GAP) - GAP;
     let mut grid = vec![0; area * channels];
     for (line, values) in pixels.chunks_exact(width).enumerate() {
         // Lines are numbered by picture, channel and row in the picture.
-        let (picture, channel, y) = (
-            line / (channels * height),
-            line / height % channels,
-            line % height,
-        );
+        let (picture, channel, y) =
+            (line / (channels * height), line / height % channels, line % height);
         let top = picture / columns * (height + GAP);
         let left = picture % columns * (width + GAP);
         let start = ((top + y) * row + left) * channels + channel;
@@ -136,16 +115,8 @@ mod tests {
     use std::fs::File;
     use std::io::BufReader;
 
-    const GREY: ImageShape = ImageShape {
-        channels: 1,
-        height: 2,
-        width: 3,
-    };
-    const COLOUR: ImageShape = ImageShape {
-        channels: 3,
-        height: 1,
-        width: 2,
-    };
+    const GREY: ImageShape = ImageShape { channels: 1, height: 2, width: 3 };
+    const COLOUR: ImageShape = ImageShape { channels: 3, height: 1, width: 2 };
 
     /// Width, height, colour type and pixels of a PNG file.
     fn decode(path: &Path) -> (u32, u32, png::ColorType, Vec<u8>) {
@@ -204,10 +175,7 @@ mod tests {
         assert!(matches!(error(GREY, &[0; 6], 0), Error::NoColumns { .. }));
         assert!(matches!(error(GREY, &[], 1), Error::Empty { .. }));
         assert!(matches!(error(GREY, &[0; 7], 1), Error::PixelCount { .. }));
-        let two = ImageShape {
-            channels: 2,
-            ..GREY
-        };
+        let two = ImageShape { channels: 2, ..GREY };
         let channels = error(two, &[0; 12], 1);
         assert!(matches!(channels, Error::Channels { channels: 2, .. }));
         let text = channels.to_string();

@@ -38,10 +38,7 @@ pub fn to_byte(value: f32) -> u8 {
 pub fn to_tensor(pixels: &[u8], shape: ImageShape) -> Result<Tensor> {
     let len = shape.len();
     if len == 0 || !pixels.len().is_multiple_of(len) {
-        bail!(
-            "to_tensor: {} pixels for pictures of {shape:?}",
-            pixels.len()
-        );
+        bail!("to_tensor: {} pixels for pictures of {shape:?}", pixels.len());
     }
     let values = pixels.iter().map(|&byte| to_unit(byte)).collect();
     from_units(values, shape)
@@ -49,11 +46,7 @@ pub fn to_tensor(pixels: &[u8], shape: ImageShape) -> Result<Tensor> {
 
 /// A tensor of values that are a whole number of pictures, in [-1, 1].
 pub(crate) fn from_units(values: Vec<f32>, shape: ImageShape) -> Result<Tensor> {
-    let ImageShape {
-        channels,
-        height,
-        width,
-    } = shape;
+    let ImageShape { channels, height, width } = shape;
     let count = values.len() / shape.len().max(1);
     Tensor::from_vec(values, (count, channels, height, width), &Device::Cpu)
 }
@@ -80,11 +73,8 @@ pub fn to_bytes(images: &Tensor) -> Result<Vec<u8>> {
             images.shape()
         );
     }
-    let values = images
-        .to_device(&Device::Cpu)?
-        .to_dtype(DType::F32)?
-        .flatten_all()?
-        .to_vec1::<f32>()?;
+    let values =
+        images.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
     Ok(values.into_iter().map(to_byte).collect())
 }
 
@@ -92,11 +82,7 @@ pub fn to_bytes(images: &Tensor) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const SHAPE: ImageShape = ImageShape {
-        channels: 2,
-        height: 1,
-        width: 3,
-    };
+    const SHAPE: ImageShape = ImageShape { channels: 2, height: 1, width: 3 };
 
     #[test]
     fn every_byte_survives_the_round_trip() {

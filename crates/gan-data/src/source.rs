@@ -131,15 +131,7 @@ mod tests {
 
     #[test]
     fn other_sources_are_errors_that_list_the_known() {
-        for text in [
-            "",
-            "MNIST",
-            "idx",
-            "idx:",
-            "hub:cifar",
-            "mnist:",
-            "folder:x",
-        ] {
+        for text in ["", "MNIST", "idx", "idx:", "hub:cifar", "mnist:", "folder:x"] {
             let error = text.parse::<Source>().unwrap_err();
             assert!(matches!(&error, Error::UnknownSource { given } if given == text));
             assert!(error.to_string().contains("hub:fashion-mnist"), "{error}");

@@ -1,8 +1,9 @@
 //! A whole layer as one candle operator: a convolution, transposed convolution or dense product,
 //! then bias or batch normalisation, then activation and dropout.
 //!
-//! candle's autograd adds every gradient to a tensor of zeros; one operator a layer keeps the
-//! tensors that this happens to few.
+//! There are two ways back: [`layer`] and [`layer_batch_norm`] are nodes of candle's autograd,
+//! which adds every gradient to a tensor of zeros; a [`LayerPass`] is driven by hand and does
+//! nothing twice.
 
 use crate::activation::{Activation, Dropout};
 use crate::geometry::{Geometry, Links};
@@ -62,12 +63,7 @@ pub fn layer(
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
         Some(bias) => {
-            let (pixels, channels) = (op.pixels(), op.channels.1);
-            match bias.dims() {
-                [n] if *n == channels => {}
-                [n] if *n == pixels * channels => op.per_pixel = true,
-                dims => bail!("layer: bias {dims:?} for {channels} channels of {pixels} pixels"),
-            }
+            op.take_bias(bias)?;
             x.apply_op3(&weight, &bias.contiguous()?, op)
         }
         None => x.apply_op2(&weight, op),
@@ -95,24 +91,127 @@ pub fn layer_batch_norm(
 ) -> Result<(Tensor, BatchStatistics)> {
     let epilogue = Epilogue { activation, dropout: None };
     let op = Layer::new(x, weight, geometry, epilogue, Some(batch_norm))?;
+    op.check_features(gamma, beta)?;
     let rows = op.rows();
-    let features = rows.groups * rows.channels;
-    if gamma.dims() != [features] || beta.dims() != [features] {
-        bail!("layer: gamma {:?} and beta {:?} for {features} features", gamma.dims(), beta.dims());
-    }
     let saved = op.saved.clone();
     let affine = Tensor::stack(&[gamma, beta], 0)?;
     let y = x.contiguous()?.apply_op3(&weight.contiguous()?, &affine, op)?;
+    Ok((y, statistics(&saved, rows)?))
+}
+
+fn statistics(saved: &OnceLock<Saved>, rows: Rows) -> Result<BatchStatistics> {
     let Some(Saved { moments, .. }) = saved.get() else {
         bail!("layer: the forward pass left no statistics");
     };
+    let features = moments.mean.len();
     let unbias = rows.rows as f32 / (rows.rows.max(2) - 1) as f32;
     let variance: Vec<f32> = moments.variance.iter().map(|v| v * unbias).collect();
-    let statistics = BatchStatistics {
+    Ok(BatchStatistics {
         mean: Tensor::from_slice(&moments.mean, features, &Device::Cpu)?,
         variance: Tensor::from_vec(variance, features, &Device::Cpu)?,
-    };
-    Ok((y, statistics))
+    })
+}
+
+/// What stands between a layer's product and its activation.
+#[derive(Clone, Copy, Debug)]
+pub enum Affine<'a> {
+    /// Nothing.
+    None,
+    /// A bias, as in [`layer`].
+    Bias(&'a Tensor),
+    /// Batch normalisation with gamma and beta, as in [`layer_batch_norm`].
+    BatchNorm(&'a Tensor, &'a Tensor, BatchNorm),
+}
+
+/// Which gradients a backward pass is to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// Of the input.
+    pub input: bool,
+    /// Of weight, bias, gamma and beta.
+    pub parameters: bool,
+}
+
+/// What a backward pass computed.
+#[derive(Debug)]
+pub struct LayerGradients {
+    /// Of the input, in its shape.
+    pub input: Option<Tensor>,
+    /// Of the weight, in its shape.
+    pub weight: Option<Tensor>,
+    /// Of the bias, or of (gamma, beta), shaped (2, features).
+    pub affine: Option<Tensor>,
+}
+
+/// A layer's forward pass outside of autograd, with what its backward pass needs.
+pub struct LayerPass {
+    layer: Layer,
+    x: Tensor,
+    weight: Tensor,
+    affine: Option<Tensor>,
+    output: Tensor,
+}
+
+impl LayerPass {
+    /// The forward pass of [`layer`] or [`layer_batch_norm`].
+    ///
+    /// # Errors
+    /// As those.
+    pub fn forward(
+        x: &Tensor,
+        weight: &Tensor,
+        affine: Affine,
+        geometry: &Arc<Geometry>,
+        epilogue: Epilogue,
+    ) -> Result<Self> {
+        let batch_norm = match affine {
+            Affine::BatchNorm(_, _, batch_norm) => Some(batch_norm),
+            _ => None,
+        };
+        let mut layer = Layer::new(x, weight, geometry, epilogue, batch_norm)?;
+        let affine = match affine {
+            Affine::None => None,
+            Affine::Bias(bias) => {
+                layer.take_bias(bias)?;
+                Some(bias.detach().contiguous()?)
+            }
+            Affine::BatchNorm(gamma, beta, _) => {
+                layer.check_features(gamma, beta)?;
+                Some(Tensor::stack(&[gamma.detach(), beta.detach()], 0)?)
+            }
+        };
+        let (x, weight) = (x.detach().contiguous()?, weight.detach().contiguous()?);
+        let output = match &affine {
+            Some(affine) => x.apply_op3_no_bwd(&weight, affine, &layer)?,
+            None => x.apply_op2_no_bwd(&weight, &layer)?,
+        };
+        Ok(Self { layer, x, weight, affine, output })
+    }
+
+    /// The layer's output.
+    pub fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    /// The batch's statistics, where the layer is normalised.
+    ///
+    /// # Errors
+    /// A layer without batch normalisation.
+    pub fn statistics(&self) -> Result<BatchStatistics> {
+        statistics(&self.layer.saved, self.layer.rows())
+    }
+
+    /// The gradients, given that of the output.
+    ///
+    /// # Errors
+    /// A gradient of another shape than the output's.
+    pub fn backward(&self, gradient: &Tensor, wants: Wants) -> Result<LayerGradients> {
+        if gradient.dims() != self.output.dims() {
+            bail!("layer: gradient {:?} of output {:?}", gradient.dims(), self.output.dims());
+        }
+        let Self { layer, x, weight, affine, output } = self;
+        layer.backward(x, weight, affine.as_ref(), output, gradient, wants)
+    }
 }
 
 /// What the backward pass of a normalised layer needs beside arguments and result.
@@ -133,9 +232,6 @@ struct Layer {
     channels: (usize, usize),
     saved: Arc<OnceLock<Saved>>,
 }
-
-/// Gradients of `x`, weight and affine parameters.
-type Gradients = (Option<Tensor>, Option<Tensor>, Option<Tensor>);
 
 impl Layer {
     fn new(
@@ -174,6 +270,30 @@ impl Layer {
     fn output_shape(&self) -> (usize, usize, usize, usize) {
         let (height, width) = self.geometry.output();
         (height, width, self.batch, self.channels.1)
+    }
+
+    /// Takes note of whether the bias has a value for every pixel.
+    fn take_bias(&mut self, bias: &Tensor) -> Result<()> {
+        let (pixels, channels) = (self.pixels(), self.channels.1);
+        match bias.dims() {
+            [n] if *n == channels => {}
+            [n] if *n == pixels * channels => self.per_pixel = true,
+            dims => bail!("layer: bias {dims:?} for {channels} channels of {pixels} pixels"),
+        }
+        Ok(())
+    }
+
+    fn check_features(&self, gamma: &Tensor, beta: &Tensor) -> Result<()> {
+        let Rows { groups, channels, .. } = self.rows();
+        let features = groups * channels;
+        if gamma.dims() != [features] || beta.dims() != [features] {
+            bail!(
+                "layer: gamma {:?} and beta {:?} for {features} features",
+                gamma.dims(),
+                beta.dims()
+            );
+        }
+        Ok(())
     }
 
     /// Pixels of the output.
@@ -256,6 +376,7 @@ impl Layer {
         affine: Option<&[f32]>,
         output: &[f32],
         gradient: &[f32],
+        wants: Wants,
     ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
         let Epilogue { activation, dropout } = self.epilogue;
         if let Some(batch_norm) = self.batch_norm {
@@ -289,7 +410,8 @@ impl Layer {
                 activation.backward(output, chunk);
             }
         });
-        let bias = affine.map(|_| norm::row_sums(&gradient, self.rows()));
+        let wanted = affine.filter(|_| wants.parameters);
+        let bias = wanted.map(|_| norm::row_sums(&gradient, self.rows()));
         Ok((gradient, bias))
     }
 
@@ -300,22 +422,24 @@ impl Layer {
         affine: Option<&Tensor>,
         output: &Tensor,
         gradient: &Tensor,
-    ) -> Result<Gradients> {
+        wants: Wants,
+    ) -> Result<LayerGradients> {
         let gradient = gradient.contiguous()?;
         let affine_shape = affine.map(Tensor::dims);
         let (gradient, affine_gradient) =
             storage::with(&[Some(output), Some(&gradient), affine], |v| {
-                self.epilogue_backward(affine.map(|_| v[2]), v[0], v[1])
+                self.epilogue_backward(affine.map(|_| v[2]), v[0], v[1], wants)
             })?;
         let (x_shape, weight_shape) = (x.dims(), weight.dims());
-        let (tracks_x, tracks_weight) = (x.track_op(), weight.track_op());
         storage::with(&[Some(x), Some(weight)], |v| {
-            let x_gradient = tracks_x
+            let x_gradient = wants
+                .input
                 .then(|| {
                     Tensor::from_vec(self.input_gradient(&gradient, v[1]), x_shape, &Device::Cpu)
                 })
                 .transpose()?;
-            let weight_gradient = tracks_weight
+            let weight_gradient = wants
+                .parameters
                 .then(|| {
                     let geometry = &self.geometry;
                     let weights = product::weight_gradient(
@@ -332,7 +456,11 @@ impl Layer {
                 (Some(values), Some(shape)) => Some(Tensor::from_vec(values, shape, &Device::Cpu)?),
                 _ => None,
             };
-            Ok((x_gradient, weight_gradient, affine_gradient))
+            Ok(LayerGradients {
+                input: x_gradient,
+                weight: weight_gradient,
+                affine: affine_gradient.filter(|_| wants.parameters),
+            })
         })
     }
 }
@@ -421,8 +549,9 @@ impl CustomOp2 for Layer {
         output: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (x, weight, _) = self.backward(x, weight, None, output, gradient)?;
-        Ok((x, weight))
+        let wants = Wants { input: x.track_op(), parameters: weight.track_op() };
+        let gradients = self.backward(x, weight, None, output, gradient, wants)?;
+        Ok((gradients.input, gradients.weight))
     }
 }
 
@@ -456,7 +585,10 @@ impl CustomOp3 for Layer {
         affine: &Tensor,
         output: &Tensor,
         gradient: &Tensor,
-    ) -> Result<Gradients> {
-        self.backward(x, weight, Some(affine), output, gradient)
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let parameters = weight.track_op() || affine.track_op();
+        let wants = Wants { input: x.track_op(), parameters };
+        let gradients = self.backward(x, weight, Some(affine), output, gradient, wants)?;
+        Ok((gradients.input, gradients.weight, gradients.affine))
     }
 }

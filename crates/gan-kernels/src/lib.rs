@@ -22,6 +22,9 @@ mod update;
 
 pub use activation::{Activation, Dropout};
 pub use geometry::{Geometry, Window};
-pub use layer::{BatchNorm, BatchStatistics, Epilogue, layer, layer_batch_norm};
+pub use layer::{
+    Affine, BatchNorm, BatchStatistics, Epilogue, LayerGradients, LayerPass, Wants, layer,
+    layer_batch_norm,
+};
 pub use layout::{to_batch_major, to_pixel_major};
 pub use update::{Adam, move_towards};

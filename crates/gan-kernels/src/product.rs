@@ -315,8 +315,11 @@ pub(crate) fn patches(
         for link in links.of(pixel) {
             let source = &source[link.pixel as usize * batch * channels..][..batch * channels];
             let first = link.tap as usize * channels;
+            // Element by element: these are the few channels of pictures.
             for (row, source) in rows.chunks_exact_mut(columns).zip(source.chunks_exact(channels)) {
-                row[first..first + channels].copy_from_slice(source);
+                for (target, value) in row[first..].iter_mut().zip(source) {
+                    *target = *value;
+                }
             }
         }
     });
@@ -376,8 +379,12 @@ fn pack_rows(source: &[f32], batch: usize, channels: usize) -> Vec<f32> {
         let target = unsafe { target.part(pixel * size, size) };
         let source = &source[pixel * batch * channels..][..batch * channels];
         for (b, row) in source.chunks_exact(channels).enumerate() {
-            for (block, values) in row.chunks(ROWS).enumerate() {
-                target[(block * batch + b) * ROWS..][..values.len()].copy_from_slice(values);
+            let (whole, rest) = row.as_chunks::<ROWS>();
+            for (block, values) in whole.iter().enumerate() {
+                target[(block * batch + b) * ROWS..][..ROWS].copy_from_slice(values);
+            }
+            if !rest.is_empty() {
+                target[(whole.len() * batch + b) * ROWS..][..rest.len()].copy_from_slice(rest);
             }
         }
     });

@@ -2,10 +2,11 @@
 
 use crate::config::{DiscriminatorConfig, Shape};
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::network::{Network, Tape};
 use crate::stage::Pass;
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use rand::RngCore;
 
 /// A network from pictures to logits: positive for real, negative for fake.
 #[derive(Clone, Debug)]
@@ -46,5 +47,15 @@ impl Discriminator {
     pub fn forward(&self, images: &Tensor, pass: Pass) -> Result<Tensor> {
         let batch = images.dim(0)?;
         Ok(self.network.forward(images, pass)?.reshape(batch)?)
+    }
+
+    /// [`Network::record`] with logits (B) as its output; the gradient that its tape takes is
+    /// (B, 1, 1, 1).
+    ///
+    /// # Errors
+    /// Pictures of another shape.
+    pub fn record(&self, images: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
+        let (logits, tape) = self.network.record(images, rng)?;
+        Ok((logits.reshape(images.dim(0)?)?, tape))
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::config::{GeneratorConfig, Shape};
 use crate::error::{Error, Result};
-use crate::network::Network;
+use crate::network::{Network, Tape};
 use crate::parameters::Parameters;
 use crate::stage::Pass;
 use crate::weights;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use rand::Rng;
+use rand::{Rng, RngCore};
 use rand_distr::StandardNormal;
 use std::path::Path;
 
@@ -120,6 +120,15 @@ impl Generator {
     pub fn forward(&self, noise: &Tensor, pass: Pass) -> Result<Tensor> {
         let (batch, latent_dim) = noise.dims2()?;
         self.network.forward(&noise.reshape((batch, latent_dim, 1, 1))?, pass)
+    }
+
+    /// [`Network::record`] on noise (B, latent dim).
+    ///
+    /// # Errors
+    /// Noise of another length.
+    pub fn record(&self, noise: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
+        let (batch, latent_dim) = noise.dims2()?;
+        self.network.record(&noise.reshape((batch, latent_dim, 1, 1))?, rng)
     }
 
     /// New pictures, (B, C, H, W) in [-1, 1], from fresh noise.

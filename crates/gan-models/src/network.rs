@@ -3,9 +3,11 @@
 use crate::config::{Init, Layer, Shape};
 use crate::error::{Error, Result};
 use crate::stage::{Backend, Pass, Plan, Product, Stage};
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 use candle_nn::VarBuilder;
-use gan_kernels::Window;
+use gan_kernels::{LayerPass, Wants, Window};
+use rand::RngCore;
+use std::collections::BTreeMap;
 
 /// Layers applied one after the other. Clones share their weights.
 ///
@@ -121,6 +123,116 @@ impl Network {
         }
         self.backend.images(&x)
     }
+
+    /// A training pass, and what its backward pass needs: the fast way to train, as autograd is
+    /// for a network that is part of something larger.
+    ///
+    /// # Shapes
+    /// As [`Network::forward`].
+    /// # Errors
+    /// An input of another shape or device.
+    pub fn record(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
+        let record = match self.backend {
+            Backend::Kernels => {
+                let mut passes: Vec<LayerPass> = Vec::with_capacity(self.stages.len());
+                let features = self.backend.features(&input.detach())?;
+                for stage in &self.stages {
+                    let x = passes.last().map_or(&features, LayerPass::output);
+                    passes.push(stage.record(x, rng)?);
+                }
+                Record::Kernels(passes)
+            }
+            Backend::Candle => {
+                let input = Var::from_tensor(&input.detach())?;
+                let output = self.forward(&input, Pass::Train(rng))?;
+                Record::Candle { input, output }
+            }
+        };
+        let output = match &record {
+            Record::Kernels(passes) => match passes.last() {
+                Some(pass) => self.backend.images(pass.output())?,
+                None => input.clone(),
+            },
+            Record::Candle { output, .. } => output.detach(),
+        };
+        Ok((output, Tape { network: self.clone(), record }))
+    }
+}
+
+/// Gradients by the names of their parameters.
+pub type Gradients = BTreeMap<String, Tensor>;
+
+/// A recorded training pass. The backward pass must come before the parameters are updated.
+pub struct Tape {
+    network: Network,
+    record: Record,
+}
+
+enum Record {
+    /// One pass for each stage.
+    Kernels(Vec<LayerPass>),
+    /// The ends of a graph of candle's autograd.
+    Candle { input: Var, output: Tensor },
+}
+
+impl Tape {
+    /// Gradients of the input (B, C, H, W) and of the parameters, those wanted, given the
+    /// gradient of the output, in its shape.
+    ///
+    /// # Errors
+    /// A gradient of another shape.
+    pub fn backward(&self, gradient: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+        match &self.record {
+            Record::Kernels(passes) => self.backward_kernels(passes, gradient, wants),
+            Record::Candle { input, output } => {
+                let found = (output * gradient)?.sum_all()?.backward()?;
+                let mut gradients = Gradients::new();
+                for stage in self.network.stages.iter().filter(|_| wants.parameters) {
+                    for (name, value) in stage.trained() {
+                        gradients.extend(found.get(value).map(|found| (name, found.clone())));
+                    }
+                }
+                let of_input = found.get(input).filter(|_| wants.input).cloned();
+                Ok((of_input, gradients))
+            }
+        }
+    }
+
+    fn backward_kernels(
+        &self,
+        passes: &[LayerPass],
+        gradient: &Tensor,
+        wants: Wants,
+    ) -> Result<(Option<Tensor>, Gradients)> {
+        let backend = self.network.backend;
+        let mut gradient = backend.features(gradient)?;
+        let mut gradients = Gradients::new();
+        for (number, (stage, pass)) in self.network.stages.iter().zip(passes).enumerate().rev() {
+            let wants = Wants { input: wants.input || number > 0, ..wants };
+            let found = pass.backward(&gradient, wants)?;
+            for ((name, value), found) in
+                stage.trained().into_iter().zip(split(found.weight, found.affine)?)
+            {
+                gradients.insert(name, found.reshape(value.dims())?);
+            }
+            match found.input {
+                Some(input) => gradient = input,
+                None => return Ok((None, gradients)),
+            }
+        }
+        Ok((Some(backend.images(&gradient)?), gradients))
+    }
+}
+
+/// A layer's gradients in the order of [`Stage::trained`].
+fn split(weight: Option<Tensor>, affine: Option<Tensor>) -> Result<Vec<Tensor>> {
+    let mut all = Vec::from_iter(weight);
+    match affine {
+        // The gradients of (gamma, beta).
+        Some(both) if both.rank() == 2 => all.extend([both.get(0)?, both.get(1)?]),
+        bias => all.extend(bias),
+    }
+    Ok(all)
 }
 
 /// What a layer with weights computes, and the shape that comes out.

@@ -1,8 +1,9 @@
 //! Adam over a network's parameters, with its state in the open.
 
 use crate::error::{Error, Result};
+use crate::network::Gradients;
 use crate::parameters::Parameters;
-use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use candle_core::{Device, Tensor, Var};
 use gan_kernels::Adam;
 use std::collections::{BTreeMap, HashMap};
 
@@ -30,10 +31,10 @@ impl Optimizer {
     ///
     /// # Errors
     /// A gradient that is not finite is not looked for here; failures of the device.
-    pub fn update(&mut self, parameters: &Parameters, gradients: &GradStore) -> Result<()> {
+    pub fn update(&mut self, parameters: &Parameters, gradients: &Gradients) -> Result<()> {
         self.step += 1;
         for (name, var) in parameters.iter() {
-            let Some(gradient) = gradients.get(var) else { continue };
+            let Some(gradient) = gradients.get(name) else { continue };
             if !self.moments.contains_key(name) {
                 let zeros = || Var::from_tensor(&var.zeros_like()?);
                 self.moments.insert(name.to_string(), (zeros()?, zeros()?));

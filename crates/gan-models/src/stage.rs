@@ -7,7 +7,7 @@ use crate::config::{self, Init, Shape};
 use crate::error::Result;
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
-use gan_kernels::{Activation, BatchNorm, Dropout, Epilogue, Geometry, Window};
+use gan_kernels::{Activation, Affine, BatchNorm, Dropout, Epilogue, Geometry, LayerPass, Window};
 use rand::RngCore;
 use std::sync::Arc;
 
@@ -63,6 +63,8 @@ pub(crate) enum Product {
 /// A product, then bias or batch normalisation, activation and dropout.
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
+    /// Name of weight and bias, without the last part.
+    name: String,
     product: Product,
     geometry: Arc<Geometry>,
     output: Shape,
@@ -77,6 +79,7 @@ pub(crate) struct Stage {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Norm {
+    name: String,
     gamma: Tensor,
     beta: Tensor,
     running_mean: Tensor,
@@ -132,6 +135,7 @@ impl Stage {
         };
         let bias = bias.then(|| vars.get_with_hints(features, "bias", bias_init)).transpose()?;
         Ok(Self {
+            name: vars.prefix(),
             product,
             geometry: Arc::new(geometry),
             output,
@@ -157,6 +161,7 @@ impl Stage {
         let get =
             |name: &str, value| vars.get_with_hints(features, name, candle_nn::Init::Const(value));
         self.norm = Some(Norm {
+            name: vars.prefix(),
             gamma: get("weight", 1.0)?,
             beta: get("bias", 0.0)?,
             running_mean: get("running_mean", 0.0)?,
@@ -177,6 +182,17 @@ impl Stage {
             norm.beta = norm.beta.detach();
         }
         stage
+    }
+
+    /// Names and values of what is trained.
+    pub(crate) fn trained(&self) -> Vec<(String, &Tensor)> {
+        let mut all = vec![(format!("{}.weight", self.name), &self.weight)];
+        all.extend(self.bias.as_ref().map(|bias| (format!("{}.bias", self.name), bias)));
+        if let Some(norm) = &self.norm {
+            all.push((format!("{}.weight", norm.name), &norm.gamma));
+            all.push((format!("{}.bias", norm.name), &norm.beta));
+        }
+        all
     }
 
     /// Multiply-adds for one picture.
@@ -206,7 +222,7 @@ impl Stage {
         matches!(self.product, Product::Project)
     }
 
-    fn forward_kernels(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+    fn epilogue(&self, pass: &mut Pass) -> Result<Epilogue> {
         let activation = match self.activation {
             None => Activation::Identity,
             Some(config::Activation::Relu) => Activation::LeakyRelu(0.0),
@@ -214,21 +230,43 @@ impl Stage {
             Some(config::Activation::Tanh) => Activation::Tanh,
             Some(config::Activation::Sigmoid) => Activation::Sigmoid,
         };
-        let epilogue = Epilogue { activation, dropout: self.dropout(pass)? };
+        Ok(Epilogue { activation, dropout: self.dropout(pass)? })
+    }
+
+    fn batch_norm(&self, norm: &Norm) -> BatchNorm {
+        BatchNorm { epsilon: norm.epsilon, per_pixel: self.per_pixel() }
+    }
+
+    /// A training pass of the kernels outside of autograd.
+    pub(crate) fn record(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<LayerPass> {
+        let affine = match (&self.norm, &self.bias) {
+            (Some(norm), _) => Affine::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm)),
+            (None, Some(bias)) => Affine::Bias(bias),
+            (None, None) => Affine::None,
+        };
+        let epilogue = self.epilogue(&mut Pass::Train(rng))?;
+        let pass = LayerPass::forward(x, &self.weight, affine, &self.geometry, epilogue)?;
+        if let Some(norm) = &self.norm {
+            let statistics = pass.statistics()?;
+            norm.update(&statistics.mean, &statistics.variance)?;
+        }
+        Ok(pass)
+    }
+
+    fn forward_kernels(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let epilogue = self.epilogue(pass)?;
         let Some(norm) = &self.norm else {
             let bias = self.bias.as_ref();
             return Ok(gan_kernels::layer(x, &self.weight, bias, &self.geometry, epilogue)?);
         };
         if let Pass::Train(_) = pass {
-            let batch_norm = BatchNorm { epsilon: norm.epsilon, per_pixel: self.per_pixel() };
-            let affine = (&norm.gamma, &norm.beta);
             let (y, statistics) = gan_kernels::layer_batch_norm(
                 x,
                 &self.weight,
-                affine,
+                (&norm.gamma, &norm.beta),
                 &self.geometry,
-                batch_norm,
-                activation,
+                self.batch_norm(norm),
+                epilogue.activation,
             )?;
             norm.update(&statistics.mean, &statistics.variance)?;
             return Ok(y);

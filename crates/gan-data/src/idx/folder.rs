@@ -60,17 +60,12 @@ fn name(folder: &Path) -> String {
         Some(_) => folder.into(),
         None => folder.canonicalize().unwrap_or_default(), // ".", "..", "/"
     };
-    named
-        .file_name()
-        .map_or_else(|| "idx".into(), |name| name.to_string_lossy().into_owned())
+    named.file_name().map_or_else(|| "idx".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Names of the files in a folder, sorted.
 fn file_names(folder: &Path) -> Result<Vec<String>> {
-    let unreadable = |source| Error::Read {
-        path: folder.into(),
-        source,
-    };
+    let unreadable = |source| Error::Read { path: folder.into(), source };
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -85,17 +80,11 @@ fn file_names(folder: &Path) -> Result<Vec<String>> {
 /// Paths of the picture and the label file of a split.
 fn find(folder: &Path, names: &[String], split: Split) -> Result<(PathBuf, PathBuf)> {
     let choose = |kind: &Kind, fits: &dyn Fn(&str) -> bool, looked_for: String| {
-        let found: Vec<&String> = names
-            .iter()
-            .filter(|name| stem(name, kind).is_some_and(fits))
-            .collect();
+        let found: Vec<&String> =
+            names.iter().filter(|name| stem(name, kind).is_some_and(fits)).collect();
         match found[..] {
             [name] => Ok(name.clone()),
-            [] => Err(Error::MissingFile {
-                folder: folder.into(),
-                wanted: kind.holds,
-                looked_for,
-            }),
+            [] => Err(Error::MissingFile { folder: folder.into(), wanted: kind.holds, looked_for }),
             _ => Err(Error::AmbiguousFile {
                 folder: folder.into(),
                 wanted: kind.holds,
@@ -118,9 +107,7 @@ fn find(folder: &Path, names: &[String], split: Split) -> Result<(PathBuf, PathB
 
 /// What stands before the kind's suffix: "", `train-`, `emnist-letters-test-`.
 fn stem<'a>(name: &'a str, kind: &Kind) -> Option<&'a str> {
-    name.strip_suffix(".gz")
-        .unwrap_or(name)
-        .strip_suffix(kind.suffix)
+    name.strip_suffix(".gz").unwrap_or(name).strip_suffix(kind.suffix)
 }
 
 /// Words that mark the files of a split.
@@ -140,10 +127,8 @@ fn is_split(stem: &str, split: Split) -> bool {
 }
 
 fn looked_for(split: Split, has_splits: bool) -> String {
-    let mut patterns: Vec<String> = marks(split)
-        .iter()
-        .map(|mark| format!("[*-]{mark}-{}[.gz]", IMAGES.suffix))
-        .collect();
+    let mut patterns: Vec<String> =
+        marks(split).iter().map(|mark| format!("[*-]{mark}-{}[.gz]", IMAGES.suffix)).collect();
     if !has_splits {
         patterns.push(format!("{}[.gz]", IMAGES.suffix));
     }
@@ -160,11 +145,7 @@ mod tests {
     /// A folder of files, each of one picture and label per byte of its text.
     fn folder(files: &[(&str, &[u8])]) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let shape = ImageShape {
-            channels: 1,
-            height: 1,
-            width: 1,
-        };
+        let shape = ImageShape { channels: 1, height: 1, width: 1 };
         for (name, values) in files {
             let path = folder.path().join(name);
             let labels: Vec<u32> = values.iter().map(|&value| value.into()).collect();
@@ -216,17 +197,9 @@ mod tests {
     fn absent_files_are_named() {
         let set = folder(&[("images-idx3-ubyte", &[1])]);
         let error = load(set.path(), Split::Train).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::MissingFile {
-                wanted: "labels",
-                ..
-            }
-        ));
-        let expected = format!(
-            "{}: no labels file: looked for labels-idx1-ubyte[.gz]",
-            set.path().display()
-        );
+        assert!(matches!(error, Error::MissingFile { wanted: "labels", .. }));
+        let expected =
+            format!("{}: no labels file: looked for labels-idx1-ubyte[.gz]", set.path().display());
         assert_eq!(error.to_string(), expected);
 
         let set = folder(&[
@@ -235,13 +208,7 @@ mod tests {
             ("images-idx3-ubyte", &[1]),
         ]);
         let error = load(set.path(), Split::Test).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::MissingFile {
-                wanted: "pictures",
-                ..
-            }
-        ));
+        assert!(matches!(error, Error::MissingFile { wanted: "pictures", .. }));
         let expected = format!(
             "{}: no pictures file: looked for [*-]t10k-images-idx3-ubyte[.gz], \
              [*-]test-images-idx3-ubyte[.gz]",
@@ -256,18 +223,10 @@ mod tests {
 
     #[test]
     fn ambiguous_files_are_named() {
-        let set = folder(&[
-            ("train-images-idx3-ubyte", &[1]),
-            ("a-train-images-idx3-ubyte.gz", &[1]),
-        ]);
+        let set =
+            folder(&[("train-images-idx3-ubyte", &[1]), ("a-train-images-idx3-ubyte.gz", &[1])]);
         let error = load(set.path(), Split::Train).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::AmbiguousFile {
-                wanted: "pictures",
-                ..
-            }
-        ));
+        assert!(matches!(error, Error::AmbiguousFile { wanted: "pictures", .. }));
         let expected = format!(
             "{}: ambiguous pictures file: looked for [*-]train-images-idx3-ubyte[.gz], \
              found a-train-images-idx3-ubyte.gz, train-images-idx3-ubyte",
@@ -280,19 +239,9 @@ mod tests {
     fn counts_must_match() {
         let set = folder(&[("images-idx3-ubyte", &[1, 2]), ("labels-idx1-ubyte", &[0])]);
         let error = load(set.path(), Split::Train).unwrap_err();
-        assert!(matches!(
-            error,
-            Error::CountMismatch {
-                images: 2,
-                labels: 1,
-                ..
-            }
-        ));
+        assert!(matches!(error, Error::CountMismatch { images: 2, labels: 1, .. }));
         let text = error.to_string();
-        assert!(
-            text.contains("images-idx3-ubyte holds 2 pictures"),
-            "{text}"
-        );
+        assert!(text.contains("images-idx3-ubyte holds 2 pictures"), "{text}");
         assert!(text.contains("labels-idx1-ubyte holds 1 labels"), "{text}");
     }
 

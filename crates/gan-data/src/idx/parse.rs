@@ -47,10 +47,7 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Read {
-        path: path.into(),
-        source,
-    })
+    fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
 /// Parses pictures; `file` is only a name for messages.
@@ -67,28 +64,14 @@ pub fn parse_images(file: &Path, bytes: &[u8]) -> Result<Images> {
     let mut input = Input::new(file, bytes);
     let [_, count, height, width] = input.header::<4>(&IMAGES, &LABELS)?;
     if count == 0 || height == 0 || width == 0 {
-        return Err(Error::ZeroSized {
-            file: file.into(),
-            count,
-            height,
-            width,
-        });
+        return Err(Error::ZeroSized { file: file.into(), count, height, width });
     }
-    let too_large = || Error::TooLarge {
-        file: file.into(),
-        count,
-        height,
-        width,
-    };
+    let too_large = || Error::TooLarge { file: file.into(), count, height, width };
     let size = u64::from(count)
         .checked_mul(u64::from(height) * u64::from(width)) // at most (2^32 - 1)^2
         .ok_or_else(too_large)?;
     let pixels = input.body(size)?.ok_or_else(too_large)?;
-    let shape = ImageShape {
-        channels: 1,
-        height: height as usize,
-        width: width as usize,
-    };
+    let shape = ImageShape { channels: 1, height: height as usize, width: width as usize };
     Ok(Images { shape, pixels })
 }
 
@@ -129,11 +112,7 @@ impl<'a> Input<'a> {
                 bound: len.saturating_mul(MAX_INFLATION),
             }
         } else {
-            Self {
-                file,
-                bytes: Box::new(bytes),
-                bound: len,
-            }
+            Self { file, bytes: Box::new(bytes), bound: len }
         }
     }
 
@@ -184,18 +163,10 @@ impl<'a> Input<'a> {
         let found = bytes.len() as u64;
         let file = self.file.into();
         if found < size {
-            return Err(Error::TruncatedBody {
-                file,
-                expected: size,
-                found,
-            });
+            return Err(Error::TruncatedBody { file, expected: size, found });
         }
         if found > size {
-            return Err(Error::TrailingBytes {
-                file,
-                expected: size,
-                found,
-            });
+            return Err(Error::TrailingBytes { file, expected: size, found });
         }
         bytes.shrink_to_fit();
         Ok(Some(bytes))
@@ -205,10 +176,7 @@ impl<'a> Input<'a> {
     fn read(&mut self, limit: u64, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
         match self.bytes.by_ref().take(limit).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
-            Err(source) => Err(Error::Gzip {
-                file: self.file.into(),
-                source,
-            }),
+            Err(source) => Err(Error::Gzip { file: self.file.into(), source }),
         }
     }
 }
@@ -243,10 +211,7 @@ mod tests {
 
     /// A header of pictures without a body.
     fn header(count: u32, height: u32, width: u32) -> Vec<u8> {
-        [0x0803, count, height, width]
-            .iter()
-            .flat_map(|word| word.to_be_bytes())
-            .collect()
+        [0x0803, count, height, width].iter().flat_map(|word| word.to_be_bytes()).collect()
     }
 
     /// The text of an error that must match `$variant`.

@@ -48,10 +48,7 @@ pub fn write(
         None if labels_file.exists() => return Err(Error::StaleLabels { path: labels_file }),
         None => None,
     };
-    fs::create_dir_all(folder).map_err(|source| Error::Write {
-        path: folder.into(),
-        source,
-    })?;
+    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
     write_whole(&images_file, &images)?;
     labels.map_or(Ok(()), |labels| write_whole(&labels_file, &labels))
 }
@@ -103,11 +100,7 @@ pub fn encode_labels(file: &Path, labels: &[u32]) -> Result<Vec<u8>> {
 fn word(file: &Path, what: &'static str, value: usize) -> Result<[u8; 4]> {
     match u32::try_from(value) {
         Ok(value) => Ok(value.to_be_bytes()),
-        Err(_) => Err(Error::FormatLimit {
-            path: file.into(),
-            what,
-            value,
-        }),
+        Err(_) => Err(Error::FormatLimit { path: file.into(), what, value }),
     }
 }
 
@@ -116,11 +109,7 @@ mod tests {
     use super::*;
     use crate::{Split, idx};
 
-    const SHAPE: ImageShape = ImageShape {
-        channels: 1,
-        height: 2,
-        width: 3,
-    };
+    const SHAPE: ImageShape = ImageShape { channels: 1, height: 2, width: 3 };
     const PIXELS: [u8; 12] = [0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255];
 
     #[test]
@@ -168,37 +157,18 @@ mod tests {
         let error = |shape, pixels: &[u8], labels: &[u32]| {
             idx::write(&folder, shape, pixels, Some(labels)).unwrap_err()
         };
-        let colour = ImageShape {
-            channels: 3,
-            ..SHAPE
-        };
+        let colour = ImageShape { channels: 3, ..SHAPE };
         let channels = error(colour, &[0; 18], &[0]);
         assert!(matches!(channels, Error::Channels { .. }));
         assert!(
-            channels
-                .to_string()
-                .ends_with("cannot hold pictures of 3 channels, only 1"),
+            channels.to_string().ends_with("cannot hold pictures of 3 channels, only 1"),
             "{channels}"
         );
         assert!(matches!(error(SHAPE, &[], &[]), Error::Empty { .. }));
         let part = error(SHAPE, &[0; 11], &[0, 0]);
-        assert!(matches!(
-            part,
-            Error::PixelCount {
-                expected: 12,
-                found: 11,
-                ..
-            }
-        ));
+        assert!(matches!(part, Error::PixelCount { expected: 12, found: 11, .. }));
         let fewer = error(SHAPE, &[0; 12], &[0]);
-        assert!(matches!(
-            fewer,
-            Error::PixelCount {
-                expected: 6,
-                found: 12,
-                ..
-            }
-        ));
+        assert!(matches!(fewer, Error::PixelCount { expected: 6, found: 12, .. }));
         let label = error(SHAPE, &[0; 6], &[256]);
         assert!(matches!(label, Error::LabelOutOfRange { label: 256, .. }));
         assert!(!folder.exists());

@@ -2,7 +2,7 @@
 
 use crate::{assert_close, dcgan, discriminator, generator, mlp, values};
 use candle_core::{Device, Tensor};
-use gan_models::{Backend, Family, Network, Parameters, Pass, Shape};
+use gan_models::{Backend, Family, Network, Parameters, Pass, Shape, Wants};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -16,8 +16,7 @@ fn families() -> Vec<(&'static str, Family, Shape)> {
     ]
 }
 
-/// Output and gradients of all parameters and of the input, for a loss with a random weight for
-/// every output value.
+/// Output and gradients of all parameters and of the input, by autograd.
 fn run(
     network: &Network,
     parameters: &Parameters,
@@ -28,10 +27,8 @@ fn run(
     let mut rng = ChaCha8Rng::seed_from_u64(3);
     let pass = if train { Pass::Train(&mut rng) } else { Pass::Infer };
     let output = network.forward(&input, pass).unwrap();
-    let weights: Vec<f32> =
-        (0..output.elem_count()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-    let weights = Tensor::from_vec(weights, output.dims(), &Device::Cpu).unwrap();
-    let gradients = (&output * weights).unwrap().sum_all().unwrap().backward().unwrap();
+    let gradients =
+        (&output * loss_weights(&output)).unwrap().sum_all().unwrap().backward().unwrap();
     let mut all = vec![("input".to_string(), gradients.get(&input).unwrap().clone())];
     for (name, var) in parameters.iter() {
         if let Some(gradient) = gradients.get(var) {
@@ -71,10 +68,48 @@ fn compare(name: &str, network: &Network, parameters: &Parameters, input: &Tenso
             &format!("{name}: {parameter}"),
         );
     }
+    if train {
+        for backend in [Backend::Kernels, Backend::Candle] {
+            compare_tape(name, &network.clone().with_backend(backend), input, &slow);
+        }
+    }
     if train && network.mixes_batch() {
         let mean = "layers.1.running_mean";
         assert_ne!(values(after_fast.get(mean).unwrap()), values(snapshot.get(mean).unwrap()));
     }
+}
+
+/// The hand-driven way back computes what autograd does.
+fn compare_tape(
+    name: &str,
+    network: &Network,
+    input: &Tensor,
+    want: &(Tensor, Vec<(String, Tensor)>),
+) {
+    let (output, tape) = network.record(input, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+    assert_close(&output, &want.0, 1e-5, &format!("{name}: recorded output"));
+    let both = Wants { input: true, parameters: true };
+    let (of_input, gradients) = tape.backward(&loss_weights(&output), both).unwrap();
+    let of_input = of_input.unwrap();
+    assert_eq!(gradients.len() + 1, want.1.len(), "{name}: number of gradients");
+    for (parameter, want) in &want.1 {
+        let got = if parameter == "input" { &of_input } else { &gradients[parameter] };
+        assert_close(got, want, 2e-4, &format!("{name}: recorded gradient of {parameter}"));
+    }
+    let only = |input, parameters| {
+        tape.backward(&loss_weights(&output), Wants { input, parameters }).unwrap()
+    };
+    assert!(only(false, true).0.is_none());
+    let (input, none) = only(true, false);
+    assert!(none.is_empty());
+    assert_eq!(values(&input.unwrap()), values(&of_input));
+}
+
+/// A loss with a weight of its own for every output value has these as its gradient.
+fn loss_weights(output: &Tensor) -> Tensor {
+    let weights: Vec<f32> =
+        (0..output.elem_count()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
+    Tensor::from_vec(weights, output.dims(), &Device::Cpu).unwrap()
 }
 
 #[test]

@@ -1,0 +1,128 @@
+//! The command line, as typed: nothing is checked here against data or files.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Trains generative adversarial networks and draws pictures with them.
+///
+/// Without a command it trains: `trainer --digit 5`.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to train, where no command is given.
+    #[command(flatten)]
+    pub train: TrainArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a generator (the default command).
+    Train(TrainArgs),
+    /// Draw pictures with a trained generator.
+    Generate(GenerateArgs),
+}
+
+/// Options of `train`.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// Train on these classes only, e.g. 5 or 3,5,8 [default: all].
+    #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
+    pub digit: Vec<String>,
+    /// Where the pictures come from [default: mnist].
+    #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist")]
+    pub dataset: Option<String>,
+    /// A built-in recipe or a file of one's own [default: default].
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub recipe: Option<String>,
+    /// Train until every picture has been seen this often, steps of earlier sessions included.
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub epochs: Option<u64>,
+    /// Train until this step, those of earlier sessions included.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// Pictures in a batch.
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Learning rate of both networks, or of the generator and the discriminator.
+    #[arg(long, value_name = "X", num_args = 1..=2)]
+    pub lr: Vec<f64>,
+    /// Seed of weights, noise, shuffles and dropout [default: 0].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Threads of the CPU [default: all]. Results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Where to train.
+    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
+    pub device: DeviceName,
+    /// The folder that run folders are made in [default: runs].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Go on with this run from its last checkpoint; its configuration stays.
+    #[arg(long, value_name = "RUN", conflicts_with_all =
+        ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "out"])]
+    pub resume: Option<PathBuf>,
+    /// Print the configuration and the networks' sizes, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `generate`.
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// The run whose generator draws [default: the newest under runs].
+    #[arg(long, value_name = "RUN", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A generator's folder.
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// How many pictures.
+    #[arg(long, value_name = "N")]
+    pub count: usize,
+    /// The class of the pictures.
+    #[arg(long, value_name = "C")]
+    pub class: Option<String>,
+    /// Seed of the noise.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// grid: one picture of all; png: a folder of pictures; idx: a folder in MNIST's format.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// The picture, or the folder, to write.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
+    pub device: DeviceName,
+}
+
+/// How `generate` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One PNG of all pictures.
+    Grid,
+    /// A folder of PNG files.
+    Png,
+    /// A folder of IDX files.
+    Idx,
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// CUDA or Metal where there is one, else the CPU.
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+    /// The first Apple GPU.
+    Metal,
+}

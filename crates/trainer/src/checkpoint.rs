@@ -1,0 +1,166 @@
+//! Checkpoints: one folder with everything that training goes on from, whole or not there.
+
+use crate::gan::Gan;
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{Device, Tensor};
+use gan_models::{Optimizer, Parameters, weights};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Checkpoints that a run keeps; the last may be cut off by a full disk, the one before is whole.
+const KEPT: usize = 2;
+
+const TENSORS: &str = "state.safetensors";
+const STATE: &str = "state.json";
+
+/// What a checkpoint holds beside tensors.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    step: u64,
+    generator_updates: u64,
+    discriminator_updates: u64,
+    /// Of the generator of random numbers: key, stream and position in it (in 32-bit words).
+    rng_seed: [u8; 32],
+    rng_stream: u64,
+    rng_position: u128,
+}
+
+/// Writes the checkpoint of the current step into `folder` and removes all but the newest.
+///
+/// # Errors
+/// A folder or file that cannot be written; older checkpoints are then still there.
+pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
+    let name = format!("{:06}", gan.step);
+    let path = folder.join(&name);
+    let unfinished = folder.join(format!(".{name}.unfinished"));
+    let write = || -> Result<()> {
+        fs::create_dir_all(&unfinished)?;
+        weights::save_tensors(&unfinished.join(TENSORS), tensors(gan))?;
+        let state = State {
+            step: gan.step,
+            generator_updates: gan.generator_optimizer.step(),
+            discriminator_updates: gan.discriminator_optimizer.step(),
+            rng_seed: gan.rng.get_seed(),
+            rng_stream: gan.rng.get_stream(),
+            rng_position: gan.rng.get_word_pos(),
+        };
+        fs::write(unfinished.join(STATE), serde_json::to_vec_pretty(&state)?)?;
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        Ok(fs::rename(&unfinished, &path)?)
+    };
+    if let Err(error) = write() {
+        // What is left of it helps no one; the first error is the one to report.
+        let _ = fs::remove_dir_all(&unfinished);
+        return Err(error).with_context(|| format!("writing checkpoint {}", path.display()));
+    }
+    let mut all = list(folder)?;
+    all.truncate(all.len().saturating_sub(KEPT));
+    for (_, old) in all {
+        fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// Takes up the newest checkpoint in `folder`.
+///
+/// # Errors
+/// No checkpoint; one that is damaged or of another network.
+pub(crate) fn restore_newest(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
+    let Some((_, path)) = list(folder)?.pop() else {
+        bail!("{}: no checkpoint to resume from", folder.display());
+    };
+    restore(gan, &path, device).with_context(|| format!("checkpoint {}", path.display()))
+}
+
+fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
+    let path = folder.join(STATE);
+    let text = fs::read(&path).with_context(|| path.display().to_string())?;
+    let state: State = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
+    let path = folder.join(TENSORS);
+    let mut parts: HashMap<String, HashMap<String, Tensor>> = HashMap::new();
+    for (name, tensor) in weights::load_tensors(&path, device)? {
+        let Some((part, name)) = name.split_once('/') else {
+            bail!("{}: unknown tensor {name}", path.display());
+        };
+        parts.entry(part.to_string()).or_default().insert(name.to_string(), tensor);
+    }
+    let mut take = |part: &str| parts.remove(part).unwrap_or_default();
+    let networks = [
+        ("generator", &gan.generator_parameters),
+        ("discriminator", &gan.discriminator_parameters),
+        ("ema", gan.ema.parameters()),
+    ];
+    for (part, parameters) in networks {
+        weights::restore(&path, &take(part), parameters).with_context(|| part.to_string())?;
+    }
+    let optimizers: [(&str, &mut Optimizer, &Parameters, u64); 2] = [
+        (
+            "generator_adam",
+            &mut gan.generator_optimizer,
+            &gan.generator_parameters,
+            state.generator_updates,
+        ),
+        (
+            "discriminator_adam",
+            &mut gan.discriminator_optimizer,
+            &gan.discriminator_parameters,
+            state.discriminator_updates,
+        ),
+    ];
+    for (part, optimizer, parameters, updates) in optimizers {
+        optimizer.restore(updates, take(part), parameters, device)?;
+    }
+    ensure!(parts.is_empty(), "{}: unknown parts {:?}", path.display(), parts.keys());
+    gan.rng = ChaCha8Rng::from_seed(state.rng_seed);
+    gan.rng.set_stream(state.rng_stream);
+    gan.rng.set_word_pos(state.rng_position);
+    gan.step = state.step;
+    Ok(())
+}
+
+/// All tensors of the pair, each named PART/NAME.
+fn tensors(gan: &Gan) -> Vec<(String, Tensor)> {
+    let mut all = Vec::new();
+    let networks = [
+        ("generator", &gan.generator_parameters),
+        ("discriminator", &gan.discriminator_parameters),
+        ("ema", gan.ema.parameters()),
+    ];
+    for (part, parameters) in networks {
+        for (name, var) in parameters.iter() {
+            all.push((format!("{part}/{name}"), var.as_detached_tensor()));
+        }
+    }
+    let optimizers = [
+        ("generator_adam", &gan.generator_optimizer),
+        ("discriminator_adam", &gan.discriminator_optimizer),
+    ];
+    for (part, optimizer) in optimizers {
+        for (name, tensor) in optimizer.state() {
+            all.push((format!("{part}/{name}"), tensor));
+        }
+    }
+    all
+}
+
+/// Checkpoints by step, the newest last.
+fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let context = || format!("reading checkpoints in {}", folder.display());
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        let step = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        if let Some(step) = step {
+            all.push((step, path));
+        }
+    }
+    all.sort();
+    Ok(all)
+}

@@ -1,0 +1,279 @@
+//! The pair in training, and one step of it.
+
+use crate::config::TrainConfig;
+use crate::recipe::UpdateRule;
+use anyhow::{Result, bail};
+use candle_core::{Device, Tensor};
+use gan_models::losses::{self, Loss};
+use gan_models::{Discriminator, Ema, Generator, Gradients, Optimizer, Parameters, Tape, Wants};
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What the seed is used for; each use has a random stream of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stream {
+    /// Noise and dropout of training.
+    Training,
+    /// The fixed noise of the sample grids.
+    Samples,
+    GeneratorWeights,
+    DiscriminatorWeights,
+}
+
+impl Stream {
+    pub(crate) fn rng(self, seed: u64) -> ChaCha8Rng {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(self as u64);
+        rng
+    }
+}
+
+/// Two networks in training, with all that a checkpoint holds.
+pub(crate) struct Gan {
+    pub(crate) generator: Generator,
+    pub(crate) generator_parameters: Parameters,
+    pub(crate) generator_optimizer: Optimizer,
+    pub(crate) discriminator: Discriminator,
+    pub(crate) discriminator_parameters: Parameters,
+    pub(crate) discriminator_optimizer: Optimizer,
+    /// The generator's average, and the generator that it makes.
+    pub(crate) ema: Ema,
+    pub(crate) average: Generator,
+    pub(crate) rng: ChaCha8Rng,
+    /// Steps made.
+    pub(crate) step: u64,
+    update: UpdateRule,
+    real_label: f32,
+}
+
+/// What one step measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct StepStats {
+    pub(crate) discriminator_loss: f32,
+    pub(crate) generator_loss: f32,
+    /// Mean probability that the discriminator gives real pictures to be real.
+    pub(crate) real_score: f32,
+    /// The same of fakes.
+    pub(crate) fake_score: f32,
+}
+
+impl Gan {
+    /// Fresh networks, from the configuration's seed.
+    ///
+    /// # Errors
+    /// Networks that cannot be built, or that the update rule does not allow.
+    pub(crate) fn new(config: &TrainConfig, device: &Device) -> Result<Self> {
+        let seed = |stream: Stream| stream.rng(config.seed).next_u64();
+        let (generator, generator_parameters) =
+            Parameters::fresh(seed(Stream::GeneratorWeights), device, |vars| {
+                Generator::new(config.generator.clone(), vars)
+            })?;
+        let (discriminator, discriminator_parameters) =
+            Parameters::fresh(seed(Stream::DiscriminatorWeights), device, |vars| {
+                Discriminator::new(&config.discriminator, vars)
+            })?;
+        if config.update == UpdateRule::Simultaneous && discriminator.network().mixes_batch() {
+            bail!(
+                "update = \"simultaneous\" needs a discriminator that treats every picture on its \
+                 own: without batch_norm; or choose \"alternating\""
+            );
+        }
+        let ema = Ema::new(&generator_parameters, config.ema_decay)?;
+        let average =
+            Generator::new(config.generator.clone(), ema.parameters().builder(device))?.detached();
+        Ok(Self {
+            generator,
+            generator_parameters,
+            generator_optimizer: Optimizer::new(config.generator_adam.adam()),
+            discriminator,
+            discriminator_parameters,
+            discriminator_optimizer: Optimizer::new(config.discriminator_adam.adam()),
+            ema,
+            average,
+            rng: Stream::Training.rng(config.seed),
+            step: 0,
+            update: config.update,
+            real_label: config.real_label as f32,
+        })
+    }
+
+    /// Updates both networks once with a batch of real pictures, (B, C, H, W) in [-1, 1].
+    ///
+    /// # Errors
+    /// A loss that is not finite, naming the step, the loss and the first tensor that is not
+    /// finite either. The networks are then left as they were before the update that the loss
+    /// belongs to.
+    pub(crate) fn train_step(&mut self, real: &Tensor) -> Result<StepStats> {
+        let stats = match self.update {
+            UpdateRule::Simultaneous => self.simultaneous_step(real)?,
+            UpdateRule::Alternating => self.alternating_step(real)?,
+        };
+        self.step += 1;
+        self.ema.update(&self.generator_parameters, self.step)?;
+        Ok(stats)
+    }
+
+    /// One pass of real and fake through the discriminator serves both losses
+    /// ([`losses::generator_to_discriminator_ratio`]).
+    fn simultaneous_step(&mut self, real: &Tensor) -> Result<StepStats> {
+        let batch = real.dim(0)?;
+        let (fake, generator_tape) = self.fake(batch)?;
+        let judgement = self.judge(real, &fake)?;
+        let stats = self.stats(&judgement)?;
+        let (at_pictures, discriminator_gradients) = judgement.backward(BOTH)?;
+        let Some(at_pictures) = at_pictures else {
+            bail!("step {}: no gradient reached the fake pictures", self.step + 1);
+        };
+        let ratio = losses::generator_to_discriminator_ratio(&judgement.fake)?;
+        let at_fake = at_pictures
+            .narrow(0, batch, batch)?
+            .broadcast_mul(&ratio.reshape((batch, 1, 1, 1))?)?;
+        let (_, generator_gradients) = generator_tape.backward(&at_fake, PARAMETERS)?;
+        self.update_discriminator(&discriminator_gradients)?;
+        self.update_generator(&generator_gradients)?;
+        Ok(stats)
+    }
+
+    fn alternating_step(&mut self, real: &Tensor) -> Result<StepStats> {
+        let batch = real.dim(0)?;
+        let (fake, _) = self.fake(batch)?;
+        let judgement = self.judge(real, &fake)?;
+        let mut stats = self.stats(&judgement)?;
+        let (_, gradients) = judgement.backward(PARAMETERS)?;
+        self.update_discriminator(&gradients)?;
+
+        let (fake, generator_tape) = self.fake(batch)?;
+        let (logits, tape) = self.discriminator.record(&fake, &mut self.rng)?;
+        let loss = losses::generator_loss(&logits)?;
+        stats.generator_loss = self.finite("generator", loss.value)?;
+        let (at_fake, _) = tape.backward(&per_picture(&loss.derivative)?, INPUT)?;
+        let Some(at_fake) = at_fake else {
+            bail!("step {}: no gradient reached the fake pictures", self.step + 1);
+        };
+        let (_, gradients) = generator_tape.backward(&at_fake, PARAMETERS)?;
+        self.update_generator(&gradients)?;
+        Ok(stats)
+    }
+
+    /// Pictures from fresh noise.
+    fn fake(&mut self, batch: usize) -> Result<(Tensor, Tape)> {
+        let noise = self.generator.noise(batch, &mut self.rng)?;
+        Ok(self.generator.record(&noise, &mut self.rng)?)
+    }
+
+    /// Real and fake pictures through the discriminator: as one batch, where it treats every
+    /// picture on its own.
+    fn judge(&mut self, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
+        let (real, fake, tapes) = if self.discriminator.network().mixes_batch() {
+            let (real, real_tape) = self.discriminator.record(real, &mut self.rng)?;
+            let (fake, fake_tape) = self.discriminator.record(fake, &mut self.rng)?;
+            (real, fake, vec![real_tape, fake_tape])
+        } else {
+            let batch = real.dim(0)?;
+            let both = Tensor::cat(&[real, fake], 0)?;
+            let (logits, tape) = self.discriminator.record(&both, &mut self.rng)?;
+            let fake = logits.narrow(0, batch, fake.dim(0)?)?;
+            (logits.narrow(0, 0, batch)?, fake, vec![tape])
+        };
+        let loss = losses::discriminator_loss(&real, &fake, self.real_label)?;
+        Ok(Judgement { real, fake, loss, tapes })
+    }
+
+    fn stats(&self, judgement: &Judgement) -> Result<StepStats> {
+        let Judgement { real, fake, loss, .. } = judgement;
+        Ok(StepStats {
+            discriminator_loss: self.finite("discriminator", loss.value)?,
+            generator_loss: self.finite("generator", losses::generator_loss(fake)?.value)?,
+            real_score: losses::mean_probability(real)?,
+            fake_score: losses::mean_probability(fake)?,
+        })
+    }
+
+    fn update_discriminator(&mut self, gradients: &Gradients) -> Result<()> {
+        Ok(self.discriminator_optimizer.update(&self.discriminator_parameters, gradients)?)
+    }
+
+    fn update_generator(&mut self, gradients: &Gradients) -> Result<()> {
+        Ok(self.generator_optimizer.update(&self.generator_parameters, gradients)?)
+    }
+
+    /// A loss that is a number.
+    fn finite(&self, network: &str, value: f32) -> Result<f32> {
+        if value.is_finite() {
+            return Ok(value);
+        }
+        bail!(
+            "step {}: the {network}'s loss is {value}, and {}; try a lower --lr, another --seed, \
+             or --resume from the last checkpoint with fewer --steps",
+            self.step + 1,
+            self.first_not_finite()?
+        )
+    }
+
+    /// Names the first parameter that is not finite.
+    fn first_not_finite(&self) -> Result<String> {
+        let networks = [
+            ("generator", &self.generator_parameters),
+            ("discriminator", &self.discriminator_parameters),
+        ];
+        for (network, parameters) in networks {
+            for (name, var) in parameters.iter() {
+                let values = var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?;
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    return Ok(format!("the {network}'s {name} holds {value}"));
+                }
+            }
+        }
+        Ok("all parameters are finite still".to_string())
+    }
+}
+
+const PARAMETERS: Wants = Wants { input: false, parameters: true };
+const INPUT: Wants = Wants { input: true, parameters: false };
+const BOTH: Wants = Wants { input: true, parameters: true };
+
+/// What the discriminator said of real and fake pictures.
+struct Judgement {
+    real: Tensor,
+    fake: Tensor,
+    loss: Loss,
+    /// Of real and fake pictures as one batch, or one after the other.
+    tapes: Vec<Tape>,
+}
+
+impl Judgement {
+    /// Gradients of the discriminator's loss: of the pictures, real before fake, and of the
+    /// parameters.
+    fn backward(&self, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+        let mut first = 0;
+        let mut at_pictures = Vec::new();
+        let mut sum = Gradients::new();
+        let counts = match self.tapes.as_slice() {
+            [_] => vec![self.real.dim(0)? + self.fake.dim(0)?],
+            _ => vec![self.real.dim(0)?, self.fake.dim(0)?],
+        };
+        for (tape, count) in self.tapes.iter().zip(counts) {
+            let derivative = self.loss.derivative.narrow(0, first, count)?;
+            first += count;
+            let (of_input, gradients) = tape.backward(&per_picture(&derivative)?, wants)?;
+            at_pictures.extend(of_input);
+            for (name, gradient) in gradients {
+                let gradient = match sum.remove(&name) {
+                    Some(other) => (other + gradient)?,
+                    None => gradient,
+                };
+                sum.insert(name, gradient);
+            }
+        }
+        let at_pictures = match at_pictures.as_slice() {
+            [] => None,
+            pictures => Some(Tensor::cat(pictures, 0)?),
+        };
+        Ok((at_pictures, sum))
+    }
+}
+
+/// (B) as the (B, 1, 1, 1) that networks end in.
+fn per_picture(logits: &Tensor) -> Result<Tensor> {
+    Ok(logits.reshape((logits.dim(0)?, 1, 1, 1))?)
+}

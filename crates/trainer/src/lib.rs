@@ -1,0 +1,36 @@
+//! Trains generative adversarial networks from the command line.
+//!
+//! [`run`] takes the parsed command line to its end; `main` only turns the result into an exit
+//! code. The networks and everything that another program could use are in `gan-models`.
+#![forbid(unsafe_code)]
+
+pub mod args;
+mod checkpoint;
+mod config;
+mod device;
+mod gan;
+mod generate;
+mod progress;
+mod recipe;
+mod run_folder;
+mod train;
+
+use anyhow::Result;
+use args::{Cli, Command};
+use std::io::Write;
+pub use train::Outcome;
+
+/// Runs a command and writes its result to `print`.
+///
+/// # Errors
+/// Everything that can go wrong, with the path, flag or step it happened at.
+pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    match &cli.command {
+        None => train::train(&cli.train, print),
+        Some(Command::Train(args)) => train::train(args, print),
+        Some(Command::Generate(args)) => {
+            generate::generate(args, print)?;
+            Ok(Outcome::Complete)
+        }
+    }
+}

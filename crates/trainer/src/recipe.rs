@@ -1,0 +1,131 @@
+//! Recipes: named presets, compiled in, or files of one's own in the same form.
+
+use anyhow::{Context, Result, bail};
+use gan_models::Family;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// The recipes that are compiled in: name and text.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("default", include_str!("../../../configs/default.toml")),
+    ("mlp", include_str!("../../../configs/mlp.toml")),
+];
+
+/// Everything about a training run but its data, seed and machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Recipe {
+    /// When training ends.
+    pub length: Length,
+    /// Pictures in a batch.
+    pub batch_size: usize,
+    /// How the two networks take turns.
+    pub update: UpdateRule,
+    /// The label of real pictures: 1, or a little less (one-sided label smoothing).
+    pub real_label: f64,
+    /// Decay of the generator's moving average, per step; 0 for none.
+    pub ema_decay: f64,
+    /// Steps between two sample grids.
+    pub sample_every: u64,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: u64,
+    /// The generator's optimizer.
+    pub generator_adam: AdamConfig,
+    /// The discriminator's optimizer.
+    pub discriminator_adam: AdamConfig,
+    /// The two networks.
+    pub network: Family,
+}
+
+/// When training ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Length {
+    /// When every picture has been seen this often.
+    Epochs(u64),
+    /// After this many steps, however many pictures there are.
+    Steps(u64),
+}
+
+/// How the two networks take turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UpdateRule {
+    /// The discriminator is updated on real and fake, then the generator, on fresh noise,
+    /// against the updated discriminator.
+    Alternating,
+    /// Both are updated from the same pass over the same fakes.
+    Simultaneous,
+}
+
+/// Settings of Adam.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdamConfig {
+    /// Learning rate.
+    pub lr: f64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+}
+
+impl AdamConfig {
+    /// The rule with these settings.
+    pub(crate) fn adam(self) -> gan_models::Adam {
+        gan_models::Adam {
+            learning_rate: self.lr,
+            beta1: self.beta1,
+            beta2: self.beta2,
+            epsilon: 1e-8,
+        }
+    }
+}
+
+impl Recipe {
+    /// The recipe of this name, or in this file (`NAME.toml`), and what to call it.
+    ///
+    /// # Errors
+    /// An unknown name (lists the known ones); a file that cannot be read; a missing or unknown
+    /// key, named with its line.
+    pub(crate) fn find(name: &str) -> Result<(String, Self)> {
+        if let Some((name, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
+            let recipe = toml::from_str(text).with_context(|| format!("recipe {name}"))?;
+            return Ok((name.to_string(), recipe));
+        }
+        let path = Path::new(name);
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            let known = BUILT_IN.map(|(name, _)| name).join(", ");
+            bail!(
+                "--recipe {name}: no such recipe; there are {known}, or name a file ending in .toml"
+            );
+        }
+        let text = std::fs::read_to_string(path).with_context(|| format!("--recipe {name}"))?;
+        let recipe = toml::from_str(&text).with_context(|| format!("--recipe {name}"))?;
+        let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+        Ok((stem.into_owned(), recipe))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_recipe_is_whole() -> Result<()> {
+        for (name, _) in BUILT_IN {
+            let (found, recipe) = Recipe::find(name)?;
+            assert_eq!(found, name);
+            // What is written is what is read.
+            let text = serde_json::to_string(&recipe)?;
+            assert_eq!(serde_json::from_str::<Recipe>(&text)?, recipe);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_names_list_the_known() {
+        let error = format!("{:#}", Recipe::find("dfault").expect_err("a typing error"));
+        assert!(error.contains("--recipe dfault") && error.contains("default, mlp"), "{error}");
+    }
+}

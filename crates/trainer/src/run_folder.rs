@@ -1,0 +1,129 @@
+//! The folder that a run leaves: `runs/00003-mnist-5-default`.
+
+use crate::config::TrainConfig;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Where run folders are made unless `--out` says otherwise.
+pub(crate) const DEFAULT_RUNS: &str = "runs";
+
+/// A run's folder and the places in it.
+#[derive(Debug)]
+pub(crate) struct RunFolder(PathBuf);
+
+impl RunFolder {
+    /// Makes the next run's folder under `runs`, with its configuration in it.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written to.
+    pub(crate) fn create(runs: &Path, title: &str, config: &TrainConfig) -> Result<Self> {
+        fs::create_dir_all(runs)
+            .with_context(|| format!("making the folder of runs {}", runs.display()))?;
+        let mut number = all(runs)?.last().map_or(0, |(number, _)| number + 1);
+        let path = loop {
+            let path = runs.join(format!("{number:05}-{title}"));
+            match fs::create_dir(&path) {
+                Ok(()) => break path,
+                // Another run was quicker.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("making {}", path.display()));
+                }
+            }
+        };
+        let folder = Self(path);
+        for place in [folder.samples(), folder.checkpoints()] {
+            fs::create_dir(&place).with_context(|| format!("making {}", place.display()))?;
+        }
+        folder.write_config(config)?;
+        Ok(folder)
+    }
+
+    /// Opens a run that is there, and reads its configuration.
+    ///
+    /// # Errors
+    /// A folder that is not a run's.
+    pub(crate) fn open(path: &Path) -> Result<(Self, TrainConfig)> {
+        ensure!(path.is_dir(), "{}: no such run folder", path.display());
+        let folder = Self(path.to_path_buf());
+        let path = folder.config();
+        let text = fs::read(&path).with_context(|| {
+            format!("{}: not a run folder, its configuration is missing", path.display())
+        })?;
+        let config = serde_json::from_slice(&text)
+            .with_context(|| format!("{}: not a run's configuration", path.display()))?;
+        Ok((folder, config))
+    }
+
+    /// The folder of the newest run under `runs`.
+    ///
+    /// # Errors
+    /// No run there.
+    pub(crate) fn newest(runs: &Path) -> Result<PathBuf> {
+        match all(runs)?.pop() {
+            Some((_, path)) => Ok(path),
+            None => bail!(
+                "{}: no run folder in it; `cargo run -p trainer -- --digit 5` makes one, `--run` \
+                 names another",
+                runs.display()
+            ),
+        }
+    }
+
+    /// Writes the configuration.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn write_config(&self, config: &TrainConfig) -> Result<()> {
+        let mut text = serde_json::to_vec_pretty(config)?;
+        text.push(b'\n');
+        Ok(gan_data::files::write_whole(&self.config(), &text)?)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("config.json")
+    }
+
+    pub(crate) fn stats(&self) -> PathBuf {
+        self.0.join("stats.jsonl")
+    }
+
+    pub(crate) fn samples(&self) -> PathBuf {
+        self.0.join("samples")
+    }
+
+    pub(crate) fn checkpoints(&self) -> PathBuf {
+        self.0.join("checkpoints")
+    }
+
+    pub(crate) fn generator(&self) -> PathBuf {
+        self.0.join("generator")
+    }
+}
+
+/// Run folders by number, the newest last.
+fn all(runs: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let entries = match fs::read_dir(runs) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.with_context(|| format!("reading {}", runs.display()))?,
+    };
+    let mut all = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("reading {}", runs.display()))?.path();
+        let number = path.file_name().and_then(|name| {
+            let (digits, _) = name.to_str()?.split_once('-')?;
+            (digits.len() >= 5).then(|| digits.parse::<u64>().ok()).flatten()
+        });
+        if let (Some(number), true) = (number, path.is_dir()) {
+            all.push((number, path));
+        }
+    }
+    all.sort();
+    Ok(all)
+}

@@ -1,0 +1,298 @@
+//! The training loop: schedule, samples, checkpoints and reports around the step.
+
+use crate::args::TrainArgs;
+use crate::checkpoint;
+use crate::config::TrainConfig;
+use crate::device;
+use crate::gan::{Gan, StepStats, Stream};
+use crate::progress::{Progress, duration};
+use crate::run_folder::{DEFAULT_RUNS, RunFolder};
+use anyhow::{Context, Result, ensure};
+use candle_core::{Device, Tensor};
+use gan_data::{Batches, ImageShape, picture, range};
+use gan_models::Pass;
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Pictures of a sample grid, and how many stand in a row.
+const GRID: (usize, usize) = (100, 10);
+/// Steps between two lines of `stats.jsonl`.
+const STATS_EVERY: u64 = 50;
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are made.
+    Complete,
+    /// Stopped by the user; a checkpoint is written.
+    Interrupted,
+}
+
+/// Trains, and prints where everything is.
+///
+/// # Errors
+/// Bad input before anything is written; files that cannot be written; a loss that is no longer
+/// finite.
+pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    let pool = device::pool(args.threads)?;
+    // The loop runs inside the pool, so that its kernels find a worker without waking one.
+    pool.install(|| Session::begin(args)?.run(args, print))
+}
+
+/// A run in progress.
+struct Session {
+    config: TrainConfig,
+    title: String,
+    batches: Batches,
+    gan: Gan,
+    device: Device,
+    /// The run that goes on.
+    resumed: Option<RunFolder>,
+}
+
+impl Session {
+    fn begin(args: &TrainArgs) -> Result<Self> {
+        let device = device::device(args.device)?;
+        let (resumed, (config, batches)) = match &args.resume {
+            None => (None, TrainConfig::resolve(args)?),
+            Some(path) => {
+                let (folder, config) = RunFolder::open(path)?;
+                (Some(folder), config.resume(args)?)
+            }
+        };
+        let mut gan = Gan::new(&config, &device)?;
+        if let Some(folder) = &resumed {
+            checkpoint::restore_newest(&mut gan, &folder.checkpoints(), &device)?;
+            ensure!(
+                gan.step < config.steps,
+                "{}: all {} of {} steps are made; --steps or --epochs beyond that go on",
+                folder.path().display(),
+                gan.step,
+                config.steps
+            );
+        }
+        let title = config.title(args.digit.is_empty());
+        Ok(Self { config, title, batches, gan, device, resumed })
+    }
+
+    fn run(mut self, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+        if args.dry_run {
+            return self.describe(print);
+        }
+        let folder = match self.resumed.take() {
+            Some(folder) => {
+                folder.write_config(&self.config)?;
+                folder
+            }
+            None => {
+                let runs = args.out.clone().unwrap_or_else(|| DEFAULT_RUNS.into());
+                RunFolder::create(&runs, &self.title, &self.config)?
+            }
+        };
+        self.announce(&folder);
+        let started = Instant::now();
+        let first_step = self.gan.step;
+        let outcome = self.steps(&folder)?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.conclude(&folder, outcome, self.gan.step - first_step, seconds, print)?;
+        Ok(outcome)
+    }
+
+    /// Prints what would be trained.
+    fn describe(&self, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+        writeln!(print, "{}", serde_json::to_string_pretty(&self.config)?)?;
+        let networks = [
+            ("generator", self.gan.generator.network(), &self.gan.generator_parameters),
+            ("discriminator", self.gan.discriminator.network(), &self.gan.discriminator_parameters),
+        ];
+        for (name, network, parameters) in networks {
+            writeln!(
+                print,
+                "{name}: {} parameters, {} multiply-adds a picture",
+                parameters.count(),
+                network.multiply_adds()
+            )?;
+        }
+        Ok(Outcome::Complete)
+    }
+
+    fn announce(&self, folder: &RunFolder) {
+        let TrainConfig { dataset, pictures, steps, batch_size, recipe, .. } = &self.config;
+        tracing::info!(
+            "{recipe}: {pictures} pictures of {dataset}, steps {} to {steps} of batch {batch_size}, \
+             seed {}, {}",
+            self.gan.step,
+            self.config.seed,
+            device::describe(&self.device, rayon::current_num_threads())
+        );
+        tracing::info!("run folder {}", folder.path().display());
+    }
+
+    fn steps(&mut self, folder: &RunFolder) -> Result<Outcome> {
+        let interrupted = interrupt_flag()?;
+        let mut stats_file = open_stats(&folder.stats())?;
+        let noise = self.gan.generator.noise(GRID.0, &mut Stream::Samples.rng(self.config.seed))?;
+        if self.gan.step == 0 {
+            self.sample(folder, &noise)?;
+        }
+        let steps = self.config.steps;
+        let steps_per_epoch = self.batches.steps_per_epoch();
+        let mut progress =
+            Progress::new(self.gan.step, steps, self.config.batch_size, steps_per_epoch);
+        let mut window = Vec::new();
+        let mut outcome = Outcome::Complete;
+        while self.gan.step < steps {
+            let batch = self.batches.batch(self.gan.step)?.images.to_device(&self.device)?;
+            let stats = self.gan.train_step(&batch).inspect_err(|_| progress.close())?;
+            let step = self.gan.step;
+            progress.update(step, &stats);
+            window.push(stats);
+            if step % STATS_EVERY == 0 || step == steps {
+                let line = StatsLine::new(
+                    step,
+                    steps_per_epoch,
+                    &window,
+                    progress.images_per_second(step),
+                );
+                write_line(&mut stats_file, &line)
+                    .with_context(|| format!("writing {}", folder.stats().display()))?;
+                window.clear();
+            }
+            if step % self.config.sample_every == 0 || step == steps {
+                self.sample(folder, &noise)?;
+            }
+            if interrupted.load(Ordering::Relaxed) && step < steps {
+                outcome = Outcome::Interrupted;
+                break;
+            }
+            if step % self.config.checkpoint_every == 0 {
+                self.save(folder)?;
+            }
+        }
+        progress.close();
+        self.save(folder)?;
+        Ok(outcome)
+    }
+
+    /// Writes the sample grid of the current step.
+    fn sample(&self, folder: &RunFolder, noise: &Tensor) -> Result<()> {
+        let images = self.gan.average.forward(noise, Pass::Infer)?;
+        let path = folder.samples().join(format!("{:06}.png", self.gan.step));
+        write_grid(&path, &images, GRID.1)
+    }
+
+    /// Writes the checkpoint of the current step, and the generator for use.
+    fn save(&self, folder: &RunFolder) -> Result<()> {
+        checkpoint::save(&self.gan, &folder.checkpoints())?;
+        Ok(self.gan.average.save(self.gan.ema.parameters(), folder.generator())?)
+    }
+
+    fn conclude(
+        &self,
+        folder: &RunFolder,
+        outcome: Outcome,
+        steps: u64,
+        seconds: f64,
+        print: &mut (dyn Write + Send),
+    ) -> Result<()> {
+        let path = folder.path().display();
+        let images = steps as f64 * self.config.batch_size as f64;
+        let rate = images / seconds.max(1e-9);
+        if outcome == Outcome::Interrupted {
+            writeln!(
+                print,
+                "stopped at step {} of {}, checkpoint written; go on with\n  \
+                 cargo run -p trainer -- --resume {path}",
+                self.gan.step, self.config.steps
+            )?;
+            return Ok(());
+        }
+        let epochs = self.gan.step as f64 / self.batches.steps_per_epoch();
+        let count = std::fs::read_dir(folder.samples()).map_or(0, Iterator::count);
+        writeln!(
+            print,
+            "trained to step {} ({epochs:.1} epochs): {steps} steps in {}, {rate:.0} images/s\n\
+             run         {path}\n\
+             samples     {path}/samples, {count} grids, the last {:06}.png\n\
+             generator   {path}/generator\n\
+             next:\n  \
+             cargo xtask gif --run {path}\n  \
+             cargo run -p trainer -- generate --run {path} --count 100 --format grid --out digits.png\n  \
+             cargo run -p trainer -- --resume {path} --steps {}",
+            self.gan.step,
+            duration(seconds),
+            self.gan.step,
+            2 * self.gan.step
+        )?;
+        Ok(())
+    }
+}
+
+/// Writes pictures (B, C, H, W) in [-1, 1] as one PNG.
+pub(crate) fn write_grid(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
+    let (_, channels, height, width) = images.dims4()?;
+    let pixels = range::to_bytes(images)?;
+    Ok(picture::write_grid(path, ImageShape { channels, height, width }, &pixels, columns)?)
+}
+
+/// One line of `stats.jsonl`: means since the line before.
+#[derive(Debug, Serialize)]
+struct StatsLine {
+    step: u64,
+    epoch: f64,
+    discriminator_loss: f64,
+    generator_loss: f64,
+    real_score: f64,
+    fake_score: f64,
+    images_per_second: f64,
+}
+
+impl StatsLine {
+    fn new(step: u64, steps_per_epoch: f64, window: &[StepStats], images_per_second: f64) -> Self {
+        let mean = |value: fn(&StepStats) -> f32| {
+            window.iter().map(|stats| f64::from(value(stats))).sum::<f64>() / window.len() as f64
+        };
+        Self {
+            step,
+            epoch: step as f64 / steps_per_epoch,
+            discriminator_loss: mean(|stats| stats.discriminator_loss),
+            generator_loss: mean(|stats| stats.generator_loss),
+            real_score: mean(|stats| stats.real_score),
+            fake_score: mean(|stats| stats.fake_score),
+            images_per_second,
+        }
+    }
+}
+
+fn open_stats(path: &PathBuf) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .with_context(|| format!("opening {}", path.display()))
+}
+
+fn write_line(file: &mut File, line: &StatsLine) -> Result<()> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(file.write_all(&text)?)
+}
+
+/// Becomes true at Ctrl-C; a second one ends the program at once.
+fn interrupt_flag() -> Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let handler = flag.clone();
+    ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        tracing::info!("finishing the step; Ctrl-C again stops at once");
+    })
+    .context("watching for Ctrl-C")?;
+    Ok(flag)
+}
