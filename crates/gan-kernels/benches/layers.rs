@@ -4,9 +4,12 @@
 //! usage: cargo bench -p gan-kernels -- [batch]
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
-use candle_core::{Device, Result, Tensor, Var};
-use gan_kernels::{Activation, Epilogue, Geometry, Window, layer};
+use candle_core::{Device, Result, Tensor};
+use gan_kernels::{Activation, Affine, Epilogue, Geometry, LayerPass, Wants, Window};
 use std::{sync::Arc, time::Instant};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 struct Shape {
     name: &'static str,
@@ -98,15 +101,15 @@ fn main() -> Result<()> {
         let weight = (kernel.0, kernel.1, channels.0, channels.1);
         let weight = Tensor::randn(0f32, 0.02, weight, &Device::Cpu)?;
         let epilogue = Epilogue { activation: Activation::Identity, dropout: None };
-        let run = |x: &Tensor, weight: &Tensor| layer(x, weight, None, &geometry, epilogue);
+        let run = || LayerPass::forward(&x, &weight, Affine::None, &geometry, epilogue);
         let flop = (2 * geometry.meetings() * batch * channels.0 * channels.1) as f64;
-        let forward = median(|| run(&x, &weight).map(drop))?;
-        let backward = |x: &Tensor, weight: &Tensor| {
-            let y = run(x, weight)?;
-            median(|| y.backward().map(drop))
+        let forward = median(|| run().map(drop))?;
+        let pass = run()?;
+        let gradient = pass.output().ones_like()?;
+        let backward = |input, parameters| {
+            median(|| pass.backward(&gradient, Wants { input, parameters }).map(drop))
         };
-        let of_x = backward(Var::from_tensor(&x)?.as_tensor(), &weight)?;
-        let of_weight = backward(&x, Var::from_tensor(&weight)?.as_tensor())?;
+        let (of_x, of_weight) = (backward(true, false)?, backward(false, true)?);
         let cell = |time: f64| format!("{:8.3} ms {:7.1}", time * 1e3, flop / time * 1e-9);
         println!("{name:32} {:>20} {:>20} {:>20}", cell(forward), cell(of_x), cell(of_weight));
     }

@@ -312,16 +312,19 @@ impl Layer {
         let Epilogue { activation, dropout } = self.epilogue;
         let Some(batch_norm) = self.batch_norm else {
             let channels = self.channels.1;
-            return self.product(x, weight, |row, first, values| {
+            return self.product(x, weight, |row, column, values| {
                 arch.dispatch(|| {
                     if let Some(bias) = affine {
                         let pixel = if self.per_pixel { row / self.batch } else { 0 };
-                        let first = pixel * channels + first;
-                        values.iter_mut().zip(&bias[first..]).for_each(|(v, bias)| *v += bias);
+                        let width = values.len().min(channels - column);
+                        let bias = &bias[pixel * channels + column..][..width];
+                        for row in values.chunks_exact_mut(width) {
+                            row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                        }
                     }
                     activation.apply(values);
                     if let Some(dropout) = dropout {
-                        dropout.apply(row * channels + first, values);
+                        dropout.apply(row * channels + column, values);
                     }
                 });
             });

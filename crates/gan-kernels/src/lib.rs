@@ -10,6 +10,7 @@
 //! number of threads.
 
 mod activation;
+mod aligned;
 mod geometry;
 mod layer;
 mod layout;

@@ -141,13 +141,11 @@ pub(crate) fn normalise(
         gamma.iter().zip(&moments.variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
     let shift: Vec<f32> =
         beta.iter().zip(&moments.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-    let mut output = vec![0.0; values.len()];
-    let target = Disjoint::new(&mut output);
     let arch = Arch::new();
-    parallel::for_each(rows.chunks(), rows.elements(), |chunk| {
+    let run = |target: &Disjoint, chunk: usize| {
         let (group, start, len) = rows.chunk(chunk);
-        // SAFETY: every task writes its own chunk.
-        let output = unsafe { target.part(start, len) };
+        // SAFETY: every task writes its own chunk, all of it before it reads it.
+        let output = unsafe { target.unwritten(start, len) };
         let values = &values[start..start + len];
         let scale = &scale[group * channels..][..channels];
         let shift = &shift[group * channels..][..channels];
@@ -158,13 +156,19 @@ pub(crate) fn normalise(
                 for (((output, value), scale), shift) in
                     output.iter_mut().zip(row).zip(scale).zip(shift)
                 {
-                    *output = value * scale + shift;
+                    output.write(value * scale + shift);
                 }
             }
-            activation.apply(output);
+            // SAFETY: written just above.
+            activation.apply(unsafe { output.assume_init_mut() });
         });
-    });
-    output
+    };
+    // SAFETY: the chunks are all elements, and each is written.
+    unsafe {
+        parallel::filled(values.len(), |target| {
+            parallel::for_each(rows.chunks(), rows.elements(), |chunk| run(target, chunk));
+        })
+    }
 }
 
 /// The gradients of [`normalise`] with batch statistics: of the values, of gamma and of beta.
@@ -181,15 +185,13 @@ pub(crate) fn backward(
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let channels = rows.channels;
     let inverse: Vec<f32> = moments.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
-    let mut result = vec![0.0; values.len()];
-    let target = Disjoint::new(&mut result);
     let arch = Arch::new();
     // First pass: the gradient before the activation, its sum, and its sum times the
     // normalised value.
-    let partial = parallel::map(rows.chunks(), 3 * rows.elements(), |chunk| {
+    let first_pass = |target: &Disjoint, chunk: usize| {
         let (group, start, len) = rows.chunk(chunk);
         // SAFETY: every task writes its own chunk.
-        let result = unsafe { target.part(start, len) };
+        let result = unsafe { target.unwritten(start, len) };
         let (mean, inverse) = (
             &moments.mean[group * channels..][..channels],
             &inverse[group * channels..][..channels],
@@ -198,7 +200,7 @@ pub(crate) fn backward(
         let mut sums = vec![0.0; 2 * channels];
         let (sum, product) = sums.split_at_mut(channels);
         arch.dispatch(|| {
-            result.copy_from_slice(&gradients[start..start + len]);
+            let result = result.write_copy_of_slice(&gradients[start..start + len]);
             activation.backward(&outputs[start..start + len], result);
             add_rows(result, sum);
             for (g, z) in result.chunks_exact(channels).zip(values.chunks_exact(channels)) {
@@ -210,7 +212,16 @@ pub(crate) fn backward(
             }
         });
         sums
-    });
+    };
+    let mut partial = Vec::new();
+    // SAFETY: the chunks are all elements, and each is written.
+    let mut result = unsafe {
+        parallel::filled(values.len(), |target| {
+            partial = parallel::map(rows.chunks(), 3 * rows.elements(), |chunk| {
+                first_pass(target, chunk)
+            });
+        })
+    };
     let sums = rows.reduce(2 * channels, &partial);
     let part = |offset: usize| -> Vec<f32> {
         let groups = sums.chunks_exact(2 * channels);
@@ -227,9 +238,10 @@ pub(crate) fn backward(
         b[i] = -a[i] * inverse[i] * gamma_gradient[i] / count;
         c[i] = -a[i] * beta_gradient[i] / count - b[i] * moments.mean[i];
     }
+    let target = Disjoint::new(&mut result);
     parallel::for_each(rows.chunks(), rows.elements(), |chunk| {
         let (group, start, len) = rows.chunk(chunk);
-        // SAFETY: every task writes its own chunk.
+        // SAFETY: every task changes its own chunk.
         let result = unsafe { target.part(start, len) };
         let values = &values[start..start + len];
         let of = |v: &[f32]| v[group * channels..][..channels].to_vec();

@@ -4,6 +4,8 @@
 //! tasks are spread, so results are the same bytes for every number of threads.
 
 use rayon::prelude::*;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// Multiply-adds (or element visits) below which a job stays on the calling thread: waking
 /// another thread costs some microseconds.
@@ -31,11 +33,25 @@ pub(crate) fn map<T: Send>(
     }
 }
 
+/// A new vector whose elements the tasks of `fill` write.
+///
+/// Zeroing the large buffers first would take a tenth of a training step.
+///
+/// # Safety
+/// `fill` must write every element.
+pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&Disjoint)) -> Vec<f32> {
+    let mut vector = Vec::with_capacity(len);
+    fill(&Disjoint { start: vector.as_mut_ptr(), len, slice: PhantomData });
+    // SAFETY: the capacity is there, and the caller promises that all elements are written.
+    unsafe { vector.set_len(len) };
+    vector
+}
+
 /// A mutable slice that tasks write disjoint parts of.
 pub(crate) struct Disjoint<'a> {
     start: *mut f32,
     len: usize,
-    slice: std::marker::PhantomData<&'a mut [f32]>,
+    slice: PhantomData<&'a mut [f32]>,
 }
 
 // SAFETY: the only access is through `part`, whose contract forbids overlapping use.
@@ -45,18 +61,30 @@ unsafe impl Sync for Disjoint<'_> {}
 
 impl<'a> Disjoint<'a> {
     pub(crate) fn new(slice: &'a mut [f32]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: std::marker::PhantomData }
+        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
     /// The elements from `start`, `len` of them.
     ///
     /// # Safety
-    /// No two parts that are alive at the same time may overlap.
+    /// No two parts that are alive at the same time may overlap, and the elements must have been
+    /// written.
     #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
         assert!(start <= self.len && len <= self.len - start, "part outside of the slice");
         // SAFETY: in range by the assertion above, exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
+    }
+
+    /// The elements from `start`, `len` of them, before they are written.
+    ///
+    /// # Safety
+    /// No two parts that are alive at the same time may overlap.
+    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
+    pub(crate) unsafe fn unwritten(&self, start: usize, len: usize) -> &mut [MaybeUninit<f32>] {
+        assert!(start <= self.len && len <= self.len - start, "part outside of the slice");
+        // SAFETY: in range by the assertion above, exclusive by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start).cast(), len) }
     }
 
     /// The address of element `index`, for strided writes of a task's own elements.

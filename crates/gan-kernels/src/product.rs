@@ -4,6 +4,7 @@
 //! plain matrix, and a convolution is, for each output pixel, a sum over taps of plain matrix
 //! products. Weights are [tap][channel in][channel out].
 
+use crate::aligned::Aligned;
 use crate::geometry::{Geometry, Link, Links};
 use crate::parallel::{self, Disjoint};
 use crate::tile::{self, Segment, Strides};
@@ -12,7 +13,7 @@ use pulp::{Arch, Simd, WithSimd};
 /// Floats of the `B` operand that a tile should find in the first-level cache.
 const CACHED_FLOATS: usize = 8192;
 /// Longest stretch of k in one segment.
-const MAX_DEPTH: usize = 512;
+const MAX_DEPTH: usize = 256;
 /// Most segments handed to one tile at a time.
 const MAX_SEGMENTS: usize = 32;
 /// Tasks to aim at, whatever the number of threads, so that they spread evenly.
@@ -25,7 +26,7 @@ const FEW_CHANNELS: usize = 8;
 /// A matrix for every tap, packed as the `B` operand: [tap][panel][k][column of the panel],
 /// padded with zeros to whole panels.
 pub(crate) struct Panels {
-    data: Vec<f32>,
+    data: Aligned,
     depth: usize,
     width: usize,
     /// Columns of a panel.
@@ -52,8 +53,8 @@ impl Panels {
         let (vectors, columns) = Arch::new().dispatch(TileSize { width });
         let count = width.div_ceil(columns);
         let size = depth * columns;
-        let mut data = vec![0.0; taps * count * size];
-        let target = Disjoint::new(&mut data);
+        let mut data = Aligned::zeros(taps * count * size);
+        let target = Disjoint::new(data.as_mut_slice());
         let work = taps * depth * width;
         parallel::for_each(taps * count, work, |task| {
             let (tap, panel) = (task / count, task % count);
@@ -84,7 +85,7 @@ impl Panels {
 
     fn panel(&self, tap: usize, panel: usize) -> &[f32] {
         let size = self.depth * self.columns;
-        &self.data[(tap * self.count() + panel) * size..][..size]
+        &self.data.as_slice()[(tap * self.count() + panel) * size..][..size]
     }
 }
 
@@ -103,8 +104,8 @@ impl WithSimd for TileSize {
 
 /// The product of every pixel's batch with the weights of its links: for each pixel of `links`,
 /// `output[pixel][b] = sum over its links of input[link.pixel][b] * panels[link.tap]`.
-/// `finish(row, first column, values)` is then called once for every stretch of a row, where
-/// row counts [pixel][batch].
+/// `finish(row, column, values)` is then called once for every element, with a stretch of one
+/// row, or with whole rows of one pixel, that begins at (row, column); row counts [pixel][batch].
 pub(crate) fn multiply(
     links: &Links,
     input: &[f32],
@@ -113,16 +114,15 @@ pub(crate) fn multiply(
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
     let (depth, width, pixels) = (panels.depth, panels.width, links.pixels());
-    let mut output = vec![0.0; pixels * batch * width];
     // Tasks are pixels; where those are few, also stretches of columns, then of rows.
     let column_groups = (TASKS.div_ceil(pixels)).min(panels.count());
     let row_groups = TASKS.div_ceil(pixels * column_groups).min(batch.div_ceil(8)).max(1);
     let group_columns = panels.count().div_ceil(column_groups);
     let group_rows = batch.div_ceil(row_groups).next_multiple_of(8);
     let work = links.len() * batch * depth * width;
-    let target = Disjoint::new(&mut output);
     let arch = Arch::new();
-    parallel::for_each(pixels * column_groups * row_groups, work, |task| {
+    let tasks = pixels * column_groups * row_groups;
+    let run = |target: &Disjoint, task: usize| {
         let (pixel, rest) =
             (task / (column_groups * row_groups), task % (column_groups * row_groups));
         let (column_group, row_group) = (rest / row_groups, rest % row_groups);
@@ -144,14 +144,25 @@ pub(crate) fn multiply(
         if columns.is_empty() {
             return;
         }
-        for row in rows {
-            let row = pixel * batch + row;
-            // SAFETY: rows and columns of different tasks do not meet.
+        let first = pixel * batch + rows.start;
+        if columns.len() == width {
+            // SAFETY: rows of different tasks do not meet; the product has written these.
+            let values = unsafe { target.part(first * width, rows.len() * width) };
+            return finish(first, 0, values);
+        }
+        for row in first..first + rows.len() {
+            // SAFETY: rows and columns of different tasks do not meet; the product has written
+            // these.
             let values = unsafe { target.part(row * width + columns.start, columns.len()) };
             finish(row, columns.start, values);
         }
-    });
-    output
+    };
+    // SAFETY: the tasks cover all pixels, rows and columns, and each writes all of its own.
+    unsafe {
+        parallel::filled(pixels * batch * width, |target| {
+            parallel::for_each(tasks, work, |task| run(target, task));
+        })
+    }
 }
 
 /// One task of [`multiply`].
@@ -174,12 +185,24 @@ impl WithSimd for Part<'_> {
         let Panels { depth, width, columns, vectors, .. } = *self.panels;
         let per_chunk = (CACHED_FLOATS / (depth.min(MAX_DEPTH) * columns)).clamp(1, MAX_SEGMENTS);
         let strides = Strides { a_row: depth, a_step: 1, b_step: columns, c_row: width };
-        for panel in self.panel_range {
-            let first_column = panel * columns;
-            let mut accumulate = false;
-            for first in (0..depth).step_by(MAX_DEPTH) {
-                let length = MAX_DEPTH.min(depth - first);
-                for chunk in self.links.chunks(per_chunk) {
+        if self.links.is_empty() {
+            for row in self.rows {
+                for column in
+                    self.panel_range.start * columns..(self.panel_range.end * columns).min(width)
+                {
+                    // SAFETY: this task's own element.
+                    unsafe { self.output.add(row * width + column).write(0.0) };
+                }
+            }
+            return;
+        }
+        let mut accumulate = false;
+        for first in (0..depth).step_by(MAX_DEPTH) {
+            let length = MAX_DEPTH.min(depth - first);
+            // Panels inside of taps: a linked pixel's batch is fetched once for all panels.
+            for chunk in self.links.chunks(per_chunk) {
+                for panel in self.panel_range.clone() {
+                    let first_column = panel * columns;
                     let mut segments =
                         [Segment { a: std::ptr::null(), b: std::ptr::null() }; MAX_SEGMENTS];
                     for (segment, link) in segments.iter_mut().zip(chunk) {
@@ -203,8 +226,8 @@ impl WithSimd for Part<'_> {
                             accumulate,
                         );
                     }
-                    accumulate = true;
                 }
+                accumulate = true;
             }
         }
     }
@@ -240,22 +263,25 @@ pub(crate) fn multiply_narrow(
     let sources = input.len() / (batch * panels.depth);
     let side_by_side = multiply(&Links::identity(sources), input, panels, batch, |_, _, _| {});
     let columns = panels.width;
+    let arch = Arch::new();
     let mut output = vec![0.0; links.pixels() * batch * width];
     let target = Disjoint::new(&mut output);
     parallel::for_each(links.pixels(), links.len() * batch * width, |pixel| {
         // SAFETY: every task writes its own pixel.
         let output = unsafe { target.part(pixel * batch * width, batch * width) };
-        for link in links.of(pixel) {
-            let rows = &side_by_side[link.pixel as usize * batch * columns..][..batch * columns];
-            let rows =
-                rows.chunks_exact(columns).map(|row| &row[link.tap as usize * width..][..width]);
-            for (output, row) in output.chunks_exact_mut(width).zip(rows) {
-                output.iter_mut().zip(row).for_each(|(output, value)| *output += value);
+        arch.dispatch(|| {
+            for link in links.of(pixel) {
+                let rows = &side_by_side[link.pixel as usize * batch * columns..][..batch * columns];
+                let first = link.tap as usize * width;
+                // Channel by channel, for there are few.
+                for channel in 0..width {
+                    let values = rows[first + channel..].iter().step_by(columns);
+                    let output = output[channel..].iter_mut().step_by(width);
+                    output.zip(values).for_each(|(output, value)| *output += value);
+                }
             }
-        }
-        for (b, values) in output.chunks_exact_mut(width).enumerate() {
-            finish(pixel * batch + b, 0, values);
-        }
+        });
+        finish(pixel * batch, 0, output);
     });
     output
 }
@@ -315,11 +341,11 @@ pub(crate) fn patches(
         for link in links.of(pixel) {
             let source = &source[link.pixel as usize * batch * channels..][..batch * channels];
             let first = link.tap as usize * channels;
-            // Element by element: these are the few channels of pictures.
-            for (row, source) in rows.chunks_exact_mut(columns).zip(source.chunks_exact(channels)) {
-                for (target, value) in row[first..].iter_mut().zip(source) {
-                    *target = *value;
-                }
+            // Channel by channel, for there are few.
+            for channel in 0..channels {
+                let target = rows[first + channel..].iter_mut().step_by(columns);
+                let values = source[channel..].iter().step_by(channels);
+                target.zip(values).for_each(|(target, value)| *target = *value);
             }
         }
     });
@@ -372,23 +398,31 @@ fn pack_rows(source: &[f32], batch: usize, channels: usize) -> Vec<f32> {
     let blocks = channels.div_ceil(ROWS);
     let pixels = source.len() / (batch * channels);
     let size = blocks * batch * ROWS;
-    let mut packed = vec![0.0; pixels * size];
-    let target = Disjoint::new(&mut packed);
-    parallel::for_each(pixels, source.len(), |pixel| {
+    let pack = |target: &Disjoint, pixel: usize| {
         // SAFETY: every task writes its own pixel.
-        let target = unsafe { target.part(pixel * size, size) };
+        let target = unsafe { target.unwritten(pixel * size, size) };
         let source = &source[pixel * batch * channels..][..batch * channels];
         for (b, row) in source.chunks_exact(channels).enumerate() {
             let (whole, rest) = row.as_chunks::<ROWS>();
             for (block, values) in whole.iter().enumerate() {
-                target[(block * batch + b) * ROWS..][..ROWS].copy_from_slice(values);
+                target[(block * batch + b) * ROWS..][..ROWS].write_copy_of_slice(values);
             }
             if !rest.is_empty() {
-                target[(whole.len() * batch + b) * ROWS..][..rest.len()].copy_from_slice(rest);
+                let (values, padding) =
+                    target[(whole.len() * batch + b) * ROWS..][..ROWS].split_at_mut(rest.len());
+                values.write_copy_of_slice(rest);
+                padding.iter_mut().for_each(|value| {
+                    value.write(0.0);
+                });
             }
         }
-    });
-    packed
+    };
+    // SAFETY: a pixel's blocks, padding included, are all of its elements.
+    unsafe {
+        parallel::filled(pixels * size, |target| {
+            parallel::for_each(pixels, source.len(), |pixel| pack(target, pixel));
+        })
+    }
 }
 
 /// One task of [`sum_of_pairs`].

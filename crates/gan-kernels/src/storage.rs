@@ -38,20 +38,22 @@ pub(crate) fn with<T>(
 
 /// A copy of `values` with every chunk passed through `f(first element, chunk)`.
 pub(crate) fn map_chunks(values: &[f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Vec<f32> {
-    let mut result = vec![0.0; values.len()];
-    let target = Disjoint::new(&mut result);
     let arch = Arch::new();
-    parallel::for_each(values.len().div_ceil(CHUNK), 2 * values.len(), |chunk| {
+    let run = |target: &Disjoint, chunk: usize| {
         let start = chunk * CHUNK;
         let len = CHUNK.min(values.len() - start);
         // SAFETY: every task writes its own chunk.
-        let result = unsafe { target.part(start, len) };
-        arch.dispatch(|| {
-            result.copy_from_slice(&values[start..start + len]);
-            f(start, result);
-        });
-    });
-    result
+        let result = unsafe { target.unwritten(start, len) };
+        arch.dispatch(|| f(start, result.write_copy_of_slice(&values[start..start + len])));
+    };
+    // SAFETY: the chunks are all elements, and each is written.
+    unsafe {
+        parallel::filled(values.len(), |target| {
+            parallel::for_each(values.len().div_ceil(CHUNK), 2 * values.len(), |chunk| {
+                run(target, chunk);
+            });
+        })
+    }
 }
 
 /// Changes `values` chunk by chunk: `f(first element, chunk)`.
