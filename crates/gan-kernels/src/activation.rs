@@ -148,13 +148,38 @@ impl Dropout {
         self.apply(0, &mut mask);
         mask
     }
+}
 
-    /// The activations that the outputs beginning at `first` had before the mask; where the mask
-    /// is zero any value will do, for no gradient passes there.
+/// What follows a layer's product and its bias or normalisation.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue {
+    /// Applied first.
+    pub activation: Activation,
+    /// Applied last.
+    pub dropout: Option<Dropout>,
+}
+
+impl Epilogue {
+    /// Applies both to the elements that begin at `first`.
     #[inline(always)]
-    pub(crate) fn undo_scale(self, outputs: &[f32], activations: &mut Vec<f32>) {
-        activations.clear();
-        activations.extend(outputs.iter().map(|y| y / self.scale));
+    pub(crate) fn apply(self, first: usize, values: &mut [f32]) {
+        self.activation.apply(values);
+        if let Some(dropout) = self.dropout {
+            dropout.apply(first, values);
+        }
+    }
+
+    /// Turns gradients of the outputs that begin at `first` into gradients before both.
+    #[inline(always)]
+    pub(crate) fn backward(self, first: usize, outputs: &[f32], gradients: &mut [f32]) {
+        let Some(dropout) = self.dropout else {
+            return self.activation.backward(outputs, gradients);
+        };
+        dropout.apply(first, gradients);
+        // What the outputs were before the mask; where the mask is zero any value will do, for
+        // no gradient passes there.
+        let activations: Vec<f32> = outputs.iter().map(|y| y / dropout.scale).collect();
+        self.activation.backward(&activations, gradients);
     }
 }
 

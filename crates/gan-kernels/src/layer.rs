@@ -5,7 +5,7 @@
 //! which adds every gradient to a tensor of zeros; a [`LayerPass`] is driven by hand and does
 //! nothing twice.
 
-use crate::activation::{Activation, Dropout};
+use crate::activation::Epilogue;
 use crate::geometry::{Geometry, Links};
 use crate::norm::{self, Moments, Rows};
 use crate::product::{self, MatrixStrides, Panels};
@@ -13,15 +13,6 @@ use crate::storage::{self, contiguous};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
 use std::sync::{Arc, OnceLock};
-
-/// What follows the product.
-#[derive(Clone, Copy, Debug)]
-pub struct Epilogue {
-    /// Applied after the bias or the normalisation.
-    pub activation: Activation,
-    /// Applied last.
-    pub dropout: Option<Dropout>,
-}
 
 /// Batch statistics of a normalised layer, for its running averages.
 #[derive(Debug)]
@@ -70,7 +61,7 @@ pub fn layer(
     }
 }
 
-/// `activation(batch_norm(product(x, weight)))`, normalised with the batch's own statistics,
+/// `dropout(activation(batch_norm(product(x, weight))))`, normalised with the batch's own statistics,
 /// which are returned for the running averages.
 ///
 /// # Shapes
@@ -78,7 +69,7 @@ pub fn layer(
 /// # Gradient
 /// Of `x`, `weight`, `gamma` and `beta`, through the statistics.
 /// # Errors
-/// As [`layer`]; dropout in the epilogue.
+/// As [`layer`].
 /// # Reference
 /// Ioffe and Szegedy 2015, "Batch Normalization".
 pub fn layer_batch_norm(
@@ -87,9 +78,8 @@ pub fn layer_batch_norm(
     (gamma, beta): (&Tensor, &Tensor),
     geometry: &Arc<Geometry>,
     batch_norm: BatchNorm,
-    activation: Activation,
+    epilogue: Epilogue,
 ) -> Result<(Tensor, BatchStatistics)> {
-    let epilogue = Epilogue { activation, dropout: None };
     let op = Layer::new(x, weight, geometry, epilogue, Some(batch_norm))?;
     op.check_features(gamma, beta)?;
     let rows = op.rows();
@@ -309,7 +299,7 @@ impl Layer {
 
     fn forward(&self, x: &[f32], weight: &[f32], affine: Option<&[f32]>) -> Vec<f32> {
         let arch = Arch::new();
-        let Epilogue { activation, dropout } = self.epilogue;
+        let epilogue = self.epilogue;
         let Some(batch_norm) = self.batch_norm else {
             let channels = self.channels.1;
             return self.product(x, weight, |row, column, values| {
@@ -322,10 +312,7 @@ impl Layer {
                             row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
                         }
                     }
-                    activation.apply(values);
-                    if let Some(dropout) = dropout {
-                        dropout.apply(row * channels + column, values);
-                    }
+                    epilogue.apply(row * channels + column, values);
                 });
             });
         };
@@ -339,7 +326,7 @@ impl Layer {
             &moments,
             gamma_beta,
             batch_norm.epsilon,
-            activation,
+            epilogue,
         );
         // A second forward pass through the same operator cannot happen: each call makes its own.
         let _ = self.saved.set(Saved { product, moments });
@@ -381,7 +368,7 @@ impl Layer {
         gradient: &[f32],
         wants: Wants,
     ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
-        let Epilogue { activation, dropout } = self.epilogue;
+        let epilogue = self.epilogue;
         if let Some(batch_norm) = self.batch_norm {
             let (Some(Saved { product, moments }), Some(affine)) = (self.saved.get(), affine)
             else {
@@ -397,21 +384,13 @@ impl Layer {
                 moments,
                 gamma,
                 batch_norm.epsilon,
-                activation,
+                epilogue,
             );
             gamma.extend(beta);
             return Ok((gradient, Some(gamma)));
         }
         let gradient = storage::map_chunks(gradient, |first, chunk| {
-            let output = &output[first..first + chunk.len()];
-            if let Some(dropout) = dropout {
-                let mut activations = Vec::new();
-                dropout.undo_scale(output, &mut activations);
-                dropout.apply(first, chunk);
-                activation.backward(&activations, chunk);
-            } else {
-                activation.backward(output, chunk);
-            }
+            epilogue.backward(first, &output[first..first + chunk.len()], chunk);
         });
         let wanted = affine.filter(|_| wants.parameters);
         let bias = wanted.map(|_| norm::row_sums(&gradient, self.rows()));

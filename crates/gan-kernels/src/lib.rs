@@ -21,11 +21,10 @@ mod storage;
 mod tile;
 mod update;
 
-pub use activation::{Activation, Dropout};
+pub use activation::{Activation, Dropout, Epilogue};
 pub use geometry::{Geometry, Window};
 pub use layer::{
-    Affine, BatchNorm, BatchStatistics, Epilogue, LayerGradients, LayerPass, Wants, layer,
-    layer_batch_norm,
+    Affine, BatchNorm, BatchStatistics, LayerGradients, LayerPass, Wants, layer, layer_batch_norm,
 };
 pub use layout::{to_batch_major, to_pixel_major};
 pub use update::{Adam, move_towards};

@@ -1,9 +1,9 @@
-//! Batch normalisation fused with the activation that follows it.
+//! Batch normalisation fused with the activation and dropout that follow it.
 //!
 //! Ioffe and Szegedy 2015, "Batch Normalization". Statistics are taken per channel over all
 //! pixels and pictures, or, with several groups, per group (pixel) and channel over the pictures.
 
-use crate::activation::Activation;
+use crate::activation::Epilogue;
 use crate::parallel::{self, Disjoint};
 use pulp::Arch;
 
@@ -127,14 +127,14 @@ pub(crate) fn moments(values: &[f32], rows: Rows) -> Moments {
     result
 }
 
-/// `activation(gamma * (values - mean) / sqrt(variance + epsilon) + beta)`.
+/// `epilogue(gamma * (values - mean) / sqrt(variance + epsilon) + beta)`.
 pub(crate) fn normalise(
     values: &[f32],
     rows: Rows,
     moments: &Moments,
     (gamma, beta): (&[f32], &[f32]),
     epsilon: f32,
-    activation: Activation,
+    epilogue: Epilogue,
 ) -> Vec<f32> {
     let channels = rows.channels;
     let scale: Vec<f32> =
@@ -160,7 +160,7 @@ pub(crate) fn normalise(
                 }
             }
             // SAFETY: written just above.
-            activation.apply(unsafe { output.assume_init_mut() });
+            epilogue.apply(start, unsafe { output.assume_init_mut() });
         });
     };
     // SAFETY: the chunks are all elements, and each is written.
@@ -181,12 +181,12 @@ pub(crate) fn backward(
     moments: &Moments,
     gamma: &[f32],
     epsilon: f32,
-    activation: Activation,
+    epilogue: Epilogue,
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let channels = rows.channels;
     let inverse: Vec<f32> = moments.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
     let arch = Arch::new();
-    // First pass: the gradient before the activation, its sum, and its sum times the
+    // First pass: the gradient before activation and dropout, its sum, and its sum times the
     // normalised value.
     let first_pass = |target: &Disjoint, chunk: usize| {
         let (group, start, len) = rows.chunk(chunk);
@@ -201,7 +201,7 @@ pub(crate) fn backward(
         let (sum, product) = sums.split_at_mut(channels);
         arch.dispatch(|| {
             let result = result.write_copy_of_slice(&gradients[start..start + len]);
-            activation.backward(&outputs[start..start + len], result);
+            epilogue.backward(start, &outputs[start..start + len], result);
             add_rows(result, sum);
             for (g, z) in result.chunks_exact(channels).zip(values.chunks_exact(channels)) {
                 for ((((product, g), z), mean), inverse) in

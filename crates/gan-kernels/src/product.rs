@@ -141,7 +141,7 @@ pub(crate) fn multiply(
         arch.dispatch(part);
         let columns =
             panel_range.start * panels.columns..(panel_range.end * panels.columns).min(width);
-        if columns.is_empty() {
+        if columns.is_empty() || rows.is_empty() {
             return;
         }
         let first = pixel * batch + rows.start;
@@ -271,7 +271,8 @@ pub(crate) fn multiply_narrow(
         let output = unsafe { target.part(pixel * batch * width, batch * width) };
         arch.dispatch(|| {
             for link in links.of(pixel) {
-                let rows = &side_by_side[link.pixel as usize * batch * columns..][..batch * columns];
+                let rows =
+                    &side_by_side[link.pixel as usize * batch * columns..][..batch * columns];
                 let first = link.tap as usize * width;
                 // Channel by channel, for there are few.
                 for channel in 0..width {

@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! What can go wrong. The text of an error does not repeat its source's.
 
 use std::path::PathBuf;
 
@@ -20,7 +20,7 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     /// A file that cannot be read or written.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("cannot read or write {path}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -28,7 +28,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A configuration file that is not one.
-    #[error("{path}: not a generator's configuration: {source}", path = path.display())]
+    #[error("{path}: not a generator's configuration", path = path.display())]
     Json {
         /// The file.
         path: PathBuf,

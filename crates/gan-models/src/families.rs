@@ -175,7 +175,7 @@ impl ConvStack {
     fn generator(&self, image: Shape) -> Result<Vec<Layer>> {
         self.check()?;
         let factor = self.strides.iter().product::<usize>().max(1);
-        if image.height % factor != 0 || image.width % factor != 0 {
+        if !image.height.is_multiple_of(factor) || !image.width.is_multiple_of(factor) {
             return Err(Error::Config(format!(
                 "pictures of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \
                  height and width",

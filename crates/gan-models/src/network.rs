@@ -53,7 +53,7 @@ impl Network {
                     _ => return Err(wrong("must follow a layer with weights or batch_norm")),
                 },
                 Layer::Dropout(probability) => match last {
-                    Some(stage) if stage.dropout == 0.0 && stage.norm.is_none() => {
+                    Some(stage) if stage.dropout == 0.0 => {
                         if !(0.0..1.0).contains(&probability) {
                             return Err(wrong("the probability must be at least 0 and below 1"));
                         }
@@ -61,7 +61,7 @@ impl Network {
                     }
                     _ => {
                         return Err(wrong(
-                            "must follow a layer with weights, or its activation, without batch_norm",
+                            "must follow a layer with weights, batch_norm or an activation",
                         ));
                     }
                 },

@@ -266,7 +266,7 @@ impl Stage {
                 (&norm.gamma, &norm.beta),
                 &self.geometry,
                 self.batch_norm(norm),
-                epilogue.activation,
+                epilogue,
             )?;
             norm.update(&statistics.mean, &statistics.variance)?;
             return Ok(y);

@@ -16,7 +16,7 @@ pub(crate) struct TrainConfig {
     pub recipe: String,
     /// Where the pictures come from.
     pub dataset: String,
-    /// Classes trained on, in the order of their labels.
+    /// Classes asked for, in the order of their labels; none stands for all.
     pub classes: Vec<String>,
     /// Pictures of these classes.
     pub pictures: usize,
@@ -76,7 +76,7 @@ impl TrainConfig {
         let config = Self {
             recipe: name,
             dataset: dataset.to_string(),
-            classes: data.classes().to_vec(),
+            classes: args.digit.clone(),
             pictures: data.len(),
             seed,
             steps: length(args).unwrap_or(recipe.length).steps(&batches),
@@ -115,10 +115,10 @@ impl TrainConfig {
     }
 
     /// What a run of this configuration is called, after its number.
-    pub(crate) fn title(&self, all_classes: bool) -> String {
+    pub(crate) fn title(&self) -> String {
         let mut parts = vec![self.dataset.as_str()];
         let classes = self.classes.join("+");
-        if !all_classes {
+        if !classes.is_empty() {
             parts.push(&classes);
         }
         parts.push(&self.recipe);

@@ -65,7 +65,8 @@ impl Session {
                 (Some(folder), config.resume(args)?)
             }
         };
-        let mut gan = Gan::new(&config, &device)?;
+        let mut gan =
+            Gan::new(&config, &device).with_context(|| format!("recipe {}", config.recipe))?;
         if let Some(folder) = &resumed {
             checkpoint::restore_newest(&mut gan, &folder.checkpoints(), &device)?;
             ensure!(
@@ -76,7 +77,7 @@ impl Session {
                 config.steps
             );
         }
-        let title = config.title(args.digit.is_empty());
+        let title = config.title();
         Ok(Self { config, title, batches, gan, device, resumed })
     }
 

@@ -74,6 +74,9 @@ fn cases() -> Vec<Case> {
     let one = Window { kernel: (1, 1), stride: 1, padding: (0, 0) };
     cases.push(case(one, (1, 1), (1, 1), false, 4, (1100, 70)));
     cases.push(case(one, (1, 1), (1, 1), false, 600, (20, 40)));
+    // A batch that leaves a task without rows.
+    let window = Window::same((4, 4), 2, (6, 4));
+    cases.push(case(window, (6, 4), (3, 2), false, 100, (6, 5)));
     // 64-pixel pictures.
     let window = Window::same((5, 5), 2, (64, 64));
     cases.push(case(window, (64, 64), (32, 32), false, 2, (3, 4)));
@@ -241,26 +244,23 @@ fn batch_norm_equals_the_definition() {
                 [case.x(), case.weight(), random(&[features], 8), random(&[features], 9)]
                     .map(|t| Var::from_tensor(&t).unwrap());
             let norm = BatchNorm { epsilon: 1e-3, per_pixel };
-            let run = || {
-                layer_batch_norm(
-                    &x,
-                    &weight,
-                    (&gamma, &beta),
-                    &case.geometry,
-                    norm,
-                    Activation::Tanh,
-                )
-                .unwrap()
+            let run = |dropout| {
+                let epilogue = Epilogue { activation: Activation::Tanh, dropout };
+                let affine = (&*gamma, &*beta);
+                layer_batch_norm(&x, &weight, affine, &case.geometry, norm, epilogue).unwrap()
             };
             let product = case.product(&x, &weight);
-            let (y, statistics) = run();
+            let (y, statistics) = run(None);
             let (g, b) = (values(&gamma), values(&beta));
             let mut want = reference::batch_norm(product.clone(), &g, &b, 1e-3, per_pixel);
             want.data.iter_mut().for_each(|z| *z = z.tanh());
             assert_close(&y, &want.data, 2e-5, "batch norm");
             let r = random(y.dims(), 4);
-            let loss = || (run().0 * &r).unwrap().sum_all().unwrap();
-            check_all(&[&x, &weight, &gamma, &beta], loss, &format!("per pixel {per_pixel}"));
+            for dropout in [None, Some(Dropout::new(0.3, 7).unwrap())] {
+                let loss = || (run(dropout).0 * &r).unwrap().sum_all().unwrap();
+                let what = format!("per pixel {per_pixel}, {dropout:?}");
+                check_all(&[&x, &weight, &gamma, &beta], loss, &what);
+            }
             // Statistics of the first feature, by hand.
             let rows: Vec<f64> = if per_pixel {
                 (0..5).map(|b| product.data[b * 4]).collect()
@@ -286,8 +286,7 @@ fn same_bytes_for_any_number_of_threads() {
                 .map(|t| Var::from_tensor(&t).unwrap());
         let norm = BatchNorm { epsilon: 1e-5, per_pixel: false };
         let (y, _) =
-            layer_batch_norm(&x, &weight, (&gamma, &beta), &case.geometry, norm, LEAKY.activation)
-                .unwrap();
+            layer_batch_norm(&x, &weight, (&gamma, &beta), &case.geometry, norm, LEAKY).unwrap();
         let r = random(y.dims(), 4);
         let gradients = (&y * &r).unwrap().sum_all().unwrap().backward().unwrap();
         let mut all = values(&y);

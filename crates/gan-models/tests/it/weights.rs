@@ -11,6 +11,12 @@ fn load(folder: &std::path::Path) -> Result<Generator, Error> {
     Generator::load(folder, &Device::Cpu)
 }
 
+/// An error and its source.
+fn chain(error: Error) -> String {
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    format!("{error}: {}", source.unwrap_or_default())
+}
+
 #[test]
 fn a_generator_comes_back_from_its_folder() {
     for family in [dcgan(5), mlp()] {
@@ -61,7 +67,7 @@ fn the_names_of_weights_stay() {
 fn every_damage_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let text = load(folder).unwrap_err().to_string();
+    let text = chain(load(folder).unwrap_err());
     assert!(text.contains(CONFIG_FILE) && text.contains("No such file"), "{text}");
 
     let (generator, parameters) = generator(&dcgan(4), (1, 8, 8).into(), 1);
@@ -96,6 +102,6 @@ fn every_damage_is_named() {
     assert!(text.contains("layers.0.weight has shape [1, 1, 6, 9]"), "{text}");
 
     fs::write(folder.join(CONFIG_FILE), "{\"latent_dim\": 5, \"colour\": 1}").unwrap();
-    let text = load(folder).unwrap_err().to_string();
+    let text = chain(load(folder).unwrap_err());
     assert!(text.contains("unknown field `colour`"), "{text}");
 }
