@@ -202,16 +202,24 @@ impl Gan {
         if value.is_finite() {
             return Ok(value);
         }
-        bail!(
-            "step {}: the {network}'s loss is {value}, and {}; try a lower --lr, another --seed, \
-             or --resume from the last checkpoint with fewer --steps",
-            self.step + 1,
-            self.first_not_finite()?
-        )
+        let parameter = match self.first_not_finite()? {
+            Some(parameter) => parameter,
+            None => "all parameters are finite still".to_string(),
+        };
+        bail!("step {}: the {network}'s loss is {value}, and {parameter}; {REMEDY}", self.step + 1)
+    }
+
+    /// # Errors
+    /// The first parameter that is not finite.
+    pub(crate) fn check_parameters(&self) -> Result<()> {
+        match self.first_not_finite()? {
+            Some(parameter) => bail!("step {}: {parameter}; {REMEDY}", self.step),
+            None => Ok(()),
+        }
     }
 
     /// Names the first parameter that is not finite.
-    fn first_not_finite(&self) -> Result<String> {
+    fn first_not_finite(&self) -> Result<Option<String>> {
         let networks = [
             ("generator", &self.generator_parameters),
             ("discriminator", &self.discriminator_parameters),
@@ -220,13 +228,17 @@ impl Gan {
             for (name, var) in parameters.iter() {
                 let values = var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?;
                 if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                    return Ok(format!("the {network}'s {name} holds {value}"));
+                    return Ok(Some(format!("the {network}'s {name} holds {value}")));
                 }
             }
         }
-        Ok("all parameters are finite still".to_string())
+        Ok(None)
     }
 }
+
+/// What to do about numbers that are none.
+const REMEDY: &str = "try a lower --lr or another --seed, or --resume the run from its last \
+    checkpoint, where there is one, with fewer --steps";
 
 const PARAMETERS: Wants = Wants { input: false, parameters: true };
 const INPUT: Wants = Wants { input: true, parameters: false };

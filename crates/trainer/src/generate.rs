@@ -3,17 +3,17 @@
 use crate::args::{Format, GenerateArgs};
 use crate::device;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
-use crate::train::write_grid;
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::Tensor;
 use gan_data::{ImageShape, idx, picture, range};
 use gan_models::{Generator, GeneratorConfig};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+/// Bytes of pictures held in memory for one file of all.
+const MAX_HELD: usize = u32::MAX as usize;
 /// Pictures drawn at a time.
 const CHUNK: usize = 256;
 
@@ -27,25 +27,38 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
         (Some(weights), _) => weights.clone(),
         (None, Some(run)) => {
             ensure!(run.is_dir(), "{}: no such run folder", run.display());
-            run.join("generator")
+            generator_of(run)?
         }
-        (None, None) => RunFolder::newest(Path::new(DEFAULT_RUNS))?.join("generator"),
+        (None, None) => generator_of(&RunFolder::newest(Path::new(DEFAULT_RUNS))?)?,
     };
     let device = device::device(args.device)?;
     let generator = Generator::load(&folder, &device)?;
     let label = label(generator.config(), args.class.as_deref())?;
-    let images = device::pool(args.threads)?.install(|| -> Result<Tensor> {
+    let image = generator.config().image;
+    let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
+    let mut output = Output::open(args, shape)?;
+    device::pool(args.threads)?.install(|| -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
-        let mut parts = Vec::new();
         for first in (0..args.count).step_by(CHUNK) {
-            let count = CHUNK.min(args.count - first);
-            parts.push(generator.sample(count, &mut rng)?.to_device(&candle_core::Device::Cpu)?);
+            let images = generator.sample(CHUNK.min(args.count - first), &mut rng)?;
+            output.take(args, shape, first, range::to_bytes(&images)?)?;
         }
-        Ok(Tensor::cat(&parts, 0)?)
+        Ok(())
     })?;
-    write(args, &images, label)?;
+    output.close(args, shape, label)?;
     writeln!(print, "{} pictures by {} in {}", args.count, folder.display(), args.out.display())?;
     Ok(())
+}
+
+/// The generator's folder in a run's.
+fn generator_of(run: &Path) -> Result<PathBuf> {
+    let folder = run.join("generator");
+    ensure!(
+        folder.is_dir(),
+        "{}: no generator in it; training writes one with each checkpoint",
+        run.display()
+    );
+    Ok(folder)
 }
 
 /// The label of the pictures, where the generator draws a single class: the class's own number,
@@ -66,27 +79,66 @@ fn label(config: &GeneratorConfig, wanted: Option<&str>) -> Result<Option<u32>> 
     }
 }
 
-fn write(args: &GenerateArgs, images: &Tensor, label: Option<u32>) -> Result<()> {
-    let (count, channels, height, width) = images.dims4()?;
-    let shape = ImageShape { channels, height, width };
-    let make_folder = || {
-        fs::create_dir_all(&args.out)
-            .with_context(|| format!("making the folder {}", args.out.display()))
-    };
-    match args.format {
-        Format::Grid => write_grid(&args.out, images, (count as f64).sqrt().ceil() as usize)?,
-        Format::Png => {
+/// Where pictures go: single files at once, one file of all when all are drawn.
+enum Output {
+    Files,
+    Whole(Vec<u8>),
+}
+
+impl Output {
+    fn open(args: &GenerateArgs, shape: ImageShape) -> Result<Self> {
+        let make_folder = || {
+            fs::create_dir_all(&args.out)
+                .with_context(|| format!("making the folder {}", args.out.display()))
+        };
+        if args.format == Format::Png {
+            return make_folder().map(|()| Self::Files);
+        }
+        let most = MAX_HELD / shape.len();
+        ensure!(
+            args.count <= most,
+            "--count {}: one file of pictures is put together in memory, which is done for up to \
+             {most}; `--format png` writes any number",
+            args.count,
+        );
+        let mut pixels = Vec::new();
+        pixels
+            .try_reserve_exact(args.count * shape.len())
+            .with_context(|| format!("memory for --count {}", args.count))?;
+        if args.format == Format::Idx {
             make_folder()?;
-            let digits = (count - 1).to_string().len().max(6);
-            for (i, pixels) in range::to_bytes(images)?.chunks_exact(shape.len()).enumerate() {
-                picture::write(&args.out.join(format!("{i:0digits$}.png")), shape, pixels)?;
+        }
+        Ok(Self::Whole(pixels))
+    }
+
+    /// Takes pictures, the first of which is number `first`.
+    fn take(
+        &mut self,
+        args: &GenerateArgs,
+        shape: ImageShape,
+        first: usize,
+        pixels: Vec<u8>,
+    ) -> Result<()> {
+        match self {
+            Self::Whole(all) => all.extend(pixels),
+            Self::Files => {
+                let digits = (args.count - 1).to_string().len().max(6);
+                for (i, pixels) in pixels.chunks_exact(shape.len()).enumerate() {
+                    let path = args.out.join(format!("{:0digits$}.png", first + i));
+                    picture::write(&path, shape, pixels)?;
+                }
             }
         }
-        Format::Idx => {
-            make_folder()?;
-            let labels = label.map(|label| vec![label; count]);
-            idx::write(&args.out, shape, &range::to_bytes(images)?, labels.as_deref())?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn close(self, args: &GenerateArgs, shape: ImageShape, label: Option<u32>) -> Result<()> {
+        let Self::Whole(pixels) = self else { return Ok(()) };
+        if args.format == Format::Grid {
+            let columns = (args.count as f64).sqrt().ceil() as usize;
+            return Ok(picture::write_grid(&args.out, shape, &pixels, columns)?);
+        }
+        let labels = label.map(|label| vec![label; args.count]);
+        Ok(idx::write(&args.out, shape, &pixels, labels.as_deref())?)
+    }
 }

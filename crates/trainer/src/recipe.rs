@@ -1,6 +1,6 @@
 //! Recipes: named presets, compiled in, or files of one's own in the same form.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use gan_models::Family;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -90,8 +90,7 @@ impl Recipe {
     /// key, named with its line.
     pub(crate) fn find(name: &str) -> Result<(String, Self)> {
         if let Some((name, text)) = BUILT_IN.iter().find(|(known, _)| *known == name) {
-            let recipe = toml::from_str(text).with_context(|| format!("recipe {name}"))?;
-            return Ok((name.to_string(), recipe));
+            return Ok((name.to_string(), parse(text).with_context(|| format!("recipe {name}"))?));
         }
         let path = Path::new(name);
         if path.extension().is_none_or(|extension| extension != "toml") {
@@ -101,10 +100,21 @@ impl Recipe {
             );
         }
         let text = std::fs::read_to_string(path).with_context(|| format!("--recipe {name}"))?;
-        let recipe = toml::from_str(&text).with_context(|| format!("--recipe {name}"))?;
+        let recipe = parse(&text).with_context(|| format!("--recipe {name}"))?;
         let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
         Ok((stem.into_owned(), recipe))
     }
+}
+
+/// Reads a recipe; an error is one line, with the line of the text that it is about.
+fn parse(text: &str) -> Result<Recipe> {
+    toml::from_str(text).map_err(|error: toml::de::Error| match error.span() {
+        Some(span) => {
+            let line = text[..span.start].matches('\n').count() + 1;
+            anyhow!("line {line}: {}", error.message())
+        }
+        None => anyhow!("{}", error.message()),
+    })
 }
 
 #[cfg(test)]
@@ -121,6 +131,15 @@ mod tests {
             assert_eq!(serde_json::from_str::<Recipe>(&text)?, recipe);
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_fault_is_told_by_its_line() {
+        let text = BUILT_IN[0].1.replace("batch_size = 32", "batchsize = 32");
+        let line = 1 + text[..text.find("batchsize").expect("replaced")].matches('\n').count();
+        let error = parse(&text).expect_err("an unknown key").to_string();
+        assert!(error.starts_with(&format!("line {line}: unknown field `batchsize`")), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Session {
             checkpoint::restore_newest(&mut gan, &folder.checkpoints(), &device)?;
             ensure!(
                 gan.step < config.steps,
-                "{}: all {} of {} steps are made; --steps or --epochs beyond that go on",
+                "{}: step {} is made already; --steps or --epochs must lead beyond it, not to {}",
                 folder.path().display(),
                 gan.step,
                 config.steps
@@ -153,7 +153,7 @@ impl Session {
             let step = self.gan.step;
             progress.update(step, &stats);
             window.push(stats);
-            if step % STATS_EVERY == 0 || step == steps {
+            if step.is_multiple_of(STATS_EVERY) || step == steps {
                 let line = StatsLine::new(
                     step,
                     steps_per_epoch,
@@ -164,14 +164,14 @@ impl Session {
                     .with_context(|| format!("writing {}", folder.stats().display()))?;
                 window.clear();
             }
-            if step % self.config.sample_every == 0 || step == steps {
+            if step.is_multiple_of(self.config.sample_every) || step == steps {
                 self.sample(folder, &noise)?;
             }
             if interrupted.load(Ordering::Relaxed) && step < steps {
                 outcome = Outcome::Interrupted;
                 break;
             }
-            if step % self.config.checkpoint_every == 0 {
+            if step.is_multiple_of(self.config.checkpoint_every) {
                 self.save(folder)?;
             }
         }
@@ -188,7 +188,11 @@ impl Session {
     }
 
     /// Writes the checkpoint of the current step, and the generator for use.
+    ///
+    /// # Errors
+    /// Parameters that are not finite, which must not take the place of a good checkpoint.
     fn save(&self, folder: &RunFolder) -> Result<()> {
+        self.gan.check_parameters()?;
         checkpoint::save(&self.gan, &folder.checkpoints())?;
         Ok(self.gan.average.save(self.gan.ema.parameters(), folder.generator())?)
     }
@@ -235,7 +239,7 @@ impl Session {
 }
 
 /// Writes pictures (B, C, H, W) in [-1, 1] as one PNG.
-pub(crate) fn write_grid(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
+fn write_grid(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
     let (_, channels, height, width) = images.dims4()?;
     let pixels = range::to_bytes(images)?;
     Ok(picture::write_grid(path, ImageShape { channels, height, width }, &pixels, columns)?)

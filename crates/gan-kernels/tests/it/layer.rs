@@ -1,3 +1,5 @@
+//! Layers: forward, gradients, statistics, threads, and errors.
+
 use crate::reference::{self, Features};
 use crate::{assert_close, random, values};
 use candle_core::{Tensor, Var};

@@ -1,3 +1,5 @@
+//! Adam and moving averages.
+
 use crate::{assert_close, random, values};
 use candle_core::{Device, Tensor};
 use gan_kernels::{Adam, move_towards};

@@ -1,0 +1,72 @@
+//! What can be trained on.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::{Place, SMALL};
+
+#[test]
+fn pictures_need_not_be_square() {
+    let place = Place::new();
+    place.pictures("oblong", (12, 8), &[0, 1, 2].repeat(8));
+    for recipe in ["tiny", "mlp-like"] {
+        place.succeed(&format!(
+            "--recipe {recipe}.toml --dataset idx:oblong --steps 3 --out {recipe}"
+        ));
+        let run = format!("{recipe}/00000-idx-oblong-{recipe}");
+        let config = place.json(&format!("{run}/config.json"));
+        assert_eq!(config["generator"]["image"], json!([1, 12, 8]));
+        let sample = place.read(&format!("{run}/samples/000003.png"));
+        // Ten by ten pictures, two pixels apart: width and height follow the PNG signature.
+        assert_eq!(sample[16..24], [0, 0, 0, 98, 0, 0, 0, 138]);
+    }
+}
+
+#[test]
+fn pictures_may_have_labels_of_gaps() {
+    let place = Place::new();
+    place.pictures("gaps", (28, 28), &[1, 3].repeat(12));
+    place.succeed("--recipe tiny.toml --dataset idx:gaps --steps 2");
+    // EMNIST's letters, too, begin with 1: such a run must go on.
+    place.succeed("--resume runs/00000-idx-gaps-tiny --steps 4");
+    place.succeed("--recipe tiny.toml --dataset idx:gaps --digit 3 --steps 2");
+    let config = place.json("runs/00001-idx-gaps-3-tiny/config.json");
+    assert_eq!((&config["pictures"], &config["classes"]), (&json!(12), &json!(["3"])));
+}
+
+#[test]
+fn a_batch_may_be_the_whole_set() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --batch-size 24 --steps 2"));
+    place.succeed(&format!("{SMALL} --batch-size 1 --steps 2"));
+}
+
+#[test]
+fn a_run_goes_on_only_with_its_own_data() {
+    let place = Place::new();
+    place.succeed(SMALL);
+    let resume = "--resume runs/00000-idx-set-tiny --steps 20";
+    place.pictures("set", (28, 28), &[0, 1, 2].repeat(9));
+    place.refuse_saying(resume, &["idx:set", "27 pictures", "24"]);
+    fs::remove_dir_all(place.path("set")).unwrap();
+    place.refuse_saying(resume, &["set", "No such file"]);
+}
+
+#[test]
+fn every_step_of_a_class_sees_only_that_class() {
+    let place = Place::new();
+    // The ones of a mixed set, and the same pictures as a set of their own.
+    let images = place.read("set/images-idx3-ubyte");
+    let pictures = images[16..].chunks_exact(28 * 28).skip(1).step_by(3);
+    let pixels: Vec<u8> = pictures.flatten().copied().collect();
+    let shape = gan_data::ImageShape { channels: 1, height: 28, width: 28 };
+    gan_data::idx::write(&place.path("ones"), shape, &pixels, Some(&[0; 8])).unwrap();
+    place.succeed(&format!("{SMALL} --digit 1 --out c"));
+    place.succeed("--recipe tiny.toml --dataset idx:ones --digit 0 --out d");
+    let file = "checkpoints/000012/state.safetensors";
+    assert_eq!(
+        place.read(&format!("c/00000-idx-set-1-tiny/{file}")),
+        place.read(&format!("d/00000-idx-ones-0-tiny/{file}"))
+    );
+}

@@ -1,0 +1,100 @@
+//! A disk that fills up while training. Needs the right to mount a small file system; without
+//! it, these tests say so and end.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{Place, SMALL, TINY, assert_same, copy, tree};
+
+/// A small file system, unmounted when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Of this many bytes, rounded up to pages; `None` where mounting is not allowed.
+    fn mount(path: PathBuf, bytes: usize) -> Option<Self> {
+        std::fs::create_dir(&path).unwrap();
+        let size = format!("size={bytes}");
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).stderr(Stdio::null());
+        let mounted = command.status().is_ok_and(|status| status.success());
+        if !mounted {
+            eprintln!("skipped: no right to mount a file system");
+        }
+        mounted.then_some(Self(path))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// What files take up in whole pages.
+fn pages(folder: &Path) -> usize {
+    tree(folder).values().map(|bytes| bytes.len().next_multiple_of(4096)).sum()
+}
+
+/// Trains on a full disk until it fails; then, from a copy elsewhere, to the end.
+fn fills_up(recipe: &str, bytes: impl FnOnce(&Place, &str) -> usize, part: &str) {
+    let place = Place::new();
+    place.write("tiny.toml", recipe);
+    let run = "00000-idx-set-tiny";
+    place.succeed(&format!("{SMALL} --steps 40 --out whole"));
+    let bytes = bytes(&place, &format!("whole/{run}"));
+    let Some(disk) = Disk::mount(place.path("disk"), bytes) else { return };
+    let error = place.fail(&format!("{SMALL} --steps 40 --out disk"));
+    let named = format!("disk/{run}/{part}");
+    assert!(error.contains(&named), "no {named:?} in {error:?}");
+    assert!(error.contains("No space left on device"), "{error}");
+
+    // No half-written file is left, neither in the open nor hidden.
+    let files = tree(&disk.0.join(run));
+    let whole = place.result(&format!("whole/{run}"));
+    let odd = |name: &&String| name.contains("/.") || name.contains("tmp");
+    assert_eq!(files.keys().filter(odd).collect::<Vec<_>>(), [""; 0]);
+    for name in files.keys().filter(|name| name.starts_with("samples/")) {
+        assert_eq!(files[name], whole[name], "{name}");
+    }
+    copy(&disk.0.join(run), &place.path(run));
+    drop(disk);
+
+    let checkpoints = place.names(&format!("{run}/checkpoints"));
+    assert!((1..=2).contains(&checkpoints.len()), "{checkpoints:?}");
+    place.succeed(&format!(
+        "generate --weights {run}/generator --count 2 --format grid --out a.png"
+    ));
+    place.succeed(&format!("--resume {run} --steps 40"));
+    for part in ["checkpoints", "generator"] {
+        let [found, wanted] =
+            [run.to_string(), format!("whole/{run}")].map(|run| tree(&place.path(&run).join(part)));
+        assert_same(&wanted, &found);
+    }
+}
+
+#[test]
+fn a_disk_filled_by_samples_keeps_the_checkpoint() {
+    let recipe = TINY
+        .replace("sample_every = 4", "sample_every = 1")
+        .replace("checkpoint_every = 5", "checkpoint_every = 3");
+    // Sooner or later: a sample or, as likely, a checkpoint.
+    fills_up(&recipe, |place, run| pages(&place.path(run)) / 2, "");
+}
+
+#[test]
+fn a_disk_too_small_for_another_checkpoint_keeps_those_before() {
+    let recipe = TINY
+        .replace("sample_every = 4", "sample_every = 1000")
+        .replace("checkpoint_every = 5", "checkpoint_every = 3");
+    // The third checkpoint is written before the first one goes: it does not fit.
+    let bytes = |place: &Place, run: &str| {
+        let run = place.path(run);
+        let sample = pages(&run.join("samples")) / 2;
+        let checkpoint = pages(&run.join("checkpoints")) / 2;
+        4 * 4096 + sample + pages(&run.join("generator")) + checkpoint * 5 / 2
+    };
+    fills_up(&recipe, bytes, "checkpoints/000009");
+}

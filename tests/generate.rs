@@ -1,0 +1,157 @@
+//! Pictures from a trained generator.
+
+use gan_data::{ImageShape, idx};
+use serde_json::json;
+
+use crate::{Place, SMALL, tree};
+
+/// A place with a short run on fives, `runs/00000-mnist-5-tiny`.
+fn fives() -> Place {
+    let place = Place::new();
+    place.succeed("--digit 5 --recipe tiny.toml --steps 6");
+    place
+}
+
+/// Pixels of a grey PNG with its width and height.
+fn pixels(png: &[u8]) -> (Vec<u8>, u32, u32) {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    assert_eq!(info.color_type, png::ColorType::Grayscale);
+    (pixels, info.width, info.height)
+}
+
+#[test]
+fn every_format_holds_the_same_pictures() {
+    let place = fives();
+    for format in ["idx", "png", "grid"] {
+        let out = if format == "grid" { "grid.png" } else { format };
+        let said = place.succeed(&format!("generate --count 5 --format {format} --out {out}"));
+        let want = format!("5 pictures by runs/00000-mnist-5-tiny/generator in {out}\n");
+        assert_eq!(said.out, want);
+        assert_eq!(said.err, "");
+    }
+    assert_eq!(place.names("idx"), ["images-idx3-ubyte", "labels-idx1-ubyte"]);
+    let bytes = place.read("idx/images-idx3-ubyte");
+    assert_eq!(bytes[..16], [0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 28, 0, 0, 0, 28]);
+    assert_eq!(bytes.len(), 16 + 5 * 784);
+    assert_eq!(place.read("idx/labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 5, 5, 5, 5, 5, 5]);
+    let set = idx::read_images(&place.path("idx/images-idx3-ubyte")).unwrap();
+    assert_eq!(set.shape, ImageShape { channels: 1, height: 28, width: 28 });
+    assert_eq!(idx::read_labels(&place.path("idx/labels-idx1-ubyte")).unwrap(), [5; 5]);
+
+    let names: Vec<String> = (0..5).map(|i| format!("{i:06}.png")).collect();
+    assert_eq!(place.names("png"), names);
+    let pictures: Vec<&[u8]> = set.pixels.chunks_exact(784).collect();
+    for (name, &want) in names.iter().zip(&pictures) {
+        assert_eq!(pixels(&place.read(&format!("png/{name}"))), (want.to_vec(), 28, 28));
+    }
+    assert!(pictures.iter().skip(1).all(|&picture| picture != pictures[0]));
+
+    // Three in a row, two pixels apart.
+    let (grid, width, height) = pixels(&place.read("grid.png"));
+    assert_eq!((width, height), (3 * 28 + 2 * 2, 2 * 28 + 2));
+    for (i, picture) in pictures.iter().enumerate() {
+        let (top, left) = (i / 3 * 30, i % 3 * 30);
+        for (y, want) in picture.chunks_exact(28).enumerate() {
+            let start = (top + y) * width as usize + left;
+            assert_eq!(&grid[start..start + 28], want, "picture {i}, row {y}");
+        }
+    }
+}
+
+#[test]
+fn one_seed_gives_the_same_pictures_however_many() {
+    let place = fives();
+    let draw = |out: &str, args: &str| {
+        place.succeed(&format!("generate --format idx --out {out} {args}"));
+        place.read(&format!("{out}/images-idx3-ubyte")).split_off(16)
+    };
+    let few = draw("few", "--count 10 --seed 4");
+    assert_eq!(draw("again", "--count 10 --seed 4"), few);
+    assert_ne!(draw("other", "--count 10 --seed 5"), few);
+    assert_eq!(draw("single", "--count 10 --seed 4 --threads 1"), few);
+    // More than are drawn at a time.
+    let many = draw("many", "--count 300 --seed 4");
+    assert_eq!(many.len(), 300 * 784);
+    assert_eq!(&many[..few.len()], few);
+    assert!(many[few.len()..].chunks_exact(784).all(|picture| picture != &few[..784]));
+}
+
+#[test]
+fn a_run_its_weights_and_the_newest_run_agree() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --digit 1 --steps 6"));
+    place.succeed(&format!("{SMALL} --digit 2 --steps 6 --seed 1"));
+    let draw = |out: &str, args: &str| {
+        place.succeed(&format!("generate --count 3 --format png --out {out} {args}"));
+        tree(&place.path(out))
+    };
+    let newest = draw("newest", "");
+    assert_eq!(draw("run", "--run runs/00001-idx-set-2-tiny"), newest);
+    assert_eq!(draw("weights", "--weights runs/00001-idx-set-2-tiny/generator"), newest);
+    assert_eq!(draw("class", "--class 2"), newest);
+    assert_ne!(draw("first", "--run runs/00000-idx-set-1-tiny"), newest);
+}
+
+#[test]
+fn a_generated_set_can_be_trained_on() {
+    let place = fives();
+    place.succeed("generate --count 40 --format idx --out made");
+    place.succeed("--recipe tiny.toml --dataset idx:made --digit 5 --steps 3");
+    let config = place.json("runs/00001-idx-made-5-tiny/config.json");
+    assert_eq!(config["pictures"], 40);
+    assert_eq!(config["classes"], json!(["5"]));
+    // All classes of it, which are fives too.
+    place.succeed("--recipe tiny.toml --dataset idx:made --steps 3");
+    assert_eq!(place.json("runs/00002-idx-made-tiny/config.json")["pictures"], 40);
+}
+
+#[test]
+fn pictures_of_several_classes_have_no_labels() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 6"));
+    place.succeed("generate --count 20 --format idx --out mixed");
+    assert_eq!(place.names("mixed"), ["images-idx3-ubyte"]);
+    place.refuse_saying(
+        "--recipe tiny.toml --dataset idx:mixed",
+        &["mixed: no labels file", "labels-idx1-ubyte"],
+    );
+    // Labels of other pictures are not left beside these.
+    place.refuse_saying("generate --count 20 --format idx --out set", &["set/labels-idx1-ubyte"]);
+}
+
+#[test]
+fn a_class_that_is_not_drawn_is_refused() {
+    let place = fives();
+    let generate = "generate --count 2 --format grid --out out.png";
+    place.refuse_saying(&format!("{generate} --class 7"), &["--class 7", "class 5 only"]);
+    place.succeed(&format!("{SMALL} --steps 2"));
+    place.refuse_saying(&format!("{generate} --class 1"), &["--class 1", "0, 1, 2"]);
+}
+
+#[test]
+fn what_cannot_be_drawn_is_refused() {
+    let place = Place::new();
+    let common = "generate --format grid --out out.png";
+    place.refuse_saying(&format!("{common} --count 2"), &["runs: no run folder", "--run"]);
+    place.succeed(&format!("{SMALL} --steps 2"));
+    place.refuse_saying(&format!("{common} --count 0"), &["--count 0", "at least 1"]);
+    place.refuse_saying(&format!("{common} --count 2 --threads 0"), &["--threads 0"]);
+    place.refuse_saying(&format!("{common} --count 2 --run gone"), &["gone: no such run folder"]);
+    place.refuse_saying(&format!("{common} --count 2 --weights gone"), &["gone"]);
+    place.refuse_saying(
+        &format!("{common} --count 99999999999999"),
+        &["--count 99999999999999", "up to"],
+    );
+    place.refuse_saying(&format!("{common} --count 2 --run set"), &["set: no generator in it"]);
+    place.refuse_saying("generate --count 2 --format grid --out gone/out.png", &["gone/out.png"]);
+    place.refuse_saying("generate --count 2 --format grid --out set", &["set"]);
+    for format in ["png", "idx"] {
+        place.refuse_saying(
+            &format!("generate --count 2 --format {format} --out tiny.toml"),
+            &["tiny.toml", "File exists"],
+        );
+    }
+    place.refuse_saying(&format!("{common} --count 2 --device cuda"), &["--features cuda"]);
+}
