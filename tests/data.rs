@@ -39,7 +39,7 @@ fn pictures_may_have_labels_of_gaps() {
 fn a_batch_may_be_the_whole_set() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --batch-size 24 --steps 2"));
-    place.succeed(&format!("{SMALL} --batch-size 1 --steps 2"));
+    place.refuse_saying(&format!("{SMALL} --batch-size 1"), &["batch size 1", "at least 2"]);
 }
 
 #[test]

@@ -26,11 +26,11 @@ const CHECKS: [Check; 5] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-    cargo(&["test", "--workspace"]),
     Check::Cargo {
         args: &["doc", "--workspace", "--no-deps"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
     },
+    cargo(&["test", "--workspace"]),
 ];
 
 const fn cargo(args: &'static [&'static str]) -> Check {

@@ -54,7 +54,8 @@ pub(crate) struct Disjoint<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only access is through `part`, whose contract forbids overlapping use.
+// SAFETY: the only accesses are through `part` and `unwritten`, whose contracts forbid overlapping
+// use, and through addresses, which take an unsafe block of their own to use.
 unsafe impl Send for Disjoint<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Disjoint<'_> {}

@@ -115,10 +115,11 @@ pub(crate) fn multiply(
 ) -> Vec<f32> {
     let (depth, width, pixels) = (panels.depth, panels.width, links.pixels());
     // Tasks are pixels; where those are few, also stretches of columns, then of rows.
-    let column_groups = (TASKS.div_ceil(pixels)).min(panels.count());
+    let group_columns = panels.count().div_ceil(TASKS.div_ceil(pixels).min(panels.count()));
+    let column_groups = panels.count().div_ceil(group_columns);
     let row_groups = TASKS.div_ceil(pixels * column_groups).min(batch.div_ceil(8)).max(1);
-    let group_columns = panels.count().div_ceil(column_groups);
     let group_rows = batch.div_ceil(row_groups).next_multiple_of(8);
+    let row_groups = batch.div_ceil(group_rows);
     let work = links.len() * batch * depth * width;
     let arch = Arch::new();
     let tasks = pixels * column_groups * row_groups;
@@ -141,9 +142,6 @@ pub(crate) fn multiply(
         arch.dispatch(part);
         let columns =
             panel_range.start * panels.columns..(panel_range.end * panels.columns).min(width);
-        if columns.is_empty() || rows.is_empty() {
-            return;
-        }
         let first = pixel * batch + rows.start;
         if columns.len() == width {
             // SAFETY: rows of different tasks do not meet; the product has written these.

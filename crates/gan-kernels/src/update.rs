@@ -44,6 +44,9 @@ impl Adam {
                 second.dims()
             );
         }
+        if first.id() == second.id() || [first, second].iter().any(|t| t.id() == parameter.id()) {
+            bail!("Adam: parameter and moments must be three different tensors");
+        }
         let gradient = gradient.contiguous()?;
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let rate = (self.learning_rate / correction(self.beta1)) as f32;
@@ -79,6 +82,9 @@ impl Adam {
 pub fn move_towards(average: &Tensor, value: &Tensor, rate: f32) -> Result<()> {
     if average.dims() != value.dims() {
         bail!("moving average {:?} of a tensor {:?}", average.dims(), value.dims());
+    }
+    if average.id() == value.id() {
+        return Ok(());
     }
     let value = value.contiguous()?;
     with(&[Some(&value)], |value| {

@@ -128,7 +128,7 @@ impl Layer {
     }
 }
 
-/// How fresh weights are drawn; biases begin at 0.
+/// How fresh weights are drawn; biases begin at 0 unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {

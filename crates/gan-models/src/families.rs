@@ -99,7 +99,7 @@ impl Family {
     /// [`Error::Config`] if the family makes no pictures of this shape.
     pub fn generator(&self, image: Shape, classes: Vec<String>) -> Result<GeneratorConfig> {
         let (latent_dim, init, layers) = match self {
-            Self::Mlp(mlp) => (mlp.latent_dim, mlp.init, mlp.generator.generator(image)),
+            Self::Mlp(mlp) => (mlp.latent_dim, mlp.init, mlp.generator.generator(image)?),
             Self::Dcgan(dcgan) => (dcgan.latent_dim, dcgan.init, dcgan.generator.generator(image)?),
         };
         Ok(GeneratorConfig { latent_dim, image, layers, init, classes })
@@ -111,7 +111,7 @@ impl Family {
     /// [`Error::Config`] if channels and strides do not pair up.
     pub fn discriminator(&self, image: Shape) -> Result<DiscriminatorConfig> {
         let (init, layers) = match self {
-            Self::Mlp(mlp) => (mlp.init, mlp.discriminator.discriminator()),
+            Self::Mlp(mlp) => (mlp.init, mlp.discriminator.discriminator()?),
             Self::Dcgan(dcgan) => (dcgan.init, dcgan.discriminator.discriminator()?),
         };
         Ok(DiscriminatorConfig { image, layers, init })
@@ -119,32 +119,39 @@ impl Family {
 }
 
 impl DenseStack {
-    fn hidden(&self) -> Vec<Layer> {
+    fn hidden(&self) -> Result<Vec<Layer>> {
+        if self.dropout.len() > self.units.len() {
+            return Err(Error::Config(format!(
+                "{} values of dropout for {} hidden layers",
+                self.dropout.len(),
+                self.units.len()
+            )));
+        }
         let mut layers = Vec::new();
         for (i, &units) in self.units.iter().enumerate() {
             layers.push(Layer::Dense { units, bias: true });
             layers.push(Layer::Activation(self.activation));
             match self.dropout.get(i) {
-                Some(&probability) if probability > 0.0 => {
+                Some(&probability) if probability != 0.0 => {
                     layers.push(Layer::Dropout(probability));
                 }
                 _ => {}
             }
         }
-        layers
+        Ok(layers)
     }
 
-    fn generator(&self, image: Shape) -> Vec<Layer> {
-        let mut layers = self.hidden();
+    fn generator(&self, image: Shape) -> Result<Vec<Layer>> {
+        let mut layers = self.hidden()?;
         layers.push(Layer::Project { to: image, bias: true });
         layers.push(Layer::Activation(Activation::Tanh));
-        layers
+        Ok(layers)
     }
 
-    fn discriminator(&self) -> Vec<Layer> {
-        let mut layers = self.hidden();
+    fn discriminator(&self) -> Result<Vec<Layer>> {
+        let mut layers = self.hidden()?;
         layers.push(Layer::Dense { units: 1, bias: true });
-        layers
+        Ok(layers)
     }
 }
 
@@ -167,7 +174,7 @@ impl ConvStack {
             layers.push(Layer::BatchNorm { epsilon, momentum });
         }
         layers.push(Layer::Activation(self.activation));
-        if self.dropout > 0.0 {
+        if self.dropout != 0.0 {
             layers.push(Layer::Dropout(self.dropout));
         }
     }
@@ -260,7 +267,8 @@ mod tests {
             activation: Activation::LeakyRelu(0.2),
             dropout: vec![0.3],
         };
-        let kinds: Vec<_> = stack.discriminator().iter().map(Layer::kind).collect();
+        let layers = stack.discriminator().expect("two hidden layers");
+        let kinds: Vec<_> = layers.iter().map(Layer::kind).collect();
         assert_eq!(kinds, ["dense", "activation", "dropout", "dense", "activation", "dense"]);
     }
 }

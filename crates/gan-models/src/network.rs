@@ -1,6 +1,6 @@
 //! Networks built from their list of layers.
 
-use crate::config::{Init, Layer, Shape};
+use crate::config::{Activation, Init, Layer, Shape};
 use crate::error::{Error, Result};
 use crate::stage::{Backend, Pass, Plan, Product, Stage};
 use candle_core::{Tensor, Var};
@@ -29,6 +29,12 @@ impl Network {
     /// [`Error::Layer`] for a layer that does not fit the ones before it; missing or misshapen
     /// weights.
     pub fn new(input: Shape, layers: &[Layer], init: Init, vars: &VarBuilder) -> Result<Self> {
+        if let Init::Normal(deviation) = init
+            && !(deviation > 0.0 && deviation.is_finite())
+        {
+            let text = format!("init: a normal deviation of {deviation} must be above 0");
+            return Err(Error::Config(text));
+        }
         let mut stages: Vec<Stage> = Vec::new();
         let mut shape = input;
         for (number, layer) in layers.iter().enumerate() {
@@ -41,11 +47,25 @@ impl Network {
             let last = stages.last_mut();
             match *layer {
                 Layer::BatchNorm { epsilon, momentum } => match last {
-                    Some(stage) if stage.norm.is_none() && stage.activation.is_none() => {
+                    Some(stage) if stage.takes_norm() => {
+                        if !(epsilon > 0.0 && momentum > 0.0 && momentum <= 1.0) {
+                            return Err(wrong(
+                                "epsilon must be above 0, momentum above 0 and at most 1",
+                            ));
+                        }
                         stage.normalise(epsilon, momentum, &vars)?;
                     }
-                    _ => return Err(wrong("must follow a layer with weights directly")),
+                    _ => {
+                        return Err(wrong(
+                            "must follow a layer with weights and bias = false directly",
+                        ));
+                    }
                 },
+                Layer::Activation(Activation::LeakyRelu(slope))
+                    if !(slope >= 0.0 && slope.is_finite()) =>
+                {
+                    return Err(wrong("the slope must be at least 0"));
+                }
                 Layer::Activation(activation) => match last {
                     Some(stage) if stage.activation.is_none() && stage.dropout == 0.0 => {
                         stage.activation = Some(activation);

@@ -47,7 +47,8 @@ impl Backend {
 pub enum Pass<'a> {
     /// Use: running statistics, no dropout.
     Infer,
-    /// Training: batch statistics, which move the running ones, and dropout from this generator.
+    /// Training: batch statistics, and dropout from this generator. Running statistics move where
+    /// the weights are variables ([`crate::Parameters`]), not where they were loaded for use.
     Train(&'a mut dyn RngCore),
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct Stage {
     output: Shape,
     /// (kernel H, kernel W, C in, C out)
     weight: Tensor,
-    /// (C out), or (H * W * C out) after a dense product.
+    /// (C out), or (H * W * C out) after a projection.
     bias: Option<Tensor>,
     pub(crate) norm: Option<Norm>,
     pub(crate) activation: Option<config::Activation>,
@@ -145,6 +146,14 @@ impl Stage {
             activation: None,
             dropout: 0.0,
         })
+    }
+
+    /// Whether batch normalisation can follow: a bias before it would have no effect.
+    pub(crate) fn takes_norm(&self) -> bool {
+        self.norm.is_none()
+            && self.bias.is_none()
+            && self.activation.is_none()
+            && self.dropout == 0.0
     }
 
     /// Adds batch normalisation.

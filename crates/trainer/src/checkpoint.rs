@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Checkpoints that a run keeps; the last may be cut off by a full disk, the one before is whole.
+/// Checkpoints that a run keeps: should the last be damaged, by a power cut say, there is another.
 const KEPT: usize = 2;
 
 const TENSORS: &str = "state.safetensors";
@@ -50,10 +50,13 @@ pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
             rng_position: gan.rng.get_word_pos(),
         };
         fs::write(unfinished.join(STATE), serde_json::to_vec_pretty(&state)?)?;
-        if path.exists() {
-            fs::remove_dir_all(&path)?;
+        if !path.exists() {
+            return Ok(fs::rename(&unfinished, &path)?);
         }
-        Ok(fs::rename(&unfinished, &path)?)
+        let old = folder.join(format!(".{name}.old"));
+        fs::rename(&path, &old)?;
+        fs::rename(&unfinished, &path)?;
+        Ok(fs::remove_dir_all(&old)?)
     };
     if let Err(error) = write() {
         // What is left of it helps no one; the first error is the one to report.
@@ -73,10 +76,17 @@ pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
 /// # Errors
 /// No checkpoint; one that is damaged or of another network.
 pub(crate) fn restore_newest(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
-    let Some((_, path)) = list(folder)?.pop() else {
+    let mut all = list(folder)?;
+    let Some((_, path)) = all.pop() else {
         bail!("{}: no checkpoint to resume from", folder.display());
     };
-    restore(gan, &path, device).with_context(|| format!("checkpoint {}", path.display()))
+    restore(gan, &path, device).with_context(|| match all.pop() {
+        Some((step, _)) => format!(
+            "checkpoint {} (without this folder, the one of step {step} is resumed)",
+            path.display()
+        ),
+        None => format!("checkpoint {}", path.display()),
+    })
 }
 
 fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {

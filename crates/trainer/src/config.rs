@@ -91,7 +91,7 @@ impl TrainConfig {
             generator,
             discriminator,
         };
-        ensure!(config.steps > 0, "0 steps: there must be something to train");
+        ensure!(config.steps > 0, "0 steps: --steps or --epochs must lead to at least 1");
         Ok((config, batches))
     }
 

@@ -23,7 +23,8 @@ pub(crate) enum Stream {
 impl Stream {
     pub(crate) fn rng(self, seed: u64) -> ChaCha8Rng {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(self as u64);
+        // Counted from the top: the shuffles of the same seed count epochs from 0.
+        rng.set_stream(u64::MAX - self as u64);
         rng
     }
 }
@@ -77,6 +78,10 @@ impl Gan {
                 "update = \"simultaneous\" needs a discriminator that treats every picture on its \
                  own: without batch_norm; or choose \"alternating\""
             );
+        }
+        let normalised = generator.network().mixes_batch() || discriminator.network().mixes_batch();
+        if normalised && config.batch_size < 2 {
+            bail!("batch size 1: batch_norm needs at least 2 pictures to differ from each other");
         }
         let ema = Ema::new(&generator_parameters, config.ema_decay)?;
         let average =

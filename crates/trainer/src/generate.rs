@@ -62,11 +62,11 @@ fn generator_of(run: &Path) -> Result<PathBuf> {
 }
 
 /// The label of the pictures, where the generator draws a single class: the class's own number,
-/// if it is named by one, so that a set of fives says 5 as MNIST does.
+/// if it is named by one, so that a set of fives says 5 as MNIST does; other names have none.
 fn label(config: &GeneratorConfig, wanted: Option<&str>) -> Result<Option<u32>> {
     match (config.classes.as_slice(), wanted) {
-        ([class], None) => Ok(Some(class.parse().unwrap_or(0))),
-        ([class], Some(wanted)) if class == wanted => Ok(Some(class.parse().unwrap_or(0))),
+        ([class], None) => Ok(class.parse().ok()),
+        ([class], Some(wanted)) if class == wanted => Ok(class.parse().ok()),
         ([class], Some(wanted)) => {
             bail!("--class {wanted}: this generator draws class {class} only")
         }

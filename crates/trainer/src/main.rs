@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use trainer::{Outcome, args::Cli};
@@ -31,7 +31,9 @@ fn main() -> ExitCode {
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
             // The chain of causes on one line.
-            tracing::error!("{}", format!("{error:#}").replace('\n', " "));
+            // Not through the log, which can be turned off.
+            let text = format!("{error:#}").replace('\n', " ");
+            let _ = writeln!(std::io::stderr(), "ERROR {text}");
             ExitCode::from(2)
         }
     }

@@ -21,7 +21,7 @@ impl RunFolder {
     pub(crate) fn create(runs: &Path, title: &str, config: &TrainConfig) -> Result<Self> {
         fs::create_dir_all(runs)
             .with_context(|| format!("making the folder of runs {}", runs.display()))?;
-        let mut number = all(runs)?.last().map_or(0, |(number, _)| number + 1);
+        let mut number = all(runs)?.last().map_or(0, |(number, _)| number.saturating_add(1));
         let path = loop {
             let path = runs.join(format!("{number:05}-{title}"));
             match fs::create_dir(&path) {
@@ -34,11 +34,47 @@ impl RunFolder {
             }
         };
         let folder = Self(path);
-        for place in [folder.samples(), folder.checkpoints()] {
+        if let Err(error) = folder.fill(config) {
+            // An empty folder would pass for the newest run; the first error is the one to report.
+            let _ = fs::remove_dir_all(folder.path());
+            return Err(error);
+        }
+        Ok(folder)
+    }
+
+    fn fill(&self, config: &TrainConfig) -> Result<()> {
+        for place in [self.samples(), self.checkpoints()] {
             fs::create_dir(&place).with_context(|| format!("making {}", place.display()))?;
         }
-        folder.write_config(config)?;
-        Ok(folder)
+        self.write_config(config)
+    }
+
+    /// Takes away what a run left of steps after `step`, which it goes on from.
+    ///
+    /// # Errors
+    /// Files that cannot be read, written or removed.
+    pub(crate) fn rewind(&self, step: u64) -> Result<()> {
+        let path = self.stats();
+        if path.exists() {
+            let context = || path.display().to_string();
+            let text = fs::read_to_string(&path).with_context(context)?;
+            let made = |line: &&str| {
+                let line: Result<StatsStep, _> = serde_json::from_str(line);
+                line.is_ok_and(|line| line.step <= step)
+            };
+            let kept: String = text.lines().filter(made).flat_map(|line| [line, "\n"]).collect();
+            gan_data::files::write_whole(&path, kept.as_bytes())?;
+        }
+        let samples = self.samples();
+        let context = || samples.display().to_string();
+        for entry in fs::read_dir(&samples).with_context(context)? {
+            let path = entry.with_context(context)?.path();
+            let of = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
+            if of.is_some_and(|of| of > step) {
+                fs::remove_file(&path).with_context(|| path.display().to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a run that is there, and reads its configuration.
@@ -107,6 +143,12 @@ impl RunFolder {
     }
 }
 
+/// The step of a line of `stats.jsonl`.
+#[derive(serde::Deserialize)]
+struct StatsStep {
+    step: u64,
+}
+
 /// Run folders by number, the newest last.
 fn all(runs: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(runs) {
@@ -118,7 +160,8 @@ fn all(runs: &Path) -> Result<Vec<(u64, PathBuf)>> {
         let path = entry.with_context(|| format!("reading {}", runs.display()))?.path();
         let number = path.file_name().and_then(|name| {
             let (digits, _) = name.to_str()?.split_once('-')?;
-            (digits.len() >= 5).then(|| digits.parse::<u64>().ok()).flatten()
+            let plain = digits.len() >= 5 && digits.bytes().all(|digit| digit.is_ascii_digit());
+            plain.then(|| digits.parse::<u64>().ok()).flatten()
         });
         if let (Some(number), true) = (number, path.is_dir()) {
             all.push((number, path));

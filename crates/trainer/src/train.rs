@@ -87,6 +87,7 @@ impl Session {
         }
         let folder = match self.resumed.take() {
             Some(folder) => {
+                folder.rewind(self.gan.step)?;
                 folder.write_config(&self.config)?;
                 folder
             }
@@ -153,7 +154,8 @@ impl Session {
             let step = self.gan.step;
             progress.update(step, &stats);
             window.push(stats);
-            if step.is_multiple_of(STATS_EVERY) || step == steps {
+            let interrupt = interrupted.load(Ordering::Relaxed) && step < steps;
+            if step.is_multiple_of(STATS_EVERY) || step == steps || interrupt {
                 let line = StatsLine::new(
                     step,
                     steps_per_epoch,
@@ -167,11 +169,11 @@ impl Session {
             if step.is_multiple_of(self.config.sample_every) || step == steps {
                 self.sample(folder, &noise)?;
             }
-            if interrupted.load(Ordering::Relaxed) && step < steps {
+            if interrupt {
                 outcome = Outcome::Interrupted;
                 break;
             }
-            if step.is_multiple_of(self.config.checkpoint_every) {
+            if step.is_multiple_of(self.config.checkpoint_every) && step < steps {
                 self.save(folder)?;
             }
         }

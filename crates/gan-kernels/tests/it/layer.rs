@@ -79,6 +79,7 @@ fn cases() -> Vec<Case> {
     // A batch that leaves a task without rows.
     let window = Window::same((4, 4), 2, (6, 4));
     cases.push(case(window, (6, 4), (3, 2), false, 100, (6, 5)));
+    cases.push(case(one, (1, 1), (1, 1), false, 40, (512, 256)));
     // 64-pixel pictures.
     let window = Window::same((5, 5), 2, (64, 64));
     cases.push(case(window, (64, 64), (32, 32), false, 2, (3, 4)));
