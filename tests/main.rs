@@ -220,10 +220,14 @@ impl Place {
         serde_json::from_slice(&self.read(name)).unwrap()
     }
 
-    /// What a run computed: its files but for the times in `stats.jsonl`.
+    /// What a run computed: its files but for its reports, which hold times and one line more
+    /// where a session ended.
     fn result(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = tree(&self.path(run));
-        assert!(files.remove("stats.jsonl").is_some(), "{run}");
+        for report in ["stats.jsonl", "curves.svg"] {
+            assert!(files.remove(report).is_some(), "{run}: {report}");
+        }
+        files.retain(|name, _| !name.starts_with("events.out.tfevents."));
         files
     }
 }

@@ -25,8 +25,13 @@ fn a_run_on_fives_leaves_its_folder() {
     place.succeed("--digit 5 --recipe tiny.toml --seed 3 --lr 1e-3 2e-3 --batch-size 9");
     let run = "runs/00000-mnist-5-tiny";
     assert_eq!(place.names("runs"), ["00000-mnist-5-tiny"]);
-    let files = ["checkpoints", "config.json", "generator", "samples", "stats.jsonl"];
-    assert_eq!(place.names(run), files);
+    let files = ["checkpoints", "config.json", "curves.svg", "generator", "samples", "stats.jsonl"];
+    let mut names = place.names(run);
+    let events = names.iter().position(|name| name.starts_with("events.out.tfevents."));
+    names.remove(events.unwrap());
+    assert_eq!(names, files);
+    let curves = String::from_utf8(place.read(&format!("{run}/curves.svg"))).unwrap();
+    assert!(curves.starts_with("<svg") && curves.ends_with("</svg>\n"), "{curves}");
 
     let config = place.json(&format!("{run}/config.json"));
     for (key, value) in [

@@ -8,11 +8,13 @@ pub mod args;
 mod checkpoint;
 mod config;
 mod device;
+mod events;
 mod gan;
 mod generate;
 mod progress;
 mod recipe;
 mod run_folder;
+mod statistics;
 mod train;
 
 use anyhow::Result;

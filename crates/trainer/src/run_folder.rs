@@ -1,6 +1,7 @@
 //! The folder that a run leaves: `runs/00003-mnist-5-default`.
 
 use crate::config::TrainConfig;
+use crate::statistics::StatsLine;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::ErrorKind;
@@ -59,7 +60,7 @@ impl RunFolder {
             let context = || path.display().to_string();
             let text = fs::read_to_string(&path).with_context(context)?;
             let made = |line: &&str| {
-                let line: Result<StatsStep, _> = serde_json::from_str(line);
+                let line: Result<StatsLine, _> = serde_json::from_str(line);
                 line.is_ok_and(|line| line.step <= step)
             };
             let kept: String = text.lines().filter(made).flat_map(|line| [line, "\n"]).collect();
@@ -141,12 +142,6 @@ impl RunFolder {
     pub(crate) fn generator(&self) -> PathBuf {
         self.0.join("generator")
     }
-}
-
-/// The step of a line of `stats.jsonl`.
-#[derive(serde::Deserialize)]
-struct StatsStep {
-    step: u64,
 }
 
 /// Run folders by number, the newest last.

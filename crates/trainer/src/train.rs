@@ -4,17 +4,16 @@ use crate::args::TrainArgs;
 use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::device;
-use crate::gan::{Gan, StepStats, Stream};
+use crate::gan::{Gan, Stream};
 use crate::progress::{Progress, duration};
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
+use crate::statistics::{Statistics, StatsLine};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{Batches, ImageShape, picture, range};
 use gan_models::Pass;
-use serde::Serialize;
-use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -137,7 +136,7 @@ impl Session {
 
     fn steps(&mut self, folder: &RunFolder) -> Result<Outcome> {
         let interrupted = interrupt_flag()?;
-        let mut stats_file = open_stats(&folder.stats())?;
+        let mut statistics = Statistics::open(folder)?;
         let noise = self.gan.generator.noise(GRID.0, &mut Stream::Samples.rng(self.config.seed))?;
         if self.gan.step == 0 {
             self.sample(folder, &noise)?;
@@ -156,14 +155,8 @@ impl Session {
             window.push(stats);
             let interrupt = interrupted.load(Ordering::Relaxed) && step < steps;
             if step.is_multiple_of(STATS_EVERY) || step == steps || interrupt {
-                let line = StatsLine::new(
-                    step,
-                    steps_per_epoch,
-                    &window,
-                    progress.images_per_second(step),
-                );
-                write_line(&mut stats_file, &line)
-                    .with_context(|| format!("writing {}", folder.stats().display()))?;
+                let speed = progress.images_per_second(step);
+                statistics.add(StatsLine::new(step, steps_per_epoch, &window, speed))?;
                 window.clear();
             }
             if step.is_multiple_of(self.config.sample_every) || step == steps {
@@ -245,49 +238,6 @@ fn write_grid(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
     let (_, channels, height, width) = images.dims4()?;
     let pixels = range::to_bytes(images)?;
     Ok(picture::write_grid(path, ImageShape { channels, height, width }, &pixels, columns)?)
-}
-
-/// One line of `stats.jsonl`: means since the line before.
-#[derive(Debug, Serialize)]
-struct StatsLine {
-    step: u64,
-    epoch: f64,
-    discriminator_loss: f64,
-    generator_loss: f64,
-    real_score: f64,
-    fake_score: f64,
-    images_per_second: f64,
-}
-
-impl StatsLine {
-    fn new(step: u64, steps_per_epoch: f64, window: &[StepStats], images_per_second: f64) -> Self {
-        let mean = |value: fn(&StepStats) -> f32| {
-            window.iter().map(|stats| f64::from(value(stats))).sum::<f64>() / window.len() as f64
-        };
-        Self {
-            step,
-            epoch: step as f64 / steps_per_epoch,
-            discriminator_loss: mean(|stats| stats.discriminator_loss),
-            generator_loss: mean(|stats| stats.generator_loss),
-            real_score: mean(|stats| stats.real_score),
-            fake_score: mean(|stats| stats.fake_score),
-            images_per_second,
-        }
-    }
-}
-
-fn open_stats(path: &PathBuf) -> Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("opening {}", path.display()))
-}
-
-fn write_line(file: &mut File, line: &StatsLine) -> Result<()> {
-    let mut text = serde_json::to_vec(line)?;
-    text.push(b'\n');
-    Ok(file.write_all(&text)?)
 }
 
 /// Becomes true at Ctrl-C; a second one ends the program at once.
