@@ -102,12 +102,7 @@ fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
         parts.entry(part.to_string()).or_default().insert(name.to_string(), tensor);
     }
     let mut take = |part: &str| parts.remove(part).unwrap_or_default();
-    let networks = [
-        ("generator", &gan.generator_parameters),
-        ("discriminator", &gan.discriminator_parameters),
-        ("ema", gan.ema.parameters()),
-    ];
-    for (part, parameters) in networks {
+    for (part, parameters) in networks(gan) {
         weights::restore(&path, &take(part), parameters).with_context(|| part.to_string())?;
     }
     let optimizers: [(&str, &mut Optimizer, &Parameters, u64); 2] = [
@@ -135,15 +130,19 @@ fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// All tensors of the pair, each named PART/NAME.
-fn tensors(gan: &Gan) -> Vec<(String, Tensor)> {
-    let mut all = Vec::new();
-    let networks = [
+/// Everything with parameters, and what a checkpoint calls it.
+fn networks(gan: &Gan) -> [(&str, &Parameters); 3] {
+    [
         ("generator", &gan.generator_parameters),
         ("discriminator", &gan.discriminator_parameters),
         ("ema", gan.ema.parameters()),
-    ];
-    for (part, parameters) in networks {
+    ]
+}
+
+/// All tensors of the pair, each named PART/NAME.
+fn tensors(gan: &Gan) -> Vec<(String, Tensor)> {
+    let mut all = Vec::new();
+    for (part, parameters) in networks(gan) {
         for (name, var) in parameters.iter() {
             all.push((format!("{part}/{name}"), var.as_detached_tensor()));
         }

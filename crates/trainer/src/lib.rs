@@ -20,7 +20,7 @@ mod train;
 use anyhow::Result;
 use args::{Cli, Command};
 use std::io::Write;
-pub use train::Outcome;
+pub use train::{INTERRUPTED, Outcome};
 
 /// Runs a command and writes its result to `print`.
 ///

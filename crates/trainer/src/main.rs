@@ -5,17 +5,13 @@ use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use trainer::{Outcome, args::Cli};
+use trainer::{INTERRUPTED, Outcome, args::Cli};
 
 /// Every training step allocates and frees the same large buffers. The system's allocator gives
 /// them back to the kernel each time and pays for the page faults, a third of the step; this one
 /// keeps them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Exit code of a program stopped by Ctrl-C, as shells have it: a command after `&&` does not
-/// take an unfinished run for a finished one.
-const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -19,12 +19,12 @@ impl RunFolder {
     ///
     /// # Errors
     /// A folder that cannot be made or written to.
-    pub(crate) fn create(runs: &Path, title: &str, config: &TrainConfig) -> Result<Self> {
+    pub(crate) fn create(runs: &Path, config: &TrainConfig) -> Result<Self> {
         fs::create_dir_all(runs)
             .with_context(|| format!("making the folder of runs {}", runs.display()))?;
         let mut number = all(runs)?.last().map_or(0, |(number, _)| number.saturating_add(1));
         let path = loop {
-            let path = runs.join(format!("{number:05}-{title}"));
+            let path = runs.join(format!("{number:05}-{}", config.title()));
             match fs::create_dir(&path) {
                 Ok(()) => break path,
                 // Another run was quicker.

@@ -23,6 +23,10 @@ const GRID: (usize, usize) = (100, 10);
 /// Steps between two lines of `stats.jsonl`.
 const STATS_EVERY: u64 = 50;
 
+/// Exit code of a program stopped by Ctrl-C, as shells have it: a command after `&&` does not
+/// take an unfinished run for a finished one.
+pub const INTERRUPTED: u8 = 130;
+
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -46,7 +50,6 @@ pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<
 /// A run in progress.
 struct Session {
     config: TrainConfig,
-    title: String,
     batches: Batches,
     gan: Gan,
     device: Device,
@@ -76,8 +79,7 @@ impl Session {
                 config.steps
             );
         }
-        let title = config.title();
-        Ok(Self { config, title, batches, gan, device, resumed })
+        Ok(Self { config, batches, gan, device, resumed })
     }
 
     fn run(mut self, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
@@ -92,7 +94,7 @@ impl Session {
             }
             None => {
                 let runs = args.out.clone().unwrap_or_else(|| DEFAULT_RUNS.into());
-                RunFolder::create(&runs, &self.title, &self.config)?
+                RunFolder::create(&runs, &self.config)?
             }
         };
         self.announce(&folder);
@@ -246,7 +248,7 @@ fn interrupt_flag() -> Result<Arc<AtomicBool>> {
     let handler = flag.clone();
     ctrlc::set_handler(move || {
         if handler.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+            std::process::exit(INTERRUPTED.into());
         }
         tracing::info!("finishing the step; Ctrl-C again stops at once");
     })
