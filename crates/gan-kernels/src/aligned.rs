@@ -1,5 +1,7 @@
 //! Memory whose vectors do not straddle cache lines.
 
+use crate::parallel::Disjoint;
+
 /// A cache line of floats: the alignment of [`Aligned`].
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -16,6 +18,21 @@ pub(crate) struct Aligned {
 impl Aligned {
     pub(crate) fn zeros(len: usize) -> Self {
         Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
+    }
+
+    /// Whole lines of elements that the tasks of `fill` write, as in [`parallel::filled`].
+    ///
+    /// # Safety
+    /// `fill` must write every element.
+    pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&Disjoint)) -> Self {
+        assert!(len.is_multiple_of(LINE), "{len} elements are not whole lines");
+        let mut lines = Vec::<Line>::with_capacity(len / LINE);
+        // SAFETY: the capacity is there, and the caller promises that all elements are written.
+        unsafe {
+            fill(&Disjoint::over_unwritten(lines.as_mut_ptr().cast(), len));
+            lines.set_len(len / LINE);
+        }
+        Self { lines, len }
     }
 
     pub(crate) fn as_slice(&self) -> &[f32] {

@@ -1,6 +1,7 @@
 //! Which input pixel meets which output pixel under which kernel tap.
 
 use candle_core::{Result, bail};
+use std::collections::BTreeMap;
 
 /// How the kernel window moves over the larger of a layer's two pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,49 +27,87 @@ impl Window {
     }
 }
 
-/// One meeting: a pixel of the other picture and the kernel tap that leads to it.
+/// One term of a sum of products: which left matrix is multiplied by which right one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Link {
-    pub(crate) pixel: u32,
-    pub(crate) tap: u32,
+    pub(crate) left: u32,
+    pub(crate) right: u32,
 }
 
-/// For each pixel of one picture, its links into the other.
+/// For each result matrix, its terms in the order of their right matrices.
 #[derive(Debug)]
 pub(crate) struct Links {
     starts: Vec<usize>,
     links: Vec<Link>,
+    groups: Vec<Group>,
+}
+
+/// Results that meet the same right matrices, to be worked on together.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) results: Vec<usize>,
+    /// The right matrices that they meet, ascending.
+    pub(crate) rights: Vec<u32>,
 }
 
 impl Links {
-    fn collect(pixels: usize, mut meetings: Vec<(usize, Link)>) -> Self {
-        meetings.sort_by_key(|&(pixel, link)| (pixel, link.tap, link.pixel));
-        let mut starts = vec![0; pixels + 1];
-        for &(pixel, _) in &meetings {
-            starts[pixel + 1] += 1;
+    /// `terms` are (result, link); results of one `key` form a group.
+    fn collect(
+        results: usize,
+        mut terms: Vec<(usize, Link)>,
+        key: impl Fn(usize) -> (usize, usize),
+    ) -> Self {
+        terms.sort_by_key(|&(result, link)| (result, link.right));
+        let mut starts = vec![0; results + 1];
+        for &(result, _) in &terms {
+            starts[result + 1] += 1;
         }
-        for i in 0..pixels {
+        for i in 0..results {
             starts[i + 1] += starts[i];
         }
-        Self { starts, links: meetings.into_iter().map(|(_, link)| link).collect() }
+        let links: Vec<_> = terms.into_iter().map(|(_, link)| link).collect();
+        let mut groups = BTreeMap::<_, Group>::new();
+        for result in 0..results {
+            let group = groups.entry(key(result)).or_default();
+            group.results.push(result);
+            let of = &links[starts[result]..starts[result + 1]];
+            group.rights.extend(of.iter().map(|link| link.right));
+        }
+        let mut groups: Vec<_> = groups.into_values().collect();
+        for group in &mut groups {
+            group.rights.sort_unstable();
+            group.rights.dedup();
+        }
+        Self { starts, links, groups }
     }
 
-    /// Each pixel linked to itself alone, under the only tap.
-    pub(crate) fn identity(pixels: usize) -> Self {
-        let links = (0..pixels as u32).map(|pixel| Link { pixel, tap: 0 }).collect();
-        Self { starts: (0..=pixels).collect(), links }
+    /// Each left matrix multiplied by one and the same right one.
+    pub(crate) fn identity(results: usize) -> Self {
+        let link = |left| (left, Link { left: left as u32, right: 0 });
+        Self::collect(results, (0..results).map(link).collect(), |result| (result, 0))
     }
 
-    pub(crate) fn pixels(&self) -> usize {
+    /// The sum over all left matrices, each multiplied by the right one of the same number.
+    pub(crate) fn sum(terms: usize) -> Self {
+        let link = |i| (0, Link { left: i as u32, right: i as u32 });
+        Self::collect(1, (0..terms).map(link).collect(), |result| (result, 0))
+    }
+
+    /// Result matrices.
+    pub(crate) fn results(&self) -> usize {
         self.starts.len() - 1
     }
 
-    pub(crate) fn of(&self, pixel: usize) -> &[Link] {
-        &self.links[self.starts[pixel]..self.starts[pixel + 1]]
+    pub(crate) fn of(&self, result: usize) -> &[Link] {
+        &self.links[self.starts[result]..self.starts[result + 1]]
     }
 
     pub(crate) fn len(&self) -> usize {
         self.links.len()
+    }
+
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
     }
 }
 
@@ -79,12 +118,12 @@ pub struct Geometry {
     pub(crate) input: (usize, usize),
     pub(crate) output: (usize, usize),
     pub(crate) kernel: (usize, usize),
-    /// For each output pixel: input pixels.
+    /// For each output pixel: (input pixel, tap).
     pub(crate) forward: Links,
-    /// For each input pixel: output pixels.
+    /// For each input pixel: (output pixel, tap).
     pub(crate) backward: Links,
     /// For each tap: (input pixel, output pixel).
-    pub(crate) pairs: Vec<Vec<(u32, u32)>>,
+    pub(crate) weights: Links,
 }
 
 impl Geometry {
@@ -94,7 +133,7 @@ impl Geometry {
     /// A kernel, stride or picture without pixels.
     pub fn conv(window: Window, input: (usize, usize), output: (usize, usize)) -> Result<Self> {
         let meetings = meetings(window, input, output)?;
-        Ok(Self::collect(window.kernel, input, output, meetings))
+        Ok(Self::collect(window.kernel, input, output, meetings, [1, window.stride, 1]))
     }
 
     /// A transposed convolution from `input` to `output` pixels: `window` is that of the
@@ -111,34 +150,38 @@ impl Geometry {
         for (large, small, _) in &mut meetings {
             std::mem::swap(large, small);
         }
-        Ok(Self::collect(window.kernel, input, output, meetings))
+        let stride = window.stride;
+        Ok(Self::collect(window.kernel, input, output, meetings, [stride, 1, stride]))
     }
 
     /// A dense layer: one pixel to one pixel.
     pub fn dense() -> Self {
-        Self::collect((1, 1), (1, 1), (1, 1), vec![(0, 0, 0)])
+        Self::collect((1, 1), (1, 1), (1, 1), vec![(0, 0, 0)], [1; 3])
     }
 
+    /// `phases` say, for the lists forward, backward and of weights, that every so many results
+    /// of a row meet the same right matrices.
     fn collect(
         kernel: (usize, usize),
         input: (usize, usize),
         output: (usize, usize),
         meetings: Vec<(usize, usize, usize)>,
+        phases: [usize; 3],
     ) -> Self {
-        let link = |pixel: usize, tap: usize| Link { pixel: pixel as u32, tap: tap as u32 };
-        let forward = meetings.iter().map(|&(i, o, tap)| (o, link(i, tap))).collect();
-        let backward = meetings.iter().map(|&(i, o, tap)| (i, link(o, tap))).collect();
-        let mut pairs = vec![Vec::new(); kernel.0 * kernel.1];
-        for &(i, o, tap) in &meetings {
-            pairs[tap].push((i as u32, o as u32));
-        }
+        let links = |size: (usize, usize), phase, term: fn(&(usize, usize, usize)) -> _| {
+            let terms = meetings.iter().map(term).map(|(result, left, right)| {
+                (result, Link { left: left as u32, right: right as u32 })
+            });
+            let key = |result: usize| (result / size.1, result % size.1 % phase);
+            Links::collect(size.0 * size.1, terms.collect(), key)
+        };
         Self {
             input,
             output,
             kernel,
-            forward: Links::collect(output.0 * output.1, forward),
-            backward: Links::collect(input.0 * input.1, backward),
-            pairs,
+            forward: links(output, phases[0], |&(i, o, tap)| (o, i, tap)),
+            backward: links(input, phases[1], |&(i, o, tap)| (i, o, tap)),
+            weights: links(kernel, phases[2], |&(i, o, tap)| (tap, i, o)),
         }
     }
 

@@ -8,7 +8,7 @@
 use crate::activation::Epilogue;
 use crate::geometry::{Geometry, Links};
 use crate::norm::{self, Moments, Rows};
-use crate::product::{self, MatrixStrides, Panels};
+use crate::product::{self, Matrices};
 use crate::storage::{self, contiguous};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
@@ -340,24 +340,39 @@ impl Layer {
         finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
     ) -> Vec<f32> {
         let (c_in, c_out) = self.channels;
-        let links = &self.geometry.forward;
-        along_links(links, &self.geometry, x, weight, (c_in, c_out), (c_out, 1), self.batch, finish)
+        let weight = Matrices::of_columns(weight, c_in, c_out);
+        along_links(&self.geometry.forward, x, weight, self.batch, finish)
     }
 
     fn input_gradient(&self, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
         let (c_in, c_out) = self.channels;
-        let links = &self.geometry.backward;
-        let ignore = |_: usize, _: usize, _: &mut [f32]| {};
-        along_links(
-            links,
-            &self.geometry,
-            gradient,
-            weight,
-            (c_out, c_in),
-            (1, c_out),
-            self.batch,
-            ignore,
-        )
+        let weight = Matrices::of_rows(weight, c_in, c_out);
+        along_links(&self.geometry.backward, gradient, weight, self.batch, |_, _, _| {})
+    }
+
+    /// [tap][channel in][channel out]: for each tap the sum over its pairs of pixels of the
+    /// input's matrix, transposed, times the gradient's.
+    fn weight_gradient(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+        let Self { geometry, batch, channels: (c_in, c_out), .. } = self;
+        let taps = geometry.taps();
+        let columns = |data, width| Matrices::of_columns(data, *batch, width);
+        let sum_of_products = |left: Matrices, right| {
+            let pixels = Links::sum(left.count);
+            product::product(&pixels, left, right, |_, _, _| {})
+        };
+        if is_few(*c_in, taps) {
+            // What each output pixel meets side by side: one product of (taps x channels in) rows.
+            let patches = product::patches(&geometry.forward, x, *batch, (taps, *c_in));
+            return sum_of_products(columns(&patches, taps * c_in), columns(gradient, *c_out));
+        }
+        if is_few(*c_out, taps) && geometry.backward.results() < geometry.forward.results() {
+            let patches = product::patches(&geometry.backward, gradient, *batch, (taps, *c_out));
+            let rows = sum_of_products(columns(x, *c_in), columns(&patches, taps * c_out));
+            // [channel in][tap][channel out] -> [tap][channel in][channel out]
+            return rearranged(&rows, (taps, *c_in, *c_out), (*c_out, taps * c_out, 1));
+        }
+        let (left, right) = (columns(x, *c_in), columns(gradient, *c_out));
+        product::product(&geometry.weights, left, right, |_, _, _| {})
     }
 
     /// The gradient before bias or normalisation, and those of the affine parameters.
@@ -423,14 +438,7 @@ impl Layer {
             let weight_gradient = wants
                 .parameters
                 .then(|| {
-                    let geometry = &self.geometry;
-                    let weights = product::weight_gradient(
-                        geometry,
-                        v[0],
-                        &gradient,
-                        self.batch,
-                        self.channels,
-                    );
+                    let weights = self.weight_gradient(v[0], &gradient);
                     Tensor::from_vec(weights, weight_shape, &Device::Cpu)
                 })
                 .transpose()?;
@@ -447,64 +455,65 @@ impl Layer {
     }
 }
 
-/// The product along `links`: of `channels.0` source channels with weights whose strides for
-/// (source channel, result channel) are `strides`, into `channels.1` result channels.
-#[allow(clippy::too_many_arguments, reason = "the two directions of one product")]
+/// Layers with fewer channels than this on one side (pictures: 1 or 3) go another way: their
+/// taps are laid side by side as the columns of one product.
+const FEW_CHANNELS: usize = 8;
+
+fn is_few(channels: usize, taps: usize) -> bool {
+    channels < FEW_CHANNELS && taps > 1
+}
+
+/// The product of activations with the weights of their taps, along `links`.
 fn along_links(
     links: &Links,
-    geometry: &Geometry,
     source: &[f32],
-    weight: &[f32],
-    (depth, width): (usize, usize),
-    (k, column): (usize, usize),
+    weight: Matrices,
     batch: usize,
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
-    let taps = geometry.taps();
-    let sources = source.len() / (batch * depth);
-    let tap = depth * width;
-    if product::is_shallow(depth, taps) {
-        // What each pixel meets, tap beside tap, as one matrix of (tap, k) by column.
-        let matrix = matrix_of(weight, (taps, depth, width), (tap, k, column));
-        let strides = MatrixStrides { tap: 0, k: width, column: 1 };
-        let panels = Panels::pack(&matrix, 1, taps * depth, width, strides);
-        let patches = product::patches(links, source, batch, depth, taps);
-        return product::multiply(
-            &Links::identity(links.pixels()),
-            &patches,
-            &panels,
-            batch,
+    let Matrices { count: taps, depth, outer: width, strides, .. } = weight;
+    if is_few(depth, taps) {
+        // What each pixel meets, tap beside tap, times one matrix of (tap, depth) by column.
+        let strides = (strides.matrix, strides.depth, strides.outer);
+        let matrix = rearranged(weight.data, (taps, depth, width), strides);
+        let patches = product::patches(links, source, batch, (taps, depth));
+        return product::product(
+            &Links::identity(links.results()),
+            Matrices::of_rows(&patches, batch, taps * depth),
+            Matrices::of_columns(&matrix, taps * depth, width),
             finish,
         );
     }
-    if product::is_narrow(links, sources, taps, width) {
-        // All taps side by side, as one matrix of k by (tap, column).
-        let matrix = matrix_of(weight, (depth, taps, width), (k, tap, column));
-        let side_by_side = taps * width;
-        let strides = MatrixStrides { tap: 0, k: side_by_side, column: 1 };
-        let panels = Panels::pack(&matrix, 1, depth, side_by_side, strides);
-        product::multiply_narrow(links, source, &panels, batch, width, finish)
-    } else {
-        let panels = Panels::pack(weight, taps, depth, width, MatrixStrides { tap, k, column });
-        product::multiply(links, source, &panels, batch, finish)
+    let left = Matrices::of_rows(source, batch, depth);
+    // Side by side, every source pixel meets all taps; one by one, a tile's width for each link.
+    let tile = 32;
+    let side_by_side = left.count * (taps * width).next_multiple_of(tile);
+    if is_few(width, taps) && side_by_side < links.len() * width.next_multiple_of(tile) {
+        // One matrix of depth by (tap, column), then the sums along the links.
+        let strides = (strides.depth, strides.matrix, strides.outer);
+        let matrix = rearranged(weight.data, (depth, taps, width), strides);
+        let right = Matrices::of_columns(&matrix, depth, taps * width);
+        let products = product::product(&Links::identity(left.count), left, right, |_, _, _| {});
+        return product::gather(links, &products, batch, (taps, width), finish);
     }
+    product::product(links, left, weight, finish)
 }
 
-/// A matrix in the order of its three indices, given how many there are of each and how far
+/// Elements in the order of their three indices, given how many there are of each and how far
 /// apart they lie in `source`.
-fn matrix_of(
+fn rearranged(
     source: &[f32],
     counts: (usize, usize, usize),
     strides: (usize, usize, usize),
 ) -> Vec<f32> {
-    let mut matrix = Vec::with_capacity(source.len());
+    let mut result = Vec::with_capacity(source.len());
     for i in 0..counts.0 {
         for j in 0..counts.1 {
             let start = i * strides.0 + j * strides.1;
-            matrix.extend((0..counts.2).map(|l| source[start + l * strides.2]));
+            result.extend((0..counts.2).map(|l| source[start + l * strides.2]));
         }
     }
-    matrix
+    result
 }
 
 impl CustomOp2 for Layer {

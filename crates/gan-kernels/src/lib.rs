@@ -6,20 +6,24 @@
 //! transposed convolution and dense layer are one operator, [`layer`], with different
 //! [`Geometry`]; with batch normalisation it is [`layer_batch_norm`].
 //!
-//! Vector units (AVX-512, AVX2, NEON) are found at run time. Results are the same bytes for every
-//! number of threads.
+//! Vector units (AVX-512, AVX2, NEON) and the matrix unit (AMX) are found at run time; what the
+//! latter means for results, and how to do without, is told at [`Precision`]. Results are the same
+//! bytes for every number of threads.
 
 mod activation;
 mod aligned;
 mod geometry;
 mod layer;
 mod layout;
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), path = "no_matrix_unit.rs")]
+mod matrix_unit;
 mod norm;
 mod parallel;
+mod precision;
 mod product;
 mod storage;
-mod tile;
 mod update;
+mod vector;
 
 pub use activation::{Activation, Dropout, Epilogue};
 pub use geometry::{Geometry, Window};
@@ -27,4 +31,5 @@ pub use layer::{
     Affine, BatchNorm, BatchStatistics, LayerGradients, LayerPass, Wants, layer, layer_batch_norm,
 };
 pub use layout::{to_batch_major, to_pixel_major};
+pub use precision::{Precision, precision, set_precision};
 pub use update::{Adam, move_towards};

@@ -41,9 +41,11 @@ pub(crate) fn map<T: Send>(
 /// `fill` must write every element.
 pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&Disjoint)) -> Vec<f32> {
     let mut vector = Vec::with_capacity(len);
-    fill(&Disjoint { start: vector.as_mut_ptr(), len, slice: PhantomData });
     // SAFETY: the capacity is there, and the caller promises that all elements are written.
-    unsafe { vector.set_len(len) };
+    unsafe {
+        fill(&Disjoint::over_unwritten(vector.as_mut_ptr(), len));
+        vector.set_len(len);
+    }
     vector
 }
 
@@ -63,6 +65,15 @@ unsafe impl Sync for Disjoint<'_> {}
 impl<'a> Disjoint<'a> {
     pub(crate) fn new(slice: &'a mut [f32]) -> Self {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+    }
+
+    /// Over memory that is still to be written: only [`Disjoint::unwritten`] and addresses are to
+    /// be used before.
+    ///
+    /// # Safety
+    /// The memory must be there, with no one else using it, for as long as this is.
+    pub(crate) unsafe fn over_unwritten(start: *mut f32, len: usize) -> Self {
+        Self { start, len, slice: PhantomData }
     }
 
     /// The elements from `start`, `len` of them.

@@ -6,8 +6,23 @@ mod reference;
 mod update;
 
 use candle_core::{Device, Tensor};
+use gan_kernels::{Precision, precision, set_precision};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::sync::Mutex;
+
+/// Runs a test at every precision that the processor offers, and tells it the one in force.
+fn at_each_precision(test: impl Fn(Precision)) {
+    // The precision is the process's, so one such test runs at a time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    for wanted in [Precision::Highest, Precision::High] {
+        set_precision(wanted);
+        if precision() == wanted {
+            test(wanted);
+        }
+    }
+}
 
 /// Values in [-1, 1), the same for the same seed.
 fn random(shape: &[usize], seed: u64) -> Tensor {

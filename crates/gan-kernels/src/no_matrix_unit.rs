@@ -1,0 +1,39 @@
+//! For processors and systems on which `matrix_unit.rs` cannot be built: there is none.
+
+use crate::geometry::Link;
+use crate::product::{Kernel, Matrices, Target};
+use std::ops::Range;
+
+/// Nothing.
+pub(crate) enum Operands {}
+
+pub(crate) fn suits(_depth: usize, _width: usize) -> bool {
+    false
+}
+
+pub(crate) fn available() -> bool {
+    false
+}
+
+impl Operands {
+    pub(crate) fn pack(_left: Matrices, _right: Matrices) -> Self {
+        unreachable!("there is no matrix unit")
+    }
+}
+
+impl Kernel for Operands {
+    fn block(&self) -> (usize, usize) {
+        match *self {}
+    }
+
+    unsafe fn multiply(
+        &self,
+        _links: &[Link],
+        _depth: Range<usize>,
+        _rows: Range<usize>,
+        _panel: usize,
+        _target: Target,
+    ) {
+        match *self {}
+    }
+}
