@@ -82,15 +82,22 @@ impl Links {
     }
 
     /// Each left matrix multiplied by one and the same right one.
-    pub(crate) fn identity(results: usize) -> Self {
+    pub(crate) fn one_right(results: usize) -> Self {
         let link = |left| (left, Link { left: left as u32, right: 0 });
         Self::collect(results, (0..results).map(link).collect(), |result| (result, 0))
     }
 
-    /// The sum over all left matrices, each multiplied by the right one of the same number.
-    pub(crate) fn sum(terms: usize) -> Self {
-        let link = |i| (0, Link { left: i as u32, right: i as u32 });
-        Self::collect(1, (0..terms).map(link).collect(), |result| (result, 0))
+    /// Each right matrix multiplied by one and the same left one.
+    pub(crate) fn one_left(results: usize) -> Self {
+        let link = |right| (right, Link { left: 0, right: right as u32 });
+        Self::collect(results, (0..results).map(link).collect(), |result| (result, 0))
+    }
+
+    /// Each left matrix multiplied by the right one of the same number, in `results` sums of
+    /// neighbours.
+    pub(crate) fn sums(terms: usize, results: usize) -> Self {
+        let link = |i| (i * results / terms, Link { left: i as u32, right: i as u32 });
+        Self::collect(results, (0..terms).map(link).collect(), |result| (result, 0))
     }
 
     /// Result matrices.

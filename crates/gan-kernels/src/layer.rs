@@ -8,7 +8,7 @@
 use crate::activation::Epilogue;
 use crate::geometry::{Geometry, Links};
 use crate::norm::{self, Moments, Rows};
-use crate::product::{self, Matrices};
+use crate::product::{self, Matrices, Unit};
 use crate::storage::{self, contiguous};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
@@ -356,23 +356,22 @@ impl Layer {
         let Self { geometry, batch, channels: (c_in, c_out), .. } = self;
         let taps = geometry.taps();
         let columns = |data, width| Matrices::of_columns(data, *batch, width);
-        let sum_of_products = |left: Matrices, right| {
-            let pixels = Links::sum(left.count);
-            product::product(&pixels, left, right, |_, _, _| {})
-        };
         if is_few(*c_in, taps) {
             // What each output pixel meets side by side: one product of (taps x channels in) rows.
             let patches = product::patches(&geometry.forward, x, *batch, (taps, *c_in));
-            return sum_of_products(columns(&patches, taps * c_in), columns(gradient, *c_out));
+            let patches = Matrices::of_rows(&patches, taps * c_in, *batch);
+            return sum_of_products(patches, columns(gradient, *c_out));
         }
         if is_few(*c_out, taps) && geometry.backward.results() < geometry.forward.results() {
             let patches = product::patches(&geometry.backward, gradient, *batch, (taps, *c_out));
-            let rows = sum_of_products(columns(x, *c_in), columns(&patches, taps * c_out));
-            // [channel in][tap][channel out] -> [tap][channel in][channel out]
-            return rearranged(&rows, (taps, *c_in, *c_out), (*c_out, taps * c_out, 1));
+            let patches = Matrices::of_rows(&patches, taps * c_out, *batch);
+            let rows = sum_of_products(patches, columns(x, *c_in));
+            // [tap][channel out][channel in] -> [tap][channel in][channel out]
+            return rearranged(&rows, (taps, *c_in, *c_out), (c_out * c_in, 1, *c_in));
         }
         let (left, right) = (columns(x, *c_in), columns(gradient, *c_out));
-        product::product(&geometry.weights, left, right, |_, _, _| {})
+        let unit = Unit::of_weights(*c_in, *c_out);
+        product::product(&geometry.weights, (left, right), unit, |_, _, _| {})
     }
 
     /// The gradient before bias or normalisation, and those of the affine parameters.
@@ -478,25 +477,44 @@ fn along_links(
         let matrix = rearranged(weight.data, (taps, depth, width), strides);
         let patches = product::patches(links, source, batch, (taps, depth));
         return product::product(
-            &Links::identity(links.results()),
-            Matrices::of_rows(&patches, batch, taps * depth),
-            Matrices::of_columns(&matrix, taps * depth, width),
+            &Links::one_right(links.results()),
+            (
+                Matrices::of_columns(&patches, taps * depth, batch),
+                Matrices::of_columns(&matrix, taps * depth, width),
+            ),
+            Unit::of_weights(taps * depth, width),
             finish,
         );
     }
-    let left = Matrices::of_rows(source, batch, depth);
+    let activations = Matrices::of_rows(source, batch, depth);
     // Side by side, every source pixel meets all taps; one by one, a tile's width for each link.
     let tile = 32;
-    let side_by_side = left.count * (taps * width).next_multiple_of(tile);
+    let side_by_side = activations.count * (taps * width).next_multiple_of(tile);
     if is_few(width, taps) && side_by_side < links.len() * width.next_multiple_of(tile) {
-        // One matrix of depth by (tap, column), then the sums along the links.
-        let strides = (strides.depth, strides.matrix, strides.outer);
-        let matrix = rearranged(weight.data, (depth, taps, width), strides);
-        let right = Matrices::of_columns(&matrix, depth, taps * width);
-        let products = product::product(&Links::identity(left.count), left, right, |_, _, _| {});
-        return product::gather(links, &products, batch, (taps, width), finish);
+        // One matrix of (tap, column) by depth, then the sums along the links.
+        let strides = (strides.matrix, strides.outer, strides.depth);
+        let matrix = rearranged(weight.data, (taps, width, depth), strides);
+        let left = Matrices::of_rows(&matrix, taps * width, depth);
+        let each = Links::one_left(activations.count);
+        let unit = Unit::of_weights(taps * width, depth);
+        let patches = product::product(&each, (left, activations), unit, |_, _, _| {});
+        return product::gather(links, &patches, batch, (taps, width), finish);
     }
-    product::product(links, left, weight, finish)
+    product::product(links, (activations, weight), Unit::of_weights(depth, width), finish)
+}
+
+/// The sum over all pixels of `left` times `right`, as a sum of sums that threads can share.
+fn sum_of_products(left: Matrices, right: Matrices) -> Vec<f32> {
+    let parts = left.count.min(16);
+    let links = Links::sums(left.count, parts);
+    let unit = Unit::of_weights(left.outer, right.outer);
+    let parts = product::product(&links, (left, right), unit, |_, _, _| {});
+    let mut parts = parts.chunks_exact(left.outer * right.outer);
+    let mut sum = parts.next().map(<[f32]>::to_vec).unwrap_or_default();
+    for part in parts {
+        sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
+    }
+    sum
 }
 
 /// Elements in the order of their three indices, given how many there are of each and how far

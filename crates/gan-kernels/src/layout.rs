@@ -12,6 +12,9 @@ use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 /// A rank other than 4, another device or type.
 pub fn to_pixel_major(images: &Tensor) -> Result<Tensor> {
     let (batch, channels, height, width) = images.dims4()?;
+    if height * width == 1 {
+        return images.reshape((height, width, batch, channels));
+    }
     let op = Rearrange { batch, channels, height, width, to_pixel_major: true };
     images.contiguous()?.apply_op1(op)
 }
@@ -24,6 +27,9 @@ pub fn to_pixel_major(images: &Tensor) -> Result<Tensor> {
 /// A rank other than 4, another device or type.
 pub fn to_batch_major(features: &Tensor) -> Result<Tensor> {
     let (height, width, batch, channels) = features.dims4()?;
+    if height * width == 1 {
+        return features.reshape((batch, channels, height, width));
+    }
     let op = Rearrange { batch, channels, height, width, to_pixel_major: false };
     features.contiguous()?.apply_op1(op)
 }

@@ -27,11 +27,6 @@ const TILE_UNITS: usize = TILE * TILE;
 /// Units of a panel's step: two tiles of high parts, then two of low parts.
 const STEP_UNITS: usize = 4 * TILE_UNITS;
 
-/// Whether products of this depth and width are large enough to be made here.
-pub(crate) fn suits(depth: usize, width: usize) -> bool {
-    depth >= TILE && width >= TILE
-}
-
 /// Whether the processor has the unit and the system lets this process use it.
 pub(crate) fn available() -> bool {
     static AVAILABLE: OnceLock<bool> = OnceLock::new();
@@ -274,13 +269,18 @@ impl Panels {
     fn pack(source: Matrices, side: Side) -> Self {
         let (count, steps) = (source.outer.div_ceil(PANEL), source.depth.div_ceil(STEP));
         let size = steps * STEP_UNITS;
-        // Some steps at a time, so that a single large matrix is shared among threads too.
-        let per_task = 8.min(steps);
-        let tasks = steps.div_ceil(per_task);
+        // Along what is contiguous, for every row read is a stream of its own; some at a time, so
+        // that a single large matrix is shared among threads too.
+        let by_rows = source.strides.depth == 1;
+        let (across, along) = if by_rows { (count, steps) } else { (steps, count) };
+        let per_task = along.min(8);
+        let stretches = along.div_ceil(per_task);
+        let tasks = source.count * across * stretches;
         let pack = |target: &Disjoint, task: usize| {
-            let (matrix, rest) = (task / (count * tasks), task % (count * tasks));
-            let (panel, first) = (rest / tasks, rest % tasks * per_task);
-            for step in first..steps.min(first + per_task) {
+            let (matrix, rest) = (task / (across * stretches), task % (across * stretches));
+            let (fixed, first) = (rest / stretches, rest % stretches * per_task);
+            for moving in first..along.min(first + per_task) {
+                let (panel, step) = if by_rows { (fixed, moving) } else { (moving, fixed) };
                 let start = (matrix * count + panel) * size + step * STEP_UNITS;
                 let target = target.address(start);
                 // SAFETY: the operands' features are there wherever `Operands::pack` is called;
@@ -292,7 +292,7 @@ impl Panels {
         let data = unsafe {
             Aligned::filled(source.count * count * size, |target| {
                 let work = source.count * source.outer * source.depth;
-                parallel::for_each(source.count * count * tasks, work, |task| pack(target, task));
+                parallel::for_each(tasks, work, |task| pack(target, task));
             })
         };
         Self { data, count, steps }
@@ -343,26 +343,26 @@ fn split(source: Matrices, matrix: usize, outer: usize, depth: usize, side: Side
             let row = &source.from(matrix, outer + i, depth)[..depths];
             let (first, second) = row.split_at(depths.min(TILE));
             let (first, second) = (halves(load(first)), halves(load(second)));
-            let join = |a, b| _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
-            *high = join(first.0, second.0);
-            *low = join(first.1, second.1);
+            *high = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first.0), second.0);
+            *low = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first.1), second.1);
         }
     } else if outers > 0 {
-        for (i, (high, low)) in high.iter_mut().zip(&mut low).enumerate() {
-            let row = |k: usize| {
-                let row = (k < depths).then(|| &source.from(matrix, outer, depth + k)[..outers]);
-                let (high, low) = halves(load(row.unwrap_or_default()));
-                (_mm512_cvtepu16_epi32(high), _mm512_cvtepu16_epi32(low))
+        for (i, (high, low)) in high.iter_mut().zip(&mut low).take(depths.div_ceil(2)).enumerate() {
+            let even = &source.from(matrix, outer, depth + 2 * i)[..outers];
+            let odd = match 2 * i + 1 < depths {
+                true => &source.from(matrix, outer, depth + 2 * i + 1)[..outers],
+                false => &[],
             };
-            let (even, odd) = (row(2 * i), row(2 * i + 1));
-            *high = _mm512_or_si512(even.0, _mm512_slli_epi32::<16>(odd.0));
-            *low = _mm512_or_si512(even.1, _mm512_slli_epi32::<16>(odd.1));
+            let (even, odd) = (halves(load(even)), halves(load(odd)));
+            *high = pairs(even.0, odd.0);
+            *low = pairs(even.1, odd.1);
         }
     }
     if by_rows == (side == Side::Left) { (high, low) } else { (transposed(high), transposed(low)) }
 }
 
 /// Up to 16 values, and zeros.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn load(values: &[f32]) -> __m512 {
     debug_assert!(values.len() <= TILE);
@@ -372,18 +372,25 @@ fn load(values: &[f32]) -> __m512 {
 }
 
 /// `high + low`, in bfloat16 each.
+#[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn halves(values: __m512) -> (__m256i, __m256i) {
-    let round = |values| {
-        // SAFETY: both are 256 bits of plain data.
-        unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(values)) }
-    };
-    let high = round(values);
-    let widened = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(high)));
-    (high, round(_mm512_sub_ps(values, widened)))
+    let high = _mm512_cvtneps_pbh(values);
+    let low = _mm512_cvtneps_pbh(_mm512_sub_ps(values, _mm512_cvtpbh_ps(high)));
+    // SAFETY: 256 bits of plain data each.
+    unsafe { std::mem::transmute::<(__m256bh, __m256bh), (__m256i, __m256i)>((high, low)) }
+}
+
+/// Each number of one beside that of the other.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn pairs(even: __m256i, odd: __m256i) -> __m512i {
+    let odd = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(odd));
+    _mm512_or_si512(_mm512_cvtepu16_epi32(even), odd)
 }
 
 /// Rows and columns exchanged, one bit of their indices at a time.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn transposed(mut tile: Tile) -> Tile {
     const fn exchange(bit: usize, upper: usize) -> [i32; TILE] {
@@ -419,6 +426,7 @@ fn transposed(mut tile: Tile) -> Tile {
 
 /// # Safety
 /// `target` must be writable at a tile's units.
+#[inline]
 #[target_feature(enable = "avx512f")]
 unsafe fn store(tile: Tile, target: *mut f32) {
     for (i, row) in tile.into_iter().enumerate() {

@@ -7,10 +7,6 @@ use std::ops::Range;
 /// Nothing.
 pub(crate) enum Operands {}
 
-pub(crate) fn suits(_depth: usize, _width: usize) -> bool {
-    false
-}
-
 pub(crate) fn available() -> bool {
     false
 }

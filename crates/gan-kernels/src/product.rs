@@ -109,16 +109,30 @@ pub(crate) struct Target {
 /// every element, with a stretch of one row or with whole rows of one result that begin there.
 pub(crate) fn product(
     links: &Links,
-    left: Matrices,
-    right: Matrices,
+    (left, right): (Matrices, Matrices),
+    unit: Unit,
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
-    let (rows, depth, width) = (left.outer, left.depth, right.outer);
-    let job = Job { links, rows, depth, width };
-    if matrix_unit::suits(depth, width) && precision() == Precision::High {
-        job.run(&matrix_unit::Operands::pack(left, right), finish)
-    } else {
-        job.run(&vector::Operands::pack(left, right), finish)
+    let job = Job { links, rows: left.outer, depth: left.depth, width: right.outer };
+    match unit {
+        Unit::Matrix => job.run(&matrix_unit::Operands::pack(left, right), finish),
+        Unit::Vector => job.run(&vector::Operands::pack(left, right), finish),
+    }
+}
+
+/// The part of the processor that multiplies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unit {
+    Matrix,
+    Vector,
+}
+
+impl Unit {
+    /// The unit for products with weights of this size. The batch has no say, so that a picture's
+    /// result is the same in every batch.
+    pub(crate) fn of_weights(rows: usize, columns: usize) -> Self {
+        let is_large = rows >= 16 && columns >= 16;
+        if is_large && precision() == Precision::High { Self::Matrix } else { Self::Vector }
     }
 }
 
@@ -262,17 +276,45 @@ impl Target {
     }
 }
 
+/// Left matrices of `rows` by `width` for each result of `links`, side by side in the places of
+/// their right ones and transposed: [result][right][column][row], zeros where there is no link.
+///
 /// For layers of pictures' few channels, where a term would be too small to be a product of its
-/// own: the sum over links for each column of a matrix that holds all right matrices' columns
-/// side by side, [left][row][right][column].
+/// own.
+pub(crate) fn patches(
+    links: &Links,
+    source: &[f32],
+    rows: usize,
+    (rights, width): (usize, usize),
+) -> Vec<f32> {
+    let size = rights * width * rows;
+    let mut patches = vec![0.0; links.results() * size];
+    let target = Disjoint::new(&mut patches);
+    parallel::for_each(links.results(), links.len() * rows * width, |result| {
+        // SAFETY: every task writes its own result.
+        let patch = unsafe { target.part(result * size, size) };
+        for link in links.of(result) {
+            let source = &source[link.left as usize * rows * width..][..rows * width];
+            let target = &mut patch[link.right as usize * width * rows..][..width * rows];
+            for (column, target) in target.chunks_exact_mut(rows).enumerate() {
+                let values = source[column..].iter().step_by(width);
+                target.iter_mut().zip(values).for_each(|(target, value)| *target = *value);
+            }
+        }
+    });
+    patches
+}
+
+/// The way back from [`patches`]: for each result of `links`, [row][column], the sum of what its
+/// left matrices, laid out as patches are, hold in the places of their right ones. `finish` as in
+/// [`product`].
 pub(crate) fn gather(
     links: &Links,
-    side_by_side: &[f32],
+    patches: &[f32],
     rows: usize,
     (rights, width): (usize, usize),
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
-    let columns = rights * width;
     let arch = Arch::new();
     let mut output = vec![0.0; links.results() * rows * width];
     let target = Disjoint::new(&mut output);
@@ -281,12 +323,10 @@ pub(crate) fn gather(
         let output = unsafe { target.part(result * rows * width, rows * width) };
         arch.dispatch(|| {
             for link in links.of(result) {
-                let source = &side_by_side[link.left as usize * rows * columns..][..rows * columns];
-                let first = link.right as usize * width;
-                // Channel by channel, for there are few.
-                for channel in 0..width {
-                    let values = source[first + channel..].iter().step_by(columns);
-                    let output = output[channel..].iter_mut().step_by(width);
+                let first = (link.left as usize * rights + link.right as usize) * width * rows;
+                let patch = &patches[first..][..width * rows];
+                for (column, values) in patch.chunks_exact(rows).enumerate() {
+                    let output = output[column..].iter_mut().step_by(width);
                     output.zip(values).for_each(|(output, value)| *output += value);
                 }
             }
@@ -294,32 +334,4 @@ pub(crate) fn gather(
         finish(result * rows, 0, output);
     });
     output
-}
-
-/// For each result of `links`, its left matrices (rows of `width`) side by side in the places of
-/// their right ones: [result][row][right][column], zeros where there is no link.
-pub(crate) fn patches(
-    links: &Links,
-    source: &[f32],
-    rows: usize,
-    (rights, width): (usize, usize),
-) -> Vec<f32> {
-    let columns = rights * width;
-    let mut patches = vec![0.0; links.results() * rows * columns];
-    let target = Disjoint::new(&mut patches);
-    parallel::for_each(links.results(), links.len() * rows * width, |result| {
-        // SAFETY: every task writes its own result.
-        let patch = unsafe { target.part(result * rows * columns, rows * columns) };
-        for link in links.of(result) {
-            let source = &source[link.left as usize * rows * width..][..rows * width];
-            let first = link.right as usize * width;
-            // Channel by channel, for there are few.
-            for channel in 0..width {
-                let target = patch[first + channel..].iter_mut().step_by(columns);
-                let values = source[channel..].iter().step_by(width);
-                target.zip(values).for_each(|(target, value)| *target = *value);
-            }
-        }
-    });
-    patches
 }

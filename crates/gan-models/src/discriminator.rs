@@ -3,7 +3,7 @@
 use crate::config::{DiscriminatorConfig, Shape};
 use crate::error::{Error, Result};
 use crate::network::{Network, Tape};
-use crate::stage::Pass;
+use crate::stage::{Backend, Pass};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use rand::RngCore;
@@ -33,6 +33,11 @@ impl Discriminator {
     /// Its layers.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// The same discriminator run by another backend.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { network: self.network.with_backend(backend) }
     }
 
     /// The same discriminator with weights that no gradient reaches.

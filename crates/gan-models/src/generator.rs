@@ -4,7 +4,7 @@ use crate::config::{GeneratorConfig, Shape};
 use crate::error::{Error, Result};
 use crate::network::{Network, Tape};
 use crate::parameters::Parameters;
-use crate::stage::Pass;
+use crate::stage::{Backend, Pass};
 use crate::weights;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
@@ -96,6 +96,11 @@ impl Generator {
     /// Its layers.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// The same generator run by another backend.
+    pub fn with_backend(self, backend: Backend) -> Self {
+        Self { network: self.network.with_backend(backend), ..self }
     }
 
     /// The same generator with weights that no gradient reaches.

@@ -13,13 +13,40 @@ use std::collections::BTreeMap;
 ///
 /// Parameters are named `layers.N.weight`, `layers.N.bias`, and `layers.N.running_mean`,
 /// `layers.N.running_var` of batch normalisation, where N counts the configured layers. Weights
-/// of products have the shape (kernel height, kernel width, channels in, channels out); a dense
-/// layer's kernel covers all of its input's pixels.
+/// of products have the shape (kernel height, kernel width, channels in, channels out). A dense
+/// layer's kernel covers all of its input's pixels; where that is the network's own input, or its
+/// output, the picture is taken as a vector of all its values (C, H, W) instead, and the kernel
+/// has one pixel.
 #[derive(Clone, Debug)]
 pub struct Network {
     stages: Vec<Stage>,
-    output: Shape,
+    input: End,
+    output: End,
     backend: Backend,
+}
+
+/// One end of a network.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// What others see.
+    outside: Shape,
+    /// What the stage there sees: the same, or all values as a vector.
+    inside: Shape,
+}
+
+impl End {
+    fn new(outside: Shape, flat: bool) -> Self {
+        Self { outside, inside: if flat { Shape::vector(outside.len()) } else { outside } }
+    }
+}
+
+/// A batch of one shape as one of another.
+fn reshaped(tensor: &Tensor, from: Shape, to: Shape) -> Result<Tensor> {
+    let (batch, channels, height, width) = tensor.dims4()?;
+    if Shape::from((channels, height, width)) != from {
+        return Err(Error::Config(format!("{:?} is no batch of {from:?}", tensor.dims())));
+    }
+    Ok(tensor.reshape((batch, to.channels, to.height, to.width))?)
 }
 
 impl Network {
@@ -36,7 +63,12 @@ impl Network {
             return Err(Error::Config(text));
         }
         let mut stages: Vec<Stage> = Vec::new();
-        let mut shape = input;
+        let is_dense = |layer: &Layer| matches!(layer, Layer::Dense { .. } | Layer::Project { .. });
+        let has_weights = |layer: &Layer| {
+            is_dense(layer) || matches!(layer, Layer::Conv { .. } | Layer::ConvTranspose { .. })
+        };
+        let input = End::new(input, layers.first().is_some_and(is_dense));
+        let mut output = input;
         for (number, layer) in layers.iter().enumerate() {
             let vars = vars.pp("layers").pp(number);
             let wrong = |reason: &str| Error::Layer {
@@ -89,18 +121,20 @@ impl Network {
                 | Layer::Project { bias, .. }
                 | Layer::Conv { bias, .. }
                 | Layer::ConvTranspose { bias, .. } => {
-                    let (product, output) =
-                        product_of(layer, shape).map_err(|reason| wrong(&reason))?;
-                    if output.is_empty() {
+                    let (product, outside) =
+                        product_of(layer, output.outside).map_err(|reason| wrong(&reason))?;
+                    if outside.is_empty() {
                         return Err(wrong("the output has no values: sizes must be at least 1"));
                     }
-                    let plan = Plan { product, input: shape, output, bias, init };
+                    let is_last = !layers[number + 1..].iter().any(has_weights);
+                    let from = stages.last().map_or(input.inside, Stage::output);
+                    output = End::new(outside, is_last && is_dense(layer));
+                    let plan = Plan { product, input: from, output: output.inside, bias, init };
                     stages.push(Stage::new(plan, &vars)?);
-                    shape = output;
                 }
             }
         }
-        Ok(Self { stages, output: shape, backend: Backend::of(vars.device()) })
+        Ok(Self { stages, input, output, backend: Backend::of(vars.device()) })
     }
 
     /// The same network run by another backend.
@@ -118,13 +152,27 @@ impl Network {
 
     /// Shape of the output.
     pub fn output(&self) -> Shape {
-        self.output
+        self.output.outside
+    }
+
+    fn enter(&self, input: &Tensor) -> Result<Tensor> {
+        self.backend.features(&reshaped(input, self.input.outside, self.input.inside)?)
+    }
+
+    fn leave(&self, features: &Tensor) -> Result<Tensor> {
+        let images = self.backend.images(features)?;
+        reshaped(&images, self.output.inside, self.output.outside)
     }
 
     /// Multiply-adds of one forward pass of one picture; products with padding, which are never
     /// made, are not counted.
     pub fn multiply_adds(&self) -> usize {
-        self.stages.iter().map(Stage::multiply_adds).sum()
+        self.multiply_adds_by_layer().iter().sum()
+    }
+
+    /// The same for each layer with a product, the first first.
+    pub fn multiply_adds_by_layer(&self) -> Vec<usize> {
+        self.stages.iter().map(Stage::multiply_adds).collect()
     }
 
     /// Whether a picture's output depends on the others of its batch while training.
@@ -137,11 +185,11 @@ impl Network {
     /// # Errors
     /// An input of another shape or device.
     pub fn forward(&self, input: &Tensor, mut pass: Pass) -> Result<Tensor> {
-        let mut x = self.backend.features(input)?;
+        let mut x = self.enter(input)?;
         for stage in &self.stages {
             x = stage.forward(&x, self.backend, &mut pass)?;
         }
-        self.backend.images(&x)
+        self.leave(&x)
     }
 
     /// A training pass, and what its backward pass needs: the fast way to train, as autograd is
@@ -155,8 +203,9 @@ impl Network {
         let record = match self.backend {
             Backend::Kernels => {
                 let mut passes: Vec<LayerPass> = Vec::with_capacity(self.stages.len());
-                let features = self.backend.features(&input.detach())?;
+                let features = self.enter(&input.detach())?;
                 for stage in &self.stages {
+                    let _span = tracing::trace_span!("forward", stage = stage.name()).entered();
                     let x = passes.last().map_or(&features, LayerPass::output);
                     passes.push(stage.record(x, rng)?);
                 }
@@ -170,7 +219,7 @@ impl Network {
         };
         let output = match &record {
             Record::Kernels(passes) => match passes.last() {
-                Some(pass) => self.backend.images(pass.output())?,
+                Some(pass) => self.leave(pass.output())?,
                 None => input.clone(),
             },
             Record::Candle { output, .. } => output.detach(),
@@ -224,10 +273,12 @@ impl Tape {
         gradient: &Tensor,
         wants: Wants,
     ) -> Result<(Option<Tensor>, Gradients)> {
-        let backend = self.network.backend;
-        let mut gradient = backend.features(gradient)?;
+        let Network { input, output, backend, .. } = self.network;
+        let gradient = reshaped(gradient, output.outside, output.inside)?;
+        let mut gradient = backend.features(&gradient)?;
         let mut gradients = Gradients::new();
         for (number, (stage, pass)) in self.network.stages.iter().zip(passes).enumerate().rev() {
+            let _span = tracing::trace_span!("backward", stage = stage.name()).entered();
             let wants = Wants { input: wants.input || number > 0, ..wants };
             let found = pass.backward(&gradient, wants)?;
             for ((name, value), found) in
@@ -240,7 +291,8 @@ impl Tape {
                 None => return Ok((None, gradients)),
             }
         }
-        Ok((Some(backend.images(&gradient)?), gradients))
+        let gradient = backend.images(&gradient)?;
+        Ok((Some(reshaped(&gradient, input.inside, input.outside)?), gradients))
     }
 }
 

@@ -32,6 +32,7 @@ impl Optimizer {
     /// # Errors
     /// A gradient that is not finite is not looked for here; failures of the device.
     pub fn update(&mut self, parameters: &Parameters, gradients: &Gradients) -> Result<()> {
+        let _span = tracing::trace_span!("update").entered();
         self.step += 1;
         for (name, var) in parameters.iter() {
             let Some(gradient) = gradients.get(name) else { continue };

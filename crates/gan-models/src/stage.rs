@@ -204,6 +204,16 @@ impl Stage {
         all
     }
 
+    /// Name of weight and bias, without the last part.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Shape of the output.
+    pub(crate) fn output(&self) -> Shape {
+        self.output
+    }
+
     /// Multiply-adds for one picture.
     pub(crate) fn multiply_adds(&self) -> usize {
         let channels = self.weight.dims()[2] * self.weight.dims()[3];

@@ -24,10 +24,12 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw pictures with a trained generator.
     Generate(GenerateArgs),
+    /// Time a recipe's training step on the CPU.
+    Bench(BenchArgs),
 }
 
 /// Options of `train`.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct TrainArgs {
     /// Train on these classes only, e.g. 5 or 3,5,8 [default: all].
     #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
@@ -57,8 +59,11 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Where to train.
-    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
+    #[arg(long, value_enum, default_value_t)]
     pub device: DeviceName,
+    /// How exactly the CPU multiplies.
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: PrecisionName,
     /// The folder that run folders are made in [default: runs].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
@@ -99,8 +104,61 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// Where to compute.
-    #[arg(long, value_enum, default_value_t = DeviceName::Auto)]
+    #[arg(long, value_enum, default_value_t)]
     pub device: DeviceName,
+    /// How exactly the CPU multiplies.
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: PrecisionName,
+}
+
+/// Options of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// A built-in recipe or a file of one's own.
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "default")]
+    pub recipe: String,
+    /// Pictures in a batch [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Steps to time.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub steps: u64,
+    /// Threads [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// How exactly to multiply.
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: PrecisionName,
+    /// Whose operators to time.
+    #[arg(long, value_enum, default_value_t)]
+    pub operators: Operators,
+    /// Print the time of each layer's passes and of the updates too.
+    #[arg(long)]
+    pub layers: bool,
+    /// Print one JSON object.
+    #[arg(long, conflicts_with = "layers")]
+    pub json: bool,
+}
+
+/// Whose operators run the networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operators {
+    /// This project's.
+    #[default]
+    Kernels,
+    /// candle's own.
+    Candle,
+}
+
+/// How exactly the CPU multiplies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// On a matrix unit (AMX) where there is one, with 16 bits of each factor's mantissa.
+    #[default]
+    High,
+    /// In f32 throughout.
+    Highest,
 }
 
 /// How `generate` writes.
@@ -115,9 +173,10 @@ pub enum Format {
 }
 
 /// Where to compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DeviceName {
     /// CUDA or Metal where there is one, else the CPU.
+    #[default]
     Auto,
     /// The CPU.
     Cpu,

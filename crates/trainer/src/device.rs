@@ -1,8 +1,9 @@
 //! Devices and threads.
 
-use crate::args::DeviceName;
+use crate::args::{DeviceName, PrecisionName};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
+use gan_kernels::Precision;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The device of this name.
@@ -44,10 +45,30 @@ fn automatic() -> Device {
     Device::Cpu
 }
 
+/// Sets how exactly the CPU multiplies.
+pub(crate) fn set_precision(precision: PrecisionName) {
+    gan_kernels::set_precision(match precision {
+        PrecisionName::High => Precision::High,
+        PrecisionName::Highest => Precision::Highest,
+    });
+}
+
+/// What products are made of, in messages.
+pub(crate) fn describe_precision(precision: Precision) -> &'static str {
+    match precision {
+        Precision::High => "bf16x3",
+        Precision::Highest => "f32",
+    }
+}
+
 /// What a device is called in messages.
 pub(crate) fn describe(device: &Device, threads: usize) -> String {
     match device {
-        Device::Cpu => format!("CPU, {threads} thread{}", if threads == 1 { "" } else { "s" }),
+        Device::Cpu => format!(
+            "CPU, {threads} thread{}, products in {}",
+            if threads == 1 { "" } else { "s" },
+            describe_precision(gan_kernels::precision())
+        ),
         Device::Cuda(_) => "CUDA".to_string(),
         Device::Metal(_) => "Metal".to_string(),
     }

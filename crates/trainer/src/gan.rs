@@ -5,7 +5,9 @@ use crate::recipe::UpdateRule;
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use gan_models::losses::{self, Loss};
-use gan_models::{Discriminator, Ema, Generator, Gradients, Optimizer, Parameters, Tape, Wants};
+use gan_models::{
+    Backend, Discriminator, Ema, Generator, Gradients, Optimizer, Parameters, Tape, Wants,
+};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -102,6 +104,13 @@ impl Gan {
         })
     }
 
+    /// The same networks run by another backend.
+    pub(crate) fn with_backend(mut self, backend: Backend) -> Self {
+        self.generator = self.generator.with_backend(backend);
+        self.discriminator = self.discriminator.with_backend(backend);
+        self
+    }
+
     /// Updates both networks once with a batch of real pictures, (B, C, H, W) in [-1, 1].
     ///
     /// # Errors
@@ -114,6 +123,7 @@ impl Gan {
             UpdateRule::Alternating => self.alternating_step(real)?,
         };
         self.step += 1;
+        let _span = tracing::trace_span!("average").entered();
         self.ema.update(&self.generator_parameters, self.step)?;
         Ok(stats)
     }
@@ -133,7 +143,7 @@ impl Gan {
         let at_fake = at_pictures
             .narrow(0, batch, batch)?
             .broadcast_mul(&ratio.reshape((batch, 1, 1, 1))?)?;
-        let (_, generator_gradients) = generator_tape.backward(&at_fake, PARAMETERS)?;
+        let generator_gradients = self.teach_generator(&generator_tape, &at_fake)?;
         self.update_discriminator(&discriminator_gradients)?;
         self.update_generator(&generator_gradients)?;
         Ok(stats)
@@ -148,20 +158,16 @@ impl Gan {
         self.update_discriminator(&gradients)?;
 
         let (fake, generator_tape) = self.fake(batch)?;
-        let (logits, tape) = self.discriminator.record(&fake, &mut self.rng)?;
-        let loss = losses::generator_loss(&logits)?;
-        stats.generator_loss = self.finite("generator", loss.value)?;
-        let (at_fake, _) = tape.backward(&per_picture(&loss.derivative)?, INPUT)?;
-        let Some(at_fake) = at_fake else {
-            bail!("step {}: no gradient reached the fake pictures", self.step + 1);
-        };
-        let (_, gradients) = generator_tape.backward(&at_fake, PARAMETERS)?;
+        let (loss, at_fake) = self.judge_for_generator(&fake)?;
+        stats.generator_loss = self.finite("generator", loss)?;
+        let gradients = self.teach_generator(&generator_tape, &at_fake)?;
         self.update_generator(&gradients)?;
         Ok(stats)
     }
 
     /// Pictures from fresh noise.
     fn fake(&mut self, batch: usize) -> Result<(Tensor, Tape)> {
+        let _span = tracing::trace_span!("generator").entered();
         let noise = self.generator.noise(batch, &mut self.rng)?;
         Ok(self.generator.record(&noise, &mut self.rng)?)
     }
@@ -169,6 +175,7 @@ impl Gan {
     /// Real and fake pictures through the discriminator: as one batch, where it treats every
     /// picture on its own.
     fn judge(&mut self, real: &Tensor, fake: &Tensor) -> Result<Judgement> {
+        let _span = tracing::trace_span!("discriminator").entered();
         let (real, fake, tapes) = if self.discriminator.network().mixes_batch() {
             let (real, real_tape) = self.discriminator.record(real, &mut self.rng)?;
             let (fake, fake_tape) = self.discriminator.record(fake, &mut self.rng)?;
@@ -184,6 +191,24 @@ impl Gan {
         Ok(Judgement { real, fake, loss, tapes })
     }
 
+    /// The generator's loss and its gradient at the fake pictures.
+    fn judge_for_generator(&mut self, fake: &Tensor) -> Result<(f32, Tensor)> {
+        let _span = tracing::trace_span!("discriminator").entered();
+        let (logits, tape) = self.discriminator.record(fake, &mut self.rng)?;
+        let loss = losses::generator_loss(&logits)?;
+        let (at_fake, _) = tape.backward(&per_picture(&loss.derivative)?, INPUT)?;
+        let Some(at_fake) = at_fake else {
+            bail!("step {}: no gradient reached the fake pictures", self.step + 1);
+        };
+        Ok((loss.value, at_fake))
+    }
+
+    /// The generator's gradients, given that at its pictures.
+    fn teach_generator(&self, tape: &Tape, at_fake: &Tensor) -> Result<Gradients> {
+        let _span = tracing::trace_span!("generator").entered();
+        Ok(tape.backward(at_fake, PARAMETERS)?.1)
+    }
+
     fn stats(&self, judgement: &Judgement) -> Result<StepStats> {
         let Judgement { real, fake, loss, .. } = judgement;
         Ok(StepStats {
@@ -195,10 +220,12 @@ impl Gan {
     }
 
     fn update_discriminator(&mut self, gradients: &Gradients) -> Result<()> {
+        let _span = tracing::trace_span!("discriminator").entered();
         Ok(self.discriminator_optimizer.update(&self.discriminator_parameters, gradients)?)
     }
 
     fn update_generator(&mut self, gradients: &Gradients) -> Result<()> {
+        let _span = tracing::trace_span!("generator").entered();
         Ok(self.generator_optimizer.update(&self.generator_parameters, gradients)?)
     }
 
@@ -262,6 +289,7 @@ impl Judgement {
     /// Gradients of the discriminator's loss: of the pictures, real before fake, and of the
     /// parameters.
     fn backward(&self, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+        let _span = tracing::trace_span!("discriminator").entered();
         let mut first = 0;
         let mut at_pictures = Vec::new();
         let mut sum = Gradients::new();

@@ -31,6 +31,7 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
         }
         (None, None) => generator_of(&RunFolder::newest(Path::new(DEFAULT_RUNS))?)?,
     };
+    device::set_precision(args.precision);
     let device = device::device(args.device)?;
     let generator = Generator::load(&folder, &device)?;
     let label = label(generator.config(), args.class.as_deref())?;

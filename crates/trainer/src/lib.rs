@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+mod bench;
 mod checkpoint;
 mod config;
 mod device;
@@ -14,6 +15,7 @@ mod generate;
 mod progress;
 mod recipe;
 mod run_folder;
+mod span_times;
 mod statistics;
 mod train;
 
@@ -32,6 +34,10 @@ pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         Some(Command::Train(args)) => train::train(args, print),
         Some(Command::Generate(args)) => {
             generate::generate(args, print)?;
+            Ok(Outcome::Complete)
+        }
+        Some(Command::Bench(args)) => {
+            bench::bench(args, print)?;
             Ok(Outcome::Complete)
         }
     }

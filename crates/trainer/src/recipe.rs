@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("default", include_str!("../../../configs/default.toml")),
+    ("dcgan", include_str!("../../../configs/dcgan.toml")),
     ("mlp", include_str!("../../../configs/mlp.toml")),
+    ("mlp-small", include_str!("../../../configs/mlp-small.toml")),
 ];
 
 /// Everything about a training run but its data, seed and machine.
@@ -145,6 +147,9 @@ mod tests {
     #[test]
     fn unknown_names_list_the_known() {
         let error = format!("{:#}", Recipe::find("dfault").expect_err("a typing error"));
-        assert!(error.contains("--recipe dfault") && error.contains("default, mlp"), "{error}");
+        assert!(
+            error.contains("--recipe dfault") && error.contains("default, dcgan, mlp"),
+            "{error}"
+        );
     }
 }

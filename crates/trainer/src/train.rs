@@ -42,6 +42,7 @@ pub enum Outcome {
 /// Bad input before anything is written; files that cannot be written; a loss that is no longer
 /// finite.
 pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    device::set_precision(args.precision);
     let pool = device::pool(args.threads)?;
     // The loop runs inside the pool, so that its kernels find a worker without waking one.
     pool.install(|| Session::begin(args)?.run(args, print))
