@@ -1,6 +1,21 @@
 //! Memory whose vectors do not straddle cache lines.
 
 use crate::parallel::Disjoint;
+use std::cell::RefCell;
+
+/// Calls `f` with `len` elements that this thread keeps for such calls, which do not meet inside
+/// of each other; what the elements hold is not said.
+pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
+    thread_local! {
+        static SCRATCH: RefCell<Aligned> = RefCell::new(Aligned::zeros(0));
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len < len {
+            *scratch = Aligned::zeros(len);
+        }
+        f(&mut scratch.as_mut_slice()[..len])
+    })
+}
 
 /// A cache line of floats: the alignment of [`Aligned`].
 #[derive(Clone, Copy)]

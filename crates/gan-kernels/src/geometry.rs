@@ -113,6 +113,13 @@ impl Links {
         self.links.len()
     }
 
+    /// Whether any right matrix is met more than once.
+    pub(crate) fn reuse_rights(&self) -> bool {
+        let mut rights: Vec<_> = self.links.iter().map(|link| link.right).collect();
+        rights.sort_unstable();
+        rights.windows(2).any(|pair| pair[0] == pair[1])
+    }
+
     pub(crate) fn groups(&self) -> &[Group] {
         &self.groups
     }

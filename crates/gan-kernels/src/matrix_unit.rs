@@ -6,7 +6,7 @@
 //! vector units. Henry, Tang and Heinecke 2019, "Leveraging the bfloat16 artificial intelligence
 //! datatype for higher-precision computations".
 
-use crate::aligned::Aligned;
+use crate::aligned::{self, Aligned};
 use crate::geometry::Link;
 use crate::parallel::{self, Disjoint};
 use crate::product::{Kernel, MAX_TERMS, Matrices, Target};
@@ -49,23 +49,34 @@ fn permitted() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
-/// Both operands, packed for the matrix unit.
-pub(crate) struct Operands {
+/// Both operands of products on the matrix unit.
+pub(crate) struct Operands<'a> {
     left: Panels,
-    right: Panels,
+    right: Right<'a>,
 }
 
-impl Operands {
+enum Right<'a> {
+    Source(Matrices<'a>),
+    Packed(Panels),
+}
+
+impl<'a> Operands<'a> {
     /// To be called only where the unit is [`available`].
-    pub(crate) fn pack(left: Matrices, right: Matrices) -> Self {
+    pub(crate) fn new(left: Matrices, right: Matrices<'a>) -> Self {
         assert!(available(), "no matrix unit");
-        Self { left: Panels::pack(left, Side::Left), right: Panels::pack(right, Side::Right) }
+        Self { left: Panels::pack(left, Side::Left), right: Right::Source(right) }
     }
 }
 
-impl Kernel for Operands {
+impl Kernel for Operands<'_> {
     fn block(&self) -> (usize, usize) {
         (PANEL, PANEL)
+    }
+
+    fn pack_right(&mut self) {
+        if let Right::Source(source) = self.right {
+            self.right = Right::Packed(Panels::pack(source, Side::Right));
+        }
     }
 
     fn task(&self, task: impl FnOnce()) {
@@ -84,11 +95,53 @@ impl Kernel for Operands {
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
         let step = depth.start / STEP;
         let steps = depth.len().div_ceil(STEP);
+        match &self.right {
+            Right::Packed(right) => {
+                for (term, link) in terms.iter_mut().zip(links) {
+                    term.b = right.steps(link.right as usize, panel, step, steps);
+                }
+            }
+            Right::Source(source) => {
+                return aligned::with_scratch(links.len() * steps * STEP_UNITS, |scratch| {
+                    let packed = scratch.chunks_exact_mut(steps * STEP_UNITS);
+                    for ((term, link), packed) in terms.iter_mut().zip(links).zip(packed) {
+                        for (i, packed) in packed.chunks_exact_mut(STEP_UNITS).enumerate() {
+                            let (matrix, packed) = (link.right as usize, packed.as_mut_ptr());
+                            // SAFETY: the unit is there, and with it the features.
+                            unsafe {
+                                pack_step(*source, matrix, panel, step + i, Side::Right, packed);
+                            }
+                        }
+                        term.b = packed.as_ptr();
+                    }
+                    // SAFETY: forwarded; the scratch holds the steps.
+                    unsafe { self.panel(links, &mut terms, step, steps, rows, target) };
+                });
+            }
+        }
+        // SAFETY: forwarded; the packed panels hold the steps.
+        unsafe { self.panel(links, &mut terms, step, steps, rows, target) };
+    }
+}
+
+impl Operands<'_> {
+    /// Some rows of one panel, whose right parts `terms` name.
+    ///
+    /// # Safety
+    /// As [`Kernel::multiply`]; every right part must hold `steps` steps.
+    unsafe fn panel(
+        &self,
+        links: &[Link],
+        terms: &mut [Term; MAX_TERMS],
+        step: usize,
+        steps: usize,
+        rows: Range<usize>,
+        target: Target,
+    ) {
         for first in (0..rows.len()).step_by(PANEL) {
             for (term, link) in terms.iter_mut().zip(links) {
                 let row_panel = (rows.start + first) / PANEL;
                 term.a = self.left.steps(link.left as usize, row_panel, step, steps);
-                term.b = self.right.steps(link.right as usize, panel, step, steps);
             }
             let terms = &terms[..links.len()];
             let rows = PANEL.min(rows.len() - first);
@@ -283,7 +336,7 @@ impl Panels {
                 let (panel, step) = if by_rows { (fixed, moving) } else { (moving, fixed) };
                 let start = (matrix * count + panel) * size + step * STEP_UNITS;
                 let target = target.address(start);
-                // SAFETY: the operands' features are there wherever `Operands::pack` is called;
+                // SAFETY: the operands' features are there wherever operands are;
                 // every task writes its own steps.
                 unsafe { pack_step(source, matrix, panel, step, side, target) };
             }
@@ -366,6 +419,8 @@ fn split(source: Matrices, matrix: usize, outer: usize, depth: usize, side: Side
 #[target_feature(enable = "avx512f")]
 fn load(values: &[f32]) -> __m512 {
     debug_assert!(values.len() <= TILE);
+    // The processor does not follow as many rows as a tile has by itself. No address is wrong here.
+    _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(PANEL).cast());
     let mask = ((1u32 << values.len()) - 1) as __mmask16;
     // SAFETY: reads as many values as there are.
     unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }

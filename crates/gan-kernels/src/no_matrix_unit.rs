@@ -12,7 +12,7 @@ pub(crate) fn available() -> bool {
 }
 
 impl Operands {
-    pub(crate) fn pack(_left: Matrices, _right: Matrices) -> Self {
+    pub(crate) fn new(_left: Matrices, _right: Matrices) -> Self {
         unreachable!("there is no matrix unit")
     }
 }
@@ -21,6 +21,8 @@ impl Kernel for Operands {
     fn block(&self) -> (usize, usize) {
         match *self {}
     }
+
+    fn pack_right(&mut self) {}
 
     unsafe fn multiply(
         &self,

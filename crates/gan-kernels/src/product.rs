@@ -15,7 +15,9 @@ use std::ops::Range;
 /// Floats of the right operand that a block of the result should find in the first-level cache.
 const CACHED_FLOATS: usize = 8192;
 /// Longest stretch of depth between visits to the result.
-const MAX_DEPTH: usize = 256;
+const MAX_DEPTH: usize = 512;
+/// Stretches of depth begin at multiples of this.
+const DEPTH_UNIT: usize = 32;
 /// Most terms between visits to the result.
 pub(crate) const MAX_TERMS: usize = 32;
 
@@ -63,11 +65,14 @@ impl<'a> Matrices<'a> {
     }
 }
 
-/// Both operands, packed, and the way to multiply them.
+/// Both operands and the way to multiply them. Left ones are packed when it is made.
 pub(crate) trait Kernel: Sync {
-    /// Rows and columns of the result that are computed at a time. A right operand's matrix is
-    /// packed in panels of that many columns.
+    /// Rows and columns of the result that are computed at a time. Right matrices are packed in
+    /// panels of that many columns.
     fn block(&self) -> (usize, usize);
+
+    /// Packs the right operands for all tasks.
+    fn pack_right(&mut self);
 
     /// Runs a task, in which alone [`Kernel::multiply`] is called, on the thread it is to run on.
     fn task(&self, task: impl FnOnce()) {
@@ -76,7 +81,7 @@ pub(crate) trait Kernel: Sync {
 
     /// `target (+)= sum over links of left[link.left] * right[link.right]`, over a stretch of the
     /// depth, for some rows and one panel's columns. `depth` begins at a multiple of
-    /// [`MAX_DEPTH`] and `rows` at one of the block's rows.
+    /// [`DEPTH_UNIT`] and `rows` at one of the block's rows.
     ///
     /// # Safety
     /// The target must be writable at all rows, by no one else, and initialised where the sum is
@@ -115,8 +120,8 @@ pub(crate) fn product(
 ) -> Vec<f32> {
     let job = Job { links, rows: left.outer, depth: left.depth, width: right.outer };
     match unit {
-        Unit::Matrix => job.run(&matrix_unit::Operands::pack(left, right), finish),
-        Unit::Vector => job.run(&vector::Operands::pack(left, right), finish),
+        Unit::Matrix => job.run(matrix_unit::Operands::new(left, right), finish),
+        Unit::Vector => job.run(vector::Operands::new(left, right), finish),
     }
 }
 
@@ -147,7 +152,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(
         self,
-        kernel: &impl Kernel,
+        mut kernel: impl Kernel,
         finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
     ) -> Vec<f32> {
         let Self { links, rows, depth, width } = self;
@@ -155,21 +160,25 @@ impl Job<'_> {
         let (row_blocks, panels) = (rows.div_ceil(block_rows), width.div_ceil(block_columns));
         let groups = links.groups();
         // Where groups of results are too few to share among threads, they are cut along their
-        // longer side.
+        // longer side; along the columns first, if that lets every right matrix's panel be met
+        // by one task alone.
+        let reuse = links.reuse_rights();
         let wanted = 4 * rayon::current_num_threads();
         let (mut row_cuts, mut column_cuts) = (1, 1);
         while groups.len() * row_cuts * column_cuts < wanted {
-            let (tall, wide) = (rows / row_cuts, width / column_cuts);
-            if tall >= wide && row_cuts * 2 <= row_blocks {
-                row_cuts *= 2;
-            } else if column_cuts * 2 <= panels {
-                column_cuts *= 2;
-            } else if row_cuts * 2 <= row_blocks {
-                row_cuts *= 2;
-            } else {
-                break;
+            let (can_rows, can_columns) = (row_cuts * 2 <= row_blocks, column_cuts * 2 <= panels);
+            let tall = reuse && rows / row_cuts >= width / column_cuts;
+            match (can_rows, can_columns) {
+                (true, can_columns) if tall || !can_columns => row_cuts *= 2,
+                (_, true) => column_cuts *= 2,
+                _ => break,
             }
         }
+        // Such panels are packed by that task, just before it needs them.
+        if reuse || row_cuts > 1 {
+            kernel.pack_right();
+        }
+        let kernel = &kernel;
         let cut = |blocks: usize, cuts: usize, index: usize| {
             blocks * index / cuts..blocks * (index + 1) / cuts
         };
@@ -231,8 +240,10 @@ impl Job<'_> {
                 }
             }
         }
-        for first in (0..depth).step_by(MAX_DEPTH) {
-            let stretch = first..depth.min(first + MAX_DEPTH);
+        // Stretches of one length, in whole steps of any kernel.
+        let length = depth.div_ceil(depth.div_ceil(MAX_DEPTH)).next_multiple_of(DEPTH_UNIT);
+        for first in (0..depth).step_by(length) {
+            let stretch = first..depth.min(first + length);
             let terms = (CACHED_FLOATS / (stretch.len() * panel_columns)).clamp(1, MAX_TERMS);
             for rights in group.rights.chunks(terms) {
                 // Panels outside of results: a panel of these right matrices stays in the cache.

@@ -2,7 +2,7 @@
 //!
 //! A tile of the result is held in registers while all terms are added to it.
 
-use crate::aligned::Aligned;
+use crate::aligned::{self, Aligned};
 use crate::geometry::Link;
 use crate::parallel::{self, Disjoint};
 use crate::product::{Kernel, MAX_TERMS, Matrices, Target};
@@ -15,21 +15,34 @@ const ROWS: usize = 8;
 /// Most columns of a tile: two vectors of AVX-512.
 const MAX_COLUMNS: usize = 32;
 
-/// Operands for the vector unit.
+/// Both operands of products on the vector unit.
 pub(crate) struct Operands<'a> {
     left: Left<'a>,
-    right: Panels,
+    right: Right<'a>,
+    panel: Panel,
+}
+
+enum Right<'a> {
+    Source(Matrices<'a>),
+    Packed(Panels),
 }
 
 impl<'a> Operands<'a> {
-    pub(crate) fn pack(left: Matrices<'a>, right: Matrices) -> Self {
-        Self { left: Left::new(left), right: Panels::pack(right) }
+    pub(crate) fn new(left: Matrices<'a>, right: Matrices<'a>) -> Self {
+        let panel = Arch::new().dispatch(PanelOf { width: right.outer });
+        Self { left: Left::new(left), right: Right::Source(right), panel }
     }
 }
 
 impl Kernel for Operands<'_> {
     fn block(&self) -> (usize, usize) {
-        (ROWS, self.right.columns)
+        (ROWS, self.panel.columns)
+    }
+
+    fn pack_right(&mut self) {
+        if let Right::Source(source) = self.right {
+            self.right = Right::Packed(Panels::pack(source, self.panel));
+        }
     }
 
     unsafe fn multiply(
@@ -44,20 +57,39 @@ impl Kernel for Operands<'_> {
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
         for (term, link) in terms.iter_mut().zip(links) {
             term.a = self.left.from(link.left as usize, rows.start, depth.start).as_ptr();
-            term.b = self.right.panel(link.right as usize, panel)
-                [depth.start * self.right.columns..]
-                .as_ptr();
         }
-        let block = Block {
-            terms: &terms[..links.len()],
-            left: self.left.steps,
-            columns: self.right.columns,
-            vectors: self.right.vectors,
-            depth: depth.len(),
-            rows: rows.len(),
-            target,
+        let columns = self.panel.columns;
+        let block = |terms: &[Term; MAX_TERMS]| {
+            let block = Block {
+                terms: &terms[..links.len()],
+                left: self.left.steps,
+                columns,
+                vectors: self.panel.vectors,
+                depth: depth.len(),
+                rows: rows.len(),
+                target,
+            };
+            Arch::new().dispatch(block);
         };
-        Arch::new().dispatch(block);
+        let source = match &self.right {
+            Right::Source(source) => source,
+            Right::Packed(right) => {
+                for (term, link) in terms.iter_mut().zip(links) {
+                    let panel = right.panel(link.right as usize, panel);
+                    term.b = panel[depth.start * columns..].as_ptr();
+                }
+                return block(&terms);
+            }
+        };
+        let size = depth.len() * columns;
+        aligned::with_scratch(links.len() * size, |scratch| {
+            let packed = scratch.chunks_exact_mut(size);
+            for ((term, link), packed) in terms.iter_mut().zip(links).zip(packed) {
+                pack(*source, link.right as usize, panel * columns, depth.start, columns, packed);
+                term.b = packed.as_ptr();
+            }
+            block(&terms);
+        });
     }
 }
 
@@ -133,40 +165,22 @@ struct Panels {
     size: usize,
     /// Panels of a matrix.
     count: usize,
-    /// Columns of a panel.
-    columns: usize,
-    /// Vector registers side by side in a panel.
-    vectors: usize,
 }
 
 impl Panels {
-    fn pack(source: Matrices) -> Self {
-        let (vectors, columns) = Arch::new().dispatch(PanelSize { width: source.outer });
+    fn pack(source: Matrices, panel: Panel) -> Self {
+        let columns = panel.columns;
         let count = source.outer.div_ceil(columns);
         let size = source.depth * columns;
         let mut data = Aligned::zeros(source.count * count * size);
         let target = Disjoint::new(data.as_mut_slice());
         let work = source.count * source.depth * source.outer;
         parallel::for_each(source.count * count, work, |task| {
-            let (matrix, panel) = (task / count, task % count);
-            let first = panel * columns;
-            let valid = columns.min(source.outer - first);
             // SAFETY: every task writes its own panel.
             let target = unsafe { target.part(task * size, size) };
-            if source.strides.outer == 1 {
-                for (k, row) in target.chunks_exact_mut(columns).enumerate() {
-                    row[..valid].copy_from_slice(&source.from(matrix, first, k)[..valid]);
-                }
-            } else {
-                for column in 0..valid {
-                    let values = source.from(matrix, first + column, 0);
-                    let values = values.iter().step_by(source.strides.depth);
-                    let target = target[column..].iter_mut().step_by(columns);
-                    target.zip(values).for_each(|(target, value)| *target = *value);
-                }
-            }
+            pack(source, task / count, task % count * columns, 0, columns, target);
         });
-        Self { data, size, count, columns, vectors }
+        Self { data, size, count }
     }
 
     fn panel(&self, matrix: usize, panel: usize) -> &[f32] {
@@ -174,18 +188,55 @@ impl Panels {
     }
 }
 
-/// Vector registers side by side in a panel of a matrix of `width` columns, and its columns.
-struct PanelSize {
+/// Packs a panel that begins at a column, from a depth on, for as much depth as `target` holds.
+fn pack(
+    source: Matrices,
+    matrix: usize,
+    column: usize,
+    depth: usize,
+    columns: usize,
+    target: &mut [f32],
+) {
+    let valid = columns.min(source.outer - column);
+    if source.strides.outer == 1 {
+        for (k, row) in target.chunks_exact_mut(columns).enumerate() {
+            row[..valid].copy_from_slice(&source.from(matrix, column, depth + k)[..valid]);
+            row[valid..].fill(0.0);
+        }
+        return;
+    }
+    for j in 0..columns {
+        let target = target[j..].iter_mut().step_by(columns);
+        if j < valid {
+            let values = source.from(matrix, column + j, depth);
+            let values = values.iter().step_by(source.strides.depth);
+            target.zip(values).for_each(|(target, value)| *target = *value);
+        } else {
+            target.for_each(|target| *target = 0.0);
+        }
+    }
+}
+
+/// The shape of a right operand's panels.
+#[derive(Clone, Copy)]
+struct Panel {
+    columns: usize,
+    /// Vector registers side by side.
+    vectors: usize,
+}
+
+/// The panels of a matrix of `width` columns.
+struct PanelOf {
     width: usize,
 }
 
-impl WithSimd for PanelSize {
-    type Output = (usize, usize);
+impl WithSimd for PanelOf {
+    type Output = Panel;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> Self::Output {
+    fn with_simd<S: Simd>(self, _: S) -> Panel {
         let vectors = if self.width <= S::F32_LANES { 1 } else { 2 };
-        (vectors, vectors * S::F32_LANES)
+        Panel { columns: vectors * S::F32_LANES, vectors }
     }
 }
 
