@@ -471,7 +471,9 @@ fn along_links(
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
     let Matrices { count: taps, depth, outer: width, strides, .. } = weight;
-    if is_few(depth, taps) {
+    // Where most places of a patch would be empty, links are better followed one by one.
+    let is_dense = 2 * links.len() >= links.results() * taps;
+    if is_few(depth, taps) && is_dense {
         // What each pixel meets, tap beside tap, times one matrix of (tap, depth) by column.
         let strides = (strides.matrix, strides.depth, strides.outer);
         let matrix = rearranged(weight.data, (taps, depth, width), strides);

@@ -11,9 +11,13 @@ use std::mem::MaybeUninit;
 /// another thread costs some microseconds.
 const SERIAL_WORK: usize = 100_000;
 
+fn is_serial(tasks: usize, work: usize) -> bool {
+    work < SERIAL_WORK || tasks < 2 || rayon::current_num_threads() == 1
+}
+
 /// Runs `task(0)` to `task(tasks - 1)`; `work` is the whole job's size.
 pub(crate) fn for_each(tasks: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
-    if work < SERIAL_WORK || tasks < 2 {
+    if is_serial(tasks, work) {
         (0..tasks).for_each(task);
     } else {
         (0..tasks).into_par_iter().with_max_len(1).for_each(task);
@@ -26,7 +30,7 @@ pub(crate) fn map<T: Send>(
     work: usize,
     task: impl Fn(usize) -> T + Sync + Send,
 ) -> Vec<T> {
-    if work < SERIAL_WORK || tasks < 2 {
+    if is_serial(tasks, work) {
         (0..tasks).map(task).collect()
     } else {
         (0..tasks).into_par_iter().with_max_len(1).map(task).collect()

@@ -136,7 +136,8 @@ impl Unit {
     /// The unit for products with weights of this size. The batch has no say, so that a picture's
     /// result is the same in every batch.
     pub(crate) fn of_weights(rows: usize, columns: usize) -> Self {
-        let is_large = rows >= 16 && columns >= 16;
+        // Smaller ones do not fill a block.
+        let is_large = rows >= 32 && columns >= 32;
         if is_large && precision() == Precision::High { Self::Matrix } else { Self::Vector }
     }
 }
