@@ -51,6 +51,9 @@ pub enum Error {
         /// The first tensor that differs.
         difference: String,
     },
+    /// A device that computes otherwise than the CPU.
+    #[error("the device failed its self-test: {0}")]
+    Device(String),
     /// A tensor operation that failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -33,6 +33,7 @@ pub mod losses;
 mod network;
 mod optimizer;
 mod parameters;
+mod self_test;
 mod stage;
 pub mod weights;
 
@@ -46,4 +47,5 @@ pub use generator::{CONFIG_FILE, Generator, WEIGHTS_FILE};
 pub use network::{Gradients, Network, Tape};
 pub use optimizer::Optimizer;
 pub use parameters::Parameters;
+pub use self_test::self_test;
 pub use stage::{Backend, Pass};

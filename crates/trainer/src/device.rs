@@ -4,6 +4,7 @@ use crate::args::{DeviceName, PrecisionName};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use gan_kernels::Precision;
+use gan_models::{DiscriminatorConfig, GeneratorConfig};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// The device of this name.
@@ -26,6 +27,30 @@ pub(crate) fn device(name: DeviceName) -> Result<Device> {
             Device::new_metal(0).context("--device metal: the machine has no usable Metal device")
         }
         DeviceName::Auto => Ok(automatic()),
+    }
+}
+
+/// The device, if it computes these networks as the CPU does; the CPU in its place where none was
+/// asked for by name.
+///
+/// # Errors
+/// What a device that was asked for computes wrongly.
+pub(crate) fn trusted(
+    device: Device,
+    name: DeviceName,
+    generator: &GeneratorConfig,
+    discriminator: Option<&DiscriminatorConfig>,
+) -> Result<Device> {
+    if device.is_cpu() {
+        return Ok(device);
+    }
+    match gan_models::self_test(generator, discriminator, &device) {
+        Ok(()) => Ok(device),
+        Err(error) if name == DeviceName::Auto => {
+            tracing::warn!("{error}; so the CPU");
+            Ok(Device::Cpu)
+        }
+        Err(error) => Err(error).context("use `--device cpu`"),
     }
 }
 

@@ -33,7 +33,11 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     };
     device::set_precision(args.precision);
     let device = device::device(args.device)?;
-    let generator = Generator::load(&folder, &device)?;
+    let mut generator = Generator::load(&folder, &device)?;
+    let trusted = device::trusted(device.clone(), args.device, generator.config(), None)?;
+    if !trusted.same_device(&device) {
+        generator = Generator::load(&folder, &trusted)?;
+    }
     let label = label(generator.config(), args.class.as_deref())?;
     let image = generator.config().image;
     let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };

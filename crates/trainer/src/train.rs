@@ -68,6 +68,8 @@ impl Session {
                 (Some(folder), config.resume(args)?)
             }
         };
+        let networks = (&config.generator, Some(&config.discriminator));
+        let device = device::trusted(device, args.device, networks.0, networks.1)?;
         let mut gan =
             Gan::new(&config, &device).with_context(|| format!("recipe {}", config.recipe))?;
         if let Some(folder) = &resumed {

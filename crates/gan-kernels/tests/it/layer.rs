@@ -319,6 +319,18 @@ fn same_bytes_for_any_number_of_threads() {
 }
 
 #[test]
+fn a_picture_is_the_same_in_every_batch() {
+    at_each_precision(|precision| {
+        let window = Window::same((4, 4), 2, (8, 8));
+        let case = case(window, (8, 8), (4, 4), true, 50, (40, 34));
+        let all = layer(&case.x(), &case.weight(), None, &case.geometry, LEAKY).unwrap();
+        let alone = case.x().narrow(2, 33, 1).unwrap();
+        let one = layer(&alone, &case.weight(), None, &case.geometry, LEAKY).unwrap();
+        assert_eq!(values(&one), values(&all.narrow(2, 33, 1).unwrap()), "{precision:?}");
+    });
+}
+
+#[test]
 fn strided_arguments_are_taken_as_they_mean() {
     let case = small(false);
     let (x, weight) = (case.x(), case.weight());
