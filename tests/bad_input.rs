@@ -39,7 +39,10 @@ fn numbers_out_of_range() {
 #[test]
 fn names_that_stand_for_nothing() {
     let place = Place::new();
-    place.refuse_saying("--recipe dcgna", &["--recipe dcgna", "default, mlp", ".toml"]);
+    place.refuse_saying(
+        "--recipe dcgna",
+        &["--recipe dcgna", "default, dcgan, mlp, mlp-small", ".toml"],
+    );
     place.refuse_saying("--recipe gone.toml", &["gone.toml", "No such file"]);
     let known = "mnist, idx:DIR";
     place.refuse_saying("--dataset mnits", &["--dataset", "\"mnits\"", known]);

@@ -1,6 +1,7 @@
 //! The command line, as typed: nothing is checked here against data or files.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Trains generative adversarial networks and draws pictures with them.
@@ -69,7 +70,7 @@ pub struct TrainArgs {
     pub out: Option<PathBuf>,
     /// Go on with this run from its last checkpoint; its configuration stays.
     #[arg(long, value_name = "RUN", conflicts_with_all =
-        ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "out"])]
+        ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "precision", "out"])]
     pub resume: Option<PathBuf>,
     /// Print the configuration and the networks' sizes, and stop.
     #[arg(long)]
@@ -141,7 +142,7 @@ pub struct BenchArgs {
 }
 
 /// Whose operators run the networks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operators {
     /// This project's.
@@ -152,7 +153,8 @@ pub enum Operators {
 }
 
 /// How exactly the CPU multiplies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PrecisionName {
     /// On a matrix unit (AMX) where there is one, with 16 bits of each factor's mantissa.
     #[default]

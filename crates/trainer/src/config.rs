@@ -1,6 +1,6 @@
 //! The resolved configuration: everything that decides what a run computes, checked once.
 
-use crate::args::TrainArgs;
+use crate::args::{PrecisionName, TrainArgs};
 use crate::recipe::{AdamConfig, Length, Recipe, UpdateRule};
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::{Batches, Source, Split};
@@ -22,6 +22,9 @@ pub(crate) struct TrainConfig {
     pub pictures: usize,
     /// Seed of weights, noise, shuffles and dropout.
     pub seed: u64,
+    /// How exactly the CPU multiplies.
+    #[serde(default)]
+    pub precision: PrecisionName,
     /// The step that training ends with.
     pub steps: u64,
     /// Pictures in a batch.
@@ -79,6 +82,7 @@ impl TrainConfig {
             classes: args.digit.clone(),
             pictures: data.len(),
             seed,
+            precision: args.precision,
             steps: length(args).unwrap_or(recipe.length).steps(&batches),
             batch_size: recipe.batch_size,
             update: recipe.update,

@@ -42,7 +42,6 @@ pub enum Outcome {
 /// Bad input before anything is written; files that cannot be written; a loss that is no longer
 /// finite.
 pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
-    device::set_precision(args.precision);
     let pool = device::pool(args.threads)?;
     // The loop runs inside the pool, so that its kernels find a worker without waking one.
     pool.install(|| Session::begin(args)?.run(args, print))
@@ -68,6 +67,7 @@ impl Session {
                 (Some(folder), config.resume(args)?)
             }
         };
+        device::set_precision(config.precision);
         let networks = (&config.generator, Some(&config.discriminator));
         let device = device::trusted(device, args.device, networks.0, networks.1)?;
         let mut gan =

@@ -1,0 +1,81 @@
+//! Timing of a training step.
+
+use serde_json::{Value, json};
+
+use crate::Place;
+
+#[test]
+fn json_has_every_field_of_the_contract() {
+    let place = Place::new();
+    let bench = "bench --recipe mlp-like.toml --batch-size 4 --steps 3 --threads 1";
+    for (flags, operators) in [("", "kernels"), ("--operators candle", "candle")] {
+        let said = place.succeed(&format!("{bench} --json --precision highest {flags}"));
+        assert_eq!(said.out.lines().count(), 1, "{said:?}");
+        let report: Value = serde_json::from_str(&said.out).unwrap();
+        assert_eq!(report["recipe"], "mlp-like");
+        assert_eq!((&report["batch"], &report["threads"]), (&json!(4), &json!(1)));
+        assert_eq!(
+            (&report["operators"], &report["precision"]),
+            (&json!(operators), &json!("f32"))
+        );
+        assert_eq!(report["profile"], if cfg!(debug_assertions) { "dev" } else { "release" });
+        let number = |name: &str| report[name].as_f64().unwrap();
+        let images_per_s = 4.0 / number("ms_per_step") * 1e3;
+        assert!((number("images_per_s") / images_per_s - 1.0).abs() < 1e-9, "{report}");
+        // Multiply-adds of a layer are its inputs times its outputs.
+        let layers =
+            |sizes: &[usize]| sizes.windows(2).map(|pair| pair[0] * pair[1]).sum::<usize>();
+        let (generator, discriminator) = (layers(&[6, 8, 16, 784]), layers(&[784, 16, 8, 1]));
+        // For the discriminator: fakes, real and fake forward, weight gradients, input gradients
+        // but the first; for the generator: forward, through the discriminator and back, weight
+        // gradients, input gradients but the first.
+        let step = generator
+            + 2 * (3 * discriminator - 784 * 16)
+            + (3 * generator - 6 * 8)
+            + 2 * discriminator;
+        let gflop_per_s = 2.0 * (4 * step) as f64 / number("ms_per_step") / 1e6;
+        assert!((number("gflop_per_s") / gflop_per_s - 1.0).abs() < 1e-9, "{report}");
+        assert!(number("sgemm_gflop_per_s") > 0.0);
+        assert!(cfg!(not(target_os = "linux")) || number("peak_rss_mib") > 1.0);
+    }
+    assert!(!place.path("runs").exists(), "timing leaves no run");
+}
+
+#[test]
+fn layers_are_told_by_name() {
+    let place = Place::new();
+    let said = place.succeed("bench --recipe tiny.toml --steps 2 --layers");
+    assert!(said.out.starts_with("tiny batch 8, "), "{said:?}");
+    for part in [
+        "generator / forward \"layers.0\"",
+        "discriminator / backward \"layers.4\"",
+        "discriminator / update",
+        "average",
+    ] {
+        let line = said.out.lines().find(|line| line.ends_with(part));
+        assert!(line.is_some_and(|line| line.contains(" ms  ")), "{part} in {said:?}");
+    }
+}
+
+#[test]
+fn nothing_to_time_is_refused() {
+    let place = Place::new();
+    place.refuse_saying("bench --steps 0", &["--steps 0"]);
+    place.refuse_saying("bench --recipe dfault", &["--recipe dfault", "no such recipe"]);
+}
+
+#[test]
+fn a_run_keeps_its_precision() {
+    let place = Place::new();
+    place.succeed("--recipe tiny.toml --dataset idx:set --steps 3 --precision highest");
+    let config: Value =
+        serde_json::from_slice(&place.read("runs/00000-idx-set-tiny/config.json")).unwrap();
+    assert_eq!(config["precision"], "highest");
+    let said = place.run("--resume runs/00000-idx-set-tiny --steps 5 --precision high");
+    assert!(
+        said.code == Some(2) && said.err.contains("cannot be used with '--precision"),
+        "{said:?}"
+    );
+    let said = place.succeed("--resume runs/00000-idx-set-tiny --steps 5");
+    assert!(said.err.contains("products in f32"), "{said:?}");
+}
