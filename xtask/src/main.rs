@@ -9,6 +9,7 @@
     reason = "a command line program reports by printing"
 )]
 
+mod bench;
 mod check;
 mod ci;
 mod film;
@@ -35,6 +36,8 @@ struct Cli {
 enum Task {
     /// Make an animated GIF of a run's sample pictures
     Gif(film::Film),
+    /// Time every recipe's training step and write the tables of docs/benchmarks.md
+    Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
     Ci,
     /// Check module docs, file lengths and white space of the sources
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Gif(film) => println!("{}", film.make()?),
+        Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
     }

@@ -6,9 +6,9 @@
 //! nothing twice.
 
 use crate::activation::Epilogue;
-use crate::geometry::{Geometry, Links};
+use crate::geometry::Geometry;
+use crate::linear::Linear;
 use crate::norm::{self, Moments, Rows};
-use crate::product::{self, Matrices, Unit};
 use crate::storage::{self, contiguous};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
@@ -286,6 +286,10 @@ impl Layer {
         Ok(())
     }
 
+    fn linear(&self) -> Linear<'_> {
+        Linear { geometry: &self.geometry, batch: self.batch, channels: self.channels }
+    }
+
     /// Pixels of the output.
     fn pixels(&self) -> usize {
         self.geometry.output().0 * self.geometry.output().1
@@ -302,7 +306,7 @@ impl Layer {
         let epilogue = self.epilogue;
         let Some(batch_norm) = self.batch_norm else {
             let channels = self.channels.1;
-            return self.product(x, weight, |row, column, values| {
+            return self.linear().forward(x, weight, |row, column, values| {
                 arch.dispatch(|| {
                     if let Some(bias) = affine {
                         let pixel = if self.per_pixel { row / self.batch } else { 0 };
@@ -316,7 +320,7 @@ impl Layer {
                 });
             });
         };
-        let product = self.product(x, weight, |_, _, _| {});
+        let product = self.linear().forward(x, weight, |_, _, _| {});
         let moments = norm::moments(&product, self.rows());
         let affine = affine.unwrap_or_default();
         let gamma_beta = affine.split_at(affine.len() / 2);
@@ -331,47 +335,6 @@ impl Layer {
         // A second forward pass through the same operator cannot happen: each call makes its own.
         let _ = self.saved.set(Saved { product, moments });
         output
-    }
-
-    fn product(
-        &self,
-        x: &[f32],
-        weight: &[f32],
-        finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
-    ) -> Vec<f32> {
-        let (c_in, c_out) = self.channels;
-        let weight = Matrices::of_columns(weight, c_in, c_out);
-        along_links(&self.geometry.forward, x, weight, self.batch, finish)
-    }
-
-    fn input_gradient(&self, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-        let (c_in, c_out) = self.channels;
-        let weight = Matrices::of_rows(weight, c_in, c_out);
-        along_links(&self.geometry.backward, gradient, weight, self.batch, |_, _, _| {})
-    }
-
-    /// [tap][channel in][channel out]: for each tap the sum over its pairs of pixels of the
-    /// input's matrix, transposed, times the gradient's.
-    fn weight_gradient(&self, x: &[f32], gradient: &[f32]) -> Vec<f32> {
-        let Self { geometry, batch, channels: (c_in, c_out), .. } = self;
-        let taps = geometry.taps();
-        let columns = |data, width| Matrices::of_columns(data, *batch, width);
-        if is_few(*c_in, taps) {
-            // What each output pixel meets side by side: one product of (taps x channels in) rows.
-            let patches = product::patches(&geometry.forward, x, *batch, (taps, *c_in));
-            let patches = Matrices::of_rows(&patches, taps * c_in, *batch);
-            return sum_of_products(patches, columns(gradient, *c_out));
-        }
-        if is_few(*c_out, taps) && geometry.backward.results() < geometry.forward.results() {
-            let patches = product::patches(&geometry.backward, gradient, *batch, (taps, *c_out));
-            let patches = Matrices::of_rows(&patches, taps * c_out, *batch);
-            let rows = sum_of_products(patches, columns(x, *c_in));
-            // [tap][channel out][channel in] -> [tap][channel in][channel out]
-            return rearranged(&rows, (taps, *c_in, *c_out), (c_out * c_in, 1, *c_in));
-        }
-        let (left, right) = (columns(x, *c_in), columns(gradient, *c_out));
-        let unit = Unit::of_weights(*c_in, *c_out);
-        product::product(&geometry.weights, (left, right), unit, |_, _, _| {})
     }
 
     /// The gradient before bias or normalisation, and those of the affine parameters.
@@ -431,13 +394,14 @@ impl Layer {
             let x_gradient = wants
                 .input
                 .then(|| {
-                    Tensor::from_vec(self.input_gradient(&gradient, v[1]), x_shape, &Device::Cpu)
+                    let gradient = self.linear().input_gradient(&gradient, v[1]);
+                    Tensor::from_vec(gradient, x_shape, &Device::Cpu)
                 })
                 .transpose()?;
             let weight_gradient = wants
                 .parameters
                 .then(|| {
-                    let weights = self.weight_gradient(v[0], &gradient);
+                    let weights = self.linear().weight_gradient(v[0], &gradient);
                     Tensor::from_vec(weights, weight_shape, &Device::Cpu)
                 })
                 .transpose()?;
@@ -452,88 +416,6 @@ impl Layer {
             })
         })
     }
-}
-
-/// Layers with fewer channels than this on one side (pictures: 1 or 3) go another way: their
-/// taps are laid side by side as the columns of one product.
-const FEW_CHANNELS: usize = 8;
-
-fn is_few(channels: usize, taps: usize) -> bool {
-    channels < FEW_CHANNELS && taps > 1
-}
-
-/// The product of activations with the weights of their taps, along `links`.
-fn along_links(
-    links: &Links,
-    source: &[f32],
-    weight: Matrices,
-    batch: usize,
-    finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
-) -> Vec<f32> {
-    let Matrices { count: taps, depth, outer: width, strides, .. } = weight;
-    // Where most places of a patch would be empty, links are better followed one by one.
-    let is_dense = 2 * links.len() >= links.results() * taps;
-    if is_few(depth, taps) && is_dense {
-        // What each pixel meets, tap beside tap, times one matrix of (tap, depth) by column.
-        let strides = (strides.matrix, strides.depth, strides.outer);
-        let matrix = rearranged(weight.data, (taps, depth, width), strides);
-        let patches = product::patches(links, source, batch, (taps, depth));
-        return product::product(
-            &Links::one_right(links.results()),
-            (
-                Matrices::of_columns(&patches, taps * depth, batch),
-                Matrices::of_columns(&matrix, taps * depth, width),
-            ),
-            Unit::of_weights(taps * depth, width),
-            finish,
-        );
-    }
-    let activations = Matrices::of_rows(source, batch, depth);
-    // Side by side, every source pixel meets all taps; one by one, a tile's width for each link.
-    let tile = 32;
-    let side_by_side = activations.count * (taps * width).next_multiple_of(tile);
-    if is_few(width, taps) && side_by_side < links.len() * width.next_multiple_of(tile) {
-        // One matrix of (tap, column) by depth, then the sums along the links.
-        let strides = (strides.matrix, strides.outer, strides.depth);
-        let matrix = rearranged(weight.data, (taps, width, depth), strides);
-        let left = Matrices::of_rows(&matrix, taps * width, depth);
-        let each = Links::one_left(activations.count);
-        let unit = Unit::of_weights(taps * width, depth);
-        let patches = product::product(&each, (left, activations), unit, |_, _, _| {});
-        return product::gather(links, &patches, batch, (taps, width), finish);
-    }
-    product::product(links, (activations, weight), Unit::of_weights(depth, width), finish)
-}
-
-/// The sum over all pixels of `left` times `right`, as a sum of sums that threads can share.
-fn sum_of_products(left: Matrices, right: Matrices) -> Vec<f32> {
-    let parts = left.count.min(16);
-    let links = Links::sums(left.count, parts);
-    let unit = Unit::of_weights(left.outer, right.outer);
-    let parts = product::product(&links, (left, right), unit, |_, _, _| {});
-    let mut parts = parts.chunks_exact(left.outer * right.outer);
-    let mut sum = parts.next().map(<[f32]>::to_vec).unwrap_or_default();
-    for part in parts {
-        sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
-    }
-    sum
-}
-
-/// Elements in the order of their three indices, given how many there are of each and how far
-/// apart they lie in `source`.
-fn rearranged(
-    source: &[f32],
-    counts: (usize, usize, usize),
-    strides: (usize, usize, usize),
-) -> Vec<f32> {
-    let mut result = Vec::with_capacity(source.len());
-    for i in 0..counts.0 {
-        for j in 0..counts.1 {
-            let start = i * strides.0 + j * strides.1;
-            result.extend((0..counts.2).map(|l| source[start + l * strides.2]));
-        }
-    }
-    result
 }
 
 impl CustomOp2 for Layer {

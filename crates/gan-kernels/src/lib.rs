@@ -15,6 +15,7 @@ mod aligned;
 mod geometry;
 mod layer;
 mod layout;
+mod linear;
 #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), path = "no_matrix_unit.rs")]
 mod matrix_unit;
 mod norm;

@@ -9,7 +9,6 @@ use crate::geometry::{Group, Link, Links};
 use crate::parallel::{self, Disjoint};
 use crate::precision::{Precision, precision};
 use crate::{matrix_unit, vector};
-use pulp::Arch;
 use std::ops::Range;
 
 /// Floats of the right operand that a block of the result should find in the first-level cache.
@@ -286,64 +285,4 @@ impl Target {
             unsafe { self.start.add(row * self.row).write_bytes(0, self.columns) };
         }
     }
-}
-
-/// Left matrices of `rows` by `width` for each result of `links`, side by side in the places of
-/// their right ones and transposed: [result][right][column][row], zeros where there is no link.
-///
-/// For layers of pictures' few channels, where a term would be too small to be a product of its
-/// own.
-pub(crate) fn patches(
-    links: &Links,
-    source: &[f32],
-    rows: usize,
-    (rights, width): (usize, usize),
-) -> Vec<f32> {
-    let size = rights * width * rows;
-    let mut patches = vec![0.0; links.results() * size];
-    let target = Disjoint::new(&mut patches);
-    parallel::for_each(links.results(), links.len() * rows * width, |result| {
-        // SAFETY: every task writes its own result.
-        let patch = unsafe { target.part(result * size, size) };
-        for link in links.of(result) {
-            let source = &source[link.left as usize * rows * width..][..rows * width];
-            let target = &mut patch[link.right as usize * width * rows..][..width * rows];
-            for (column, target) in target.chunks_exact_mut(rows).enumerate() {
-                let values = source[column..].iter().step_by(width);
-                target.iter_mut().zip(values).for_each(|(target, value)| *target = *value);
-            }
-        }
-    });
-    patches
-}
-
-/// The way back from [`patches`]: for each result of `links`, [row][column], the sum of what its
-/// left matrices, laid out as patches are, hold in the places of their right ones. `finish` as in
-/// [`product`].
-pub(crate) fn gather(
-    links: &Links,
-    patches: &[f32],
-    rows: usize,
-    (rights, width): (usize, usize),
-    finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
-) -> Vec<f32> {
-    let arch = Arch::new();
-    let mut output = vec![0.0; links.results() * rows * width];
-    let target = Disjoint::new(&mut output);
-    parallel::for_each(links.results(), links.len() * rows * width, |result| {
-        // SAFETY: every task writes its own result.
-        let output = unsafe { target.part(result * rows * width, rows * width) };
-        arch.dispatch(|| {
-            for link in links.of(result) {
-                let first = (link.left as usize * rights + link.right as usize) * width * rows;
-                let patch = &patches[first..][..width * rows];
-                for (column, values) in patch.chunks_exact(rows).enumerate() {
-                    let output = output[column..].iter_mut().step_by(width);
-                    output.zip(values).for_each(|(output, value)| *output += value);
-                }
-            }
-        });
-        finish(result * rows, 0, output);
-    });
-    output
 }

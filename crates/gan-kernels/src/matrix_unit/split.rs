@@ -1,0 +1,230 @@
+//! f32 matrices as tiles of two bfloat16 parts.
+
+use super::{PANEL, STEP, STEP_UNITS, TILE, TILE_UNITS};
+use crate::aligned::Aligned;
+use crate::parallel::{self, Disjoint};
+use crate::product::Matrices;
+use std::arch::x86_64::*;
+
+/// Which operand: a left tile has its 16 rows one after the other, in pairs of depth; a right one
+/// its 16 pairs of depth, in columns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Left,
+    Right,
+}
+
+/// An operand: [matrix][panel][step][part of the step], padded with zeros to whole steps of whole
+/// panels.
+pub(super) struct Panels {
+    data: Aligned,
+    /// Panels of a matrix.
+    count: usize,
+    /// Steps of a panel.
+    steps: usize,
+}
+
+impl Panels {
+    pub(super) fn pack(source: Matrices, side: Side) -> Self {
+        let (count, steps) = (source.outer.div_ceil(PANEL), source.depth.div_ceil(STEP));
+        let size = steps * STEP_UNITS;
+        // Along what is contiguous, for every row read is a stream of its own; some at a time, so
+        // that a single large matrix is shared among threads too.
+        let by_rows = source.strides.depth == 1;
+        let (across, along) = if by_rows { (count, steps) } else { (steps, count) };
+        let per_task = along.min(8);
+        let stretches = along.div_ceil(per_task);
+        let tasks = source.count * across * stretches;
+        let pack = |target: &Disjoint, task: usize| {
+            let (matrix, rest) = (task / (across * stretches), task % (across * stretches));
+            let (fixed, first) = (rest / stretches, rest % stretches * per_task);
+            for moving in first..along.min(first + per_task) {
+                let (panel, step) = if by_rows { (fixed, moving) } else { (moving, fixed) };
+                let start = (matrix * count + panel) * size + step * STEP_UNITS;
+                let target = target.address(start);
+                // SAFETY: the operands' features are there wherever operands are;
+                // every task writes its own steps.
+                unsafe { pack_step(source, matrix, panel, step, side, target) };
+            }
+        };
+        // SAFETY: the tasks write all steps of all panels.
+        let data = unsafe {
+            Aligned::filled(source.count * count * size, |target| {
+                let work = source.count * source.outer * source.depth;
+                parallel::for_each(tasks, work, |task| pack(target, task));
+            })
+        };
+        Self { data, count, steps }
+    }
+
+    /// The address of `steps` steps from one on.
+    pub(super) fn steps(
+        &self,
+        matrix: usize,
+        panel: usize,
+        step: usize,
+        steps: usize,
+    ) -> *const f32 {
+        let first = (matrix * self.count + panel) * self.steps + step;
+        self.data.as_slice()[first * STEP_UNITS..][..steps * STEP_UNITS].as_ptr()
+    }
+}
+
+type Tile = [__m512i; TILE];
+
+/// # Safety
+/// `target` must be writable at a step's units.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) unsafe fn pack_step(
+    source: Matrices,
+    matrix: usize,
+    panel: usize,
+    step: usize,
+    side: Side,
+    target: *mut f32,
+) {
+    for half in 0..2 {
+        let outer = panel * PANEL + half * TILE;
+        let (high, low) = split(source, matrix, outer, step * STEP, side);
+        // SAFETY: high parts of both halves, then low parts, make up the step.
+        unsafe {
+            store(high, target.add(half * TILE_UNITS));
+            store(low, target.add((2 + half) * TILE_UNITS));
+        }
+    }
+}
+
+/// The high and low parts of 16 rows or columns by 32 of depth, zeros where there are fewer.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn split(source: Matrices, matrix: usize, outer: usize, depth: usize, side: Side) -> (Tile, Tile) {
+    let mut high = [_mm512_setzero_si512(); TILE];
+    let mut low = high;
+    let outers = source.outer.saturating_sub(outer).min(TILE);
+    let depths = (source.depth - depth).min(STEP);
+    let by_rows = source.strides.depth == 1;
+    if by_rows {
+        for (i, (high, low)) in high.iter_mut().zip(&mut low).take(outers).enumerate() {
+            let row = &source.from(matrix, outer + i, depth)[..depths];
+            let (first, second) = row.split_at(depths.min(TILE));
+            let (first, second) = (halves(load(first)), halves(load(second)));
+            *high = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first.0), second.0);
+            *low = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first.1), second.1);
+        }
+    } else if outers > 0 {
+        for (i, (high, low)) in high.iter_mut().zip(&mut low).take(depths.div_ceil(2)).enumerate() {
+            let even = &source.from(matrix, outer, depth + 2 * i)[..outers];
+            let odd = match 2 * i + 1 < depths {
+                true => &source.from(matrix, outer, depth + 2 * i + 1)[..outers],
+                false => &[],
+            };
+            let (even, odd) = (halves(load(even)), halves(load(odd)));
+            *high = pairs(even.0, odd.0);
+            *low = pairs(even.1, odd.1);
+        }
+    }
+    if by_rows == (side == Side::Left) { (high, low) } else { (transposed(high), transposed(low)) }
+}
+
+/// Up to 16 values, and zeros.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn load(values: &[f32]) -> __m512 {
+    debug_assert!(values.len() <= TILE);
+    // The processor does not follow as many rows as a tile has by itself. No address is wrong here.
+    _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(PANEL).cast());
+    let mask = ((1u32 << values.len()) - 1) as __mmask16;
+    // SAFETY: reads as many values as there are.
+    unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
+}
+
+/// `high + low`, in bfloat16 each.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn halves(values: __m512) -> (__m256i, __m256i) {
+    let high = _mm512_cvtneps_pbh(values);
+    let low = _mm512_cvtneps_pbh(_mm512_sub_ps(values, _mm512_cvtpbh_ps(high)));
+    // SAFETY: 256 bits of plain data each.
+    unsafe { std::mem::transmute::<(__m256bh, __m256bh), (__m256i, __m256i)>((high, low)) }
+}
+
+/// Each number of one beside that of the other.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn pairs(even: __m256i, odd: __m256i) -> __m512i {
+    let odd = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(odd));
+    _mm512_or_si512(_mm512_cvtepu16_epi32(even), odd)
+}
+
+/// Rows and columns exchanged, one bit of their indices at a time.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn transposed(mut tile: Tile) -> Tile {
+    const fn exchange(bit: usize, upper: usize) -> [i32; TILE] {
+        let mut index = [0; TILE];
+        let mut column = 0;
+        while column < TILE {
+            let from = (column & !bit) | (upper * bit);
+            index[column] = (if column & bit == 0 { from } else { from + TILE }) as i32;
+            column += 1;
+        }
+        index
+    }
+    const INDEX: [[[i32; TILE]; 2]; 4] = {
+        let mut index = [[[0; TILE]; 2]; 4];
+        let mut bit = 0;
+        while bit < 4 {
+            index[bit] = [exchange(1 << bit, 0), exchange(1 << bit, 1)];
+            bit += 1;
+        }
+        index
+    };
+    for (bit, index) in INDEX.iter().enumerate() {
+        // SAFETY: 64 bytes each.
+        let [lower, upper] = index.map(|index| unsafe { _mm512_loadu_epi32(index.as_ptr()) });
+        for i in (0..TILE).filter(|i| i >> bit & 1 == 0) {
+            let (a, b) = (tile[i], tile[i | 1 << bit]);
+            tile[i] = _mm512_permutex2var_epi32(a, lower, b);
+            tile[i | 1 << bit] = _mm512_permutex2var_epi32(a, upper, b);
+        }
+    }
+    tile
+}
+
+/// # Safety
+/// `target` must be writable at a tile's units.
+#[inline]
+#[target_feature(enable = "avx512f")]
+unsafe fn store(tile: Tile, target: *mut f32) {
+    for (i, row) in tile.into_iter().enumerate() {
+        // SAFETY: within the contract's units.
+        unsafe { _mm512_storeu_si512(target.add(i * TILE).cast(), row) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposed_exchanges_rows_and_columns() {
+        if !super::super::available() {
+            return;
+        }
+        let mut units = [[0i32; TILE]; TILE];
+        for (i, row) in units.iter_mut().enumerate() {
+            for (j, unit) in row.iter_mut().enumerate() {
+                *unit = (i * TILE + j) as i32;
+            }
+        }
+        // SAFETY: AVX-512 is there, and tiles are as many units.
+        let result: [[i32; TILE]; TILE] = unsafe {
+            std::mem::transmute(transposed(std::mem::transmute::<[[i32; TILE]; TILE], Tile>(units)))
+        };
+        for (i, row) in result.iter().enumerate() {
+            for (j, unit) in row.iter().enumerate() {
+                assert_eq!(*unit as usize, j * TILE + i);
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `cargo xtask bench`: times every recipe's training step and writes the tables of
+//! `docs/benchmarks.md`.
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use serde_json::Value;
+
+/// Steps that are timed: recipe, batch, and steps of a round.
+const CASES: [(&str, usize, usize); 5] = [
+    ("dcgan", 128, 8),
+    ("dcgan", 256, 5),
+    ("mlp", 128, 40),
+    ("mlp-small", 100, 100),
+    ("default", 32, 100),
+];
+/// Recipes whose layers are told one by one.
+const BY_LAYER: [(&str, usize, usize); 3] =
+    [("dcgan", 128, 10), ("mlp", 128, 50), ("default", 32, 100)];
+/// What the tables stand between.
+const MARKS: (&str, &str) = ("<!-- cargo xtask bench -->\n", "<!-- end -->\n");
+
+/// Options of `bench`.
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Rounds through all cases; the tables hold medians of the rounds.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: usize,
+}
+
+impl Bench {
+    /// Times everything in release mode and writes the tables.
+    ///
+    /// # Errors
+    /// A program that fails; a document that is missing, or without its marks.
+    pub(crate) fn run(&self, root: &Path) -> Result<String> {
+        ensure!(self.rounds > 0, "--rounds 0: at least 1 is needed");
+        let path = root.join("docs/benchmarks.md");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let (before, rest) = text
+            .split_once(MARKS.0)
+            .with_context(|| format!("{}: no line {:?}", path.display(), MARKS.0))?;
+        let (_, after) = rest
+            .split_once(MARKS.1)
+            .with_context(|| format!("{}: no line {:?}", path.display(), MARKS.1))?;
+        let tables = self.tables(root)?;
+        let text = format!("{before}{}{tables}{}{after}", MARKS.0, MARKS.1);
+        let beside = path.with_extension("md.new");
+        fs::write(&beside, text).with_context(|| beside.display().to_string())?;
+        fs::rename(&beside, &path).with_context(|| path.display().to_string())?;
+        Ok(format!("wrote {}", path.display()))
+    }
+
+    fn tables(&self, root: &Path) -> Result<String> {
+        let trainer = Trainer::build(root)?;
+        let mut reports = vec![Vec::new(); 2 * CASES.len()];
+        // Round by round, so that a slow minute of the machine does not fall on one case alone.
+        for round in 1..=self.rounds {
+            println!("round {round} of {}", self.rounds);
+            for (i, &case) in CASES.iter().enumerate() {
+                for (j, precision) in ["high", "highest"].into_iter().enumerate() {
+                    reports[2 * i + j].push(trainer.report(case, &["--precision", precision])?);
+                }
+            }
+        }
+        println!("candle's own operators");
+        let mut stock = Vec::new();
+        for (recipe, batch, _) in CASES {
+            stock.push(trainer.report((recipe, batch, 1), &["--operators", "candle"])?);
+        }
+        let mut text = format!(
+            "\n{}, {} threads, {}, release build, median of {} rounds.\n\n\
+             | recipe | batch | products | ms a step | images/s | GFLOP/s | sgemm | share | peak MiB | candle's operators, images/s |\n\
+             |---|---|---|---|---|---|---|---|---|---|\n",
+            today()?,
+            reports[0][0]["threads"],
+            processor(),
+            self.rounds
+        );
+        for (i, reports) in reports.iter().enumerate() {
+            text += &row(reports, &stock[i / 2])?;
+        }
+        for case in BY_LAYER {
+            println!("layers of {}", case.0);
+            text += &format!("\n{}, batch {}, ms a step in each part:\n\n", case.0, case.1);
+            text += "| ms | part |\n|---|---|\n";
+            for line in trainer.bench(case, &["--layers"])?.lines() {
+                if let Some((ms, part)) = line.split_once(" ms  ") {
+                    text += &format!("| {} | {} |\n", ms.trim(), part.replace('"', "`"));
+                }
+            }
+        }
+        Ok(text + "\n")
+    }
+}
+
+/// A row of the table: medians of a case's reports, beside the same on candle's operators.
+fn row(reports: &[Value], stock: &Value) -> Result<String> {
+    let median = |name: &str| -> Result<f64> {
+        let mut values = Vec::new();
+        for report in reports {
+            values.push(report[name].as_f64().with_context(|| format!("no {name} in {report}"))?);
+        }
+        values.sort_by(f64::total_cmp);
+        Ok(values[values.len() / 2])
+    };
+    let text = |name: &str| reports[0][name].as_str().unwrap_or("?").to_string();
+    let (rate, sgemm) = (median("gflop_per_s")?, median("sgemm_gflop_per_s")?);
+    Ok(format!(
+        "| {} | {} | {} | {:.1} | {:.0} | {rate:.0} | {sgemm:.0} | {:.0}% | {:.0} | {:.0} |\n",
+        text("recipe"),
+        reports[0]["batch"],
+        text("precision"),
+        median("ms_per_step")?,
+        median("images_per_s")?,
+        100.0 * rate / sgemm,
+        median("peak_rss_mib").unwrap_or(f64::NAN),
+        stock["images_per_s"].as_f64().unwrap_or(f64::NAN),
+    ))
+}
+
+/// The trainer, built in release mode.
+struct Trainer<'a> {
+    root: &'a Path,
+}
+
+impl<'a> Trainer<'a> {
+    fn build(root: &'a Path) -> Result<Self> {
+        let status = cargo(root).args(["build", "--release", "-p", "trainer"]).status()?;
+        ensure!(status.success(), "building the trainer failed");
+        Ok(Self { root })
+    }
+
+    fn report(&self, case: (&str, usize, usize), flags: &[&str]) -> Result<Value> {
+        let text = self.bench(case, &[flags, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("bench printed {text:?}"))
+    }
+
+    fn bench(
+        &self,
+        (recipe, batch, steps): (&str, usize, usize),
+        flags: &[&str],
+    ) -> Result<String> {
+        let output = cargo(self.root)
+            .args(["run", "--release", "--quiet", "-p", "trainer", "--", "bench"])
+            .args(["--recipe", recipe])
+            .args(["--batch-size", &batch.to_string(), "--steps", &steps.to_string()])
+            .args(flags)
+            .output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "bench of {recipe} failed: {}", errors.trim());
+        Ok(String::from_utf8(output.stdout)?)
+    }
+}
+
+fn cargo(root: &Path) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root);
+    cargo
+}
+
+/// The date, in universal time.
+fn today() -> Result<String> {
+    let output = Command::new("date").args(["-u", "+%Y-%m-%d"]).output().context("date")?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_string())
+}
+
+/// The processor's name, and the units that matter here where the system tells.
+fn processor() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |key: &str| {
+        let line = info.lines().find(|line| line.starts_with(key))?;
+        Some(line.split_once(':')?.1.trim().to_string())
+    };
+    let Some(name) = value("model name") else {
+        return env::consts::ARCH.to_string();
+    };
+    let flags = value("flags").unwrap_or_default();
+    let has = |flag: &str| flags.split(' ').any(|known| known == flag);
+    let units: Vec<_> = [("avx2", "AVX2"), ("avx512f", "AVX-512"), ("amx_bf16", "AMX")]
+        .into_iter()
+        .filter_map(|(flag, unit)| has(flag).then_some(unit))
+        .collect();
+    format!("{name} ({})", units.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_row_holds_medians() {
+        let report = |ms: f64| {
+            json!({"recipe": "mlp", "batch": 128, "precision": "f32", "ms_per_step": ms,
+                "images_per_s": 128e3 / ms, "gflop_per_s": 70.0, "sgemm_gflop_per_s": 140.0,
+                "peak_rss_mib": 100.0})
+        };
+        let row = row(&[report(50.0), report(10.0), report(20.0)], &json!({"images_per_s": 33.4}));
+        let want = "| mlp | 128 | f32 | 20.0 | 6400 | 70 | 140 | 50% | 100 | 33 |\n";
+        assert_eq!(row.expect("all fields"), want);
+        let error = super::row(&[json!({})], &json!({})).expect_err("no fields").to_string();
+        assert!(error.contains("no gflop_per_s"), "{error}");
+    }
+}
