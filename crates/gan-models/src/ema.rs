@@ -14,13 +14,14 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Begins as a copy of the parameters. `decay` is in [0, 1); at 0 the average is the last
-    /// value.
+    /// Begins as a copy of the parameters. `decay` is in [0, 1); at 0 there is nothing to average,
+    /// and the parameters themselves are shared.
     ///
     /// # Errors
     /// Failures of the device.
     pub fn new(source: &Parameters, decay: f64) -> Result<Self> {
-        Ok(Self { parameters: source.duplicate()?, decay })
+        let parameters = if decay == 0.0 { source.clone() } else { source.duplicate()? };
+        Ok(Self { parameters, decay })
     }
 
     /// Takes in the parameters after step `step`, counted from 1. Early on the average is
@@ -29,6 +30,9 @@ impl Ema {
     /// # Errors
     /// Parameters of another network.
     pub fn update(&self, source: &Parameters, step: u64) -> Result<()> {
+        if self.decay == 0.0 {
+            return Ok(());
+        }
         let decay = self.decay.min(step as f64 / (step as f64 + 9.0));
         for (name, average) in self.parameters.iter() {
             if let Some(value) = source.get(name) {

@@ -70,4 +70,8 @@ fn an_average_follows_with_its_decay() {
     ema.update(&parameters, 1000).unwrap();
     let want = (before.get(name).unwrap().as_tensor() + 0.925).unwrap();
     assert_close(ema.parameters().get(name).unwrap(), &want, 1e-6, "late step");
+    // Without a decay it is the parameters, before any update too.
+    let none = Ema::new(&parameters, 0.0).unwrap();
+    var.set(before.get(name).unwrap()).unwrap();
+    assert_eq!(values(none.parameters().get(name).unwrap()), values(var));
 }
