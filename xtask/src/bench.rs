@@ -74,15 +74,19 @@ impl Bench {
         }
         let mut text = format!(
             "\n{}, {} threads, {}, release build, median of {} rounds.\n\n\
-             | recipe | batch | products | ms a step | images/s | GFLOP/s | sgemm | share | peak MiB | candle's operators, images/s |\n\
+             | recipe | batch | products | ms a step | images/s | GFLOP/s | sgemm | share | peak MiB | candle's operators, one step, images/s |\n\
              |---|---|---|---|---|---|---|---|---|---|\n",
             today()?,
             reports[0][0]["threads"],
             processor(),
             self.rounds
         );
-        for (i, reports) in reports.iter().enumerate() {
-            text += &row(reports, &stock[i / 2])?;
+        for (both, stock) in reports.chunks_exact(2).zip(&stock) {
+            text += &row(&both[0], stock)?;
+            // Without a matrix unit the two precisions are the same.
+            if both[0][0]["precision"] != both[1][0]["precision"] {
+                text += &row(&both[1], stock)?;
+            }
         }
         for case in BY_LAYER {
             println!("layers of {}", case.0);

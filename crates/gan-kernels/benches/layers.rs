@@ -45,6 +45,18 @@ fn transposed(
     Ok(Shape { name, geometry, kernel: (kernel, kernel), channels })
 }
 
+const WHOLE: Window = Window { kernel: (7, 7), stride: 1, padding: (0, 0) };
+
+fn project(name: &'static str, channels: (usize, usize)) -> Result<Shape> {
+    let geometry = Geometry::transposed(WHOLE, (1, 1), (7, 7))?;
+    Ok(Shape { name, geometry, kernel: (7, 7), channels })
+}
+
+fn score(name: &'static str, channels: (usize, usize)) -> Result<Shape> {
+    let geometry = Geometry::conv(WHOLE, (7, 7), (1, 1))?;
+    Ok(Shape { name, geometry, kernel: (7, 7), channels })
+}
+
 fn dense(name: &'static str, channels: (usize, usize)) -> Shape {
     Shape { name, geometry: Geometry::dense(), kernel: (1, 1), channels }
 }
@@ -63,34 +75,32 @@ fn median(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
 
 fn main() -> Result<()> {
     let batch = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(128);
-    let project = Window { kernel: (7, 7), stride: 1, padding: (0, 0) };
     let shapes = [
-        Shape {
-            name: "dcgan G project 100 -> 7x7x256",
-            geometry: Geometry::transposed(project, (1, 1), (7, 7))?,
-            kernel: (7, 7),
-            channels: (100, 256),
-        },
+        project("dcgan G project 100 -> 7x7x256", (100, 256))?,
         transposed("dcgan G deconv 256 -> 128", 7, 5, 1, (256, 128))?,
         transposed("dcgan G deconv 128 -> 64 s2", 7, 5, 2, (128, 64))?,
         transposed("dcgan G deconv 64 -> 1 s2", 14, 5, 2, (64, 1))?,
         conv("dcgan D conv 1 -> 64 s2", 28, 5, 2, (1, 64))?,
         conv("dcgan D conv 64 -> 128 s2", 14, 5, 2, (64, 128))?,
-        Shape {
-            name: "dcgan D score 7x7x128 -> 1",
-            geometry: Geometry::conv(project, (7, 7), (1, 1))?,
-            kernel: (7, 7),
-            channels: (128, 1),
-        },
+        score("dcgan D score 7x7x128 -> 1", (128, 1))?,
+        project("default G project 64 -> 7x7x64", (64, 64))?,
         transposed("default G deconv 64 -> 32 s2", 7, 4, 2, (64, 32))?,
         transposed("default G deconv 32 -> 1 s2", 14, 4, 2, (32, 1))?,
         conv("default D conv 1 -> 32 s2", 28, 4, 2, (1, 32))?,
         conv("default D conv 32 -> 64 s2", 14, 4, 2, (32, 64))?,
+        score("default D score 7x7x64 -> 1", (64, 1))?,
         dense("mlp 100 -> 256", (100, 256)),
         dense("mlp 256 -> 512", (256, 512)),
         dense("mlp 512 -> 1024", (512, 1024)),
         dense("mlp 1024 -> 784", (1024, 784)),
         dense("mlp 784 -> 1024", (784, 1024)),
+        dense("mlp 1024 -> 512", (1024, 512)),
+        dense("mlp 512 -> 256", (512, 256)),
+        dense("mlp 256 -> 1", (256, 1)),
+        dense("mlp-small 64 -> 256", (64, 256)),
+        dense("mlp-small 256 -> 256", (256, 256)),
+        dense("mlp-small 256 -> 784", (256, 784)),
+        dense("mlp-small 784 -> 256", (784, 256)),
     ];
     println!("batch {batch}, {} threads", rayon::current_num_threads());
     println!("{:32} {:>20} {:>20} {:>20}", "", "forward", "input gradient", "weight gradient");

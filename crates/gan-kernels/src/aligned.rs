@@ -1,6 +1,5 @@
 //! Memory whose vectors do not straddle cache lines.
 
-use crate::parallel::Disjoint;
 use std::cell::RefCell;
 
 /// Calls `f` with `len` elements that this thread keeps for such calls, which do not meet inside
@@ -35,16 +34,17 @@ impl Aligned {
         Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
     }
 
-    /// Whole lines of elements that the tasks of `fill` write, as in [`parallel::filled`].
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    /// Whole lines of elements that the tasks of `fill` write, as in [`crate::parallel::filled`].
     ///
     /// # Safety
     /// `fill` must write every element.
-    pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&Disjoint)) -> Self {
+    pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&crate::parallel::Disjoint)) -> Self {
         assert!(len.is_multiple_of(LINE), "{len} elements are not whole lines");
         let mut lines = Vec::<Line>::with_capacity(len / LINE);
         // SAFETY: the capacity is there, and the caller promises that all elements are written.
         unsafe {
-            fill(&Disjoint::over_unwritten(lines.as_mut_ptr().cast(), len));
+            fill(&crate::parallel::Disjoint::over_unwritten(lines.as_mut_ptr().cast(), len));
             lines.set_len(len / LINE);
         }
         Self { lines, len }

@@ -40,6 +40,9 @@ pub(crate) struct Links {
     starts: Vec<usize>,
     links: Vec<Link>,
     groups: Vec<Group>,
+    /// How many left and right matrices there must be.
+    counts: (usize, usize),
+    reuse_rights: bool,
 }
 
 /// Results that meet the same right matrices, to be worked on together.
@@ -78,7 +81,12 @@ impl Links {
             group.rights.sort_unstable();
             group.rights.dedup();
         }
-        Self { starts, links, groups }
+        let count = |side: fn(&Link) -> u32| links.iter().map(side).max().map_or(0, |n| n + 1);
+        let counts = (count(|link| link.left) as usize, count(|link| link.right) as usize);
+        let mut seen = vec![false; counts.1];
+        let reuse_rights =
+            links.iter().any(|link| std::mem::replace(&mut seen[link.right as usize], true));
+        Self { starts, links, groups, counts, reuse_rights }
     }
 
     /// Each left matrix multiplied by one and the same right one.
@@ -115,9 +123,12 @@ impl Links {
 
     /// Whether any right matrix is met more than once.
     pub(crate) fn reuse_rights(&self) -> bool {
-        let mut rights: Vec<_> = self.links.iter().map(|link| link.right).collect();
-        rights.sort_unstable();
-        rights.windows(2).any(|pair| pair[0] == pair[1])
+        self.reuse_rights
+    }
+
+    /// How many left and right matrices there must be at least.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        self.counts
     }
 
     pub(crate) fn groups(&self) -> &[Group] {

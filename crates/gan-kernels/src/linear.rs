@@ -144,10 +144,7 @@ fn rearranged(
 
 /// Left matrices of `rows` by `width` for each result of `links`, side by side in the places of
 /// their right ones and transposed: [result][right][column][row], zeros where there is no link.
-///
-/// For layers of pictures' few channels, where a term would be too small to be a product of its
-/// own.
-pub(crate) fn patches(
+fn patches(
     links: &Links,
     source: &[f32],
     rows: usize,
@@ -174,7 +171,7 @@ pub(crate) fn patches(
 /// The way back from [`patches`]: for each result of `links`, [row][column], the sum of what its
 /// left matrices, laid out as patches are, hold in the places of their right ones. `finish` as in
 /// [`product`].
-pub(crate) fn gather(
+fn gather(
     links: &Links,
     patches: &[f32],
     rows: usize,

@@ -2,10 +2,11 @@
 
 use crate::geometry::Link;
 use crate::product::{Kernel, Matrices, Target};
+use std::convert::Infallible;
 use std::ops::Range;
 
-/// Nothing.
-pub(crate) enum Operands {}
+/// There are none.
+pub(crate) struct Operands(Infallible);
 
 pub(crate) fn available() -> bool {
     false
@@ -19,7 +20,7 @@ impl Operands {
 
 impl Kernel for Operands {
     fn block(&self) -> (usize, usize) {
-        match *self {}
+        match self.0 {}
     }
 
     fn pack_right(&mut self) {}
@@ -32,6 +33,6 @@ impl Kernel for Operands {
         _panel: usize,
         _target: Target,
     ) {
-        match *self {}
+        match self.0 {}
     }
 }

@@ -10,7 +10,8 @@ pub enum Precision {
     /// In f32 throughout.
     Highest,
     /// Where the processor has a matrix unit (AMX), on that: each operand as a sum of two
-    /// bfloat16 numbers, which keeps 16 bits of its mantissa, sums in f32.
+    /// bfloat16 numbers, which keeps 16 bits of its mantissa, sums in f32. Factors above 3.39e38,
+    /// infinity among them, become NaN, and products below 1.2e-38 zero.
     High,
 }
 

@@ -79,12 +79,13 @@ pub(crate) trait Kernel: Sync {
     }
 
     /// `target (+)= sum over links of left[link.left] * right[link.right]`, over a stretch of the
-    /// depth, for some rows and one panel's columns. `depth` begins at a multiple of
-    /// [`DEPTH_UNIT`] and `rows` at one of the block's rows.
+    /// depth, for some rows and one panel's columns.
     ///
     /// # Safety
-    /// The target must be writable at all rows, by no one else, and initialised where the sum is
-    /// added to it.
+    /// To be called in a [`Kernel::task`], with 1 to [`MAX_TERMS`] links. Links, depth, rows and
+    /// panel must lie in the operands, `depth` begin at a multiple of [`DEPTH_UNIT`] and `rows` at
+    /// one of the block's rows. The target must be writable at all rows, by no one else, and
+    /// initialised where the sum is added to it.
     unsafe fn multiply(
         &self,
         links: &[Link],
@@ -117,6 +118,11 @@ pub(crate) fn product(
     unit: Unit,
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
+    let (lefts, rights) = links.counts();
+    assert!(
+        left.depth == right.depth && lefts <= left.count && rights <= right.count,
+        "operands that do not fit each other or their links"
+    );
     let job = Job { links, rows: left.outer, depth: left.depth, width: right.outer };
     match unit {
         Unit::Matrix => job.run(matrix_unit::Operands::new(left, right), finish),
@@ -258,8 +264,9 @@ impl Job<'_> {
                         }
                         let mut target = at(result, panel);
                         target.accumulate = start > 0 || first > 0;
-                        // SAFETY: no other task writes these rows and columns, and the first
-                        // term of all does not add to what is there.
+                        // SAFETY: `run` calls this in a task, and `product` has checked the
+                        // links. No other task writes these rows and columns, and the first term
+                        // of all does not add to what is there.
                         unsafe {
                             kernel.multiply(
                                 &all[start..end],

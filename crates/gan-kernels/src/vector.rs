@@ -53,7 +53,6 @@ impl Kernel for Operands<'_> {
         panel: usize,
         target: Target,
     ) {
-        debug_assert!(links.len() <= MAX_TERMS);
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
         for (term, link) in terms.iter_mut().zip(links) {
             term.a = self.left.from(link.left as usize, rows.start, depth.start).as_ptr();

@@ -14,9 +14,10 @@ use rand_chacha::ChaCha8Rng;
 
 /// Pictures of a trial.
 const BATCH: usize = 4;
-/// Largest difference, as a share of the tensor's largest value: above what reduced precision
-/// (TF32) makes of these networks, far below what a wrong gradient does.
-const TOLERANCE: f32 = 0.02;
+/// Largest difference of a tensor, as a share of its norm: above what reduced precision (TF32)
+/// makes of these networks, a unit that it pushes over its activation's kink included, and below
+/// what a wrong gradient does.
+const TOLERANCE: f32 = 0.05;
 
 /// Makes pictures, judges them, and goes back through both networks, on fresh weights, once on
 /// the device and once on the CPU; without a discriminator, through the generator alone.
@@ -86,16 +87,15 @@ fn compare(got: &Named, want: &Named) -> Result<()> {
         return Err(Error::Device(text));
     }
     for ((name, got), (_, want)) in got.iter().zip(want) {
-        let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
-        let (got, want) = (values(got)?, values(want)?);
-        let largest = want.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        // Not `> bound`: what is no number differs too.
-        let differs = |(got, want): &(&f32, &f32)| {
-            let is_close = (*got - *want).abs() <= TOLERANCE * largest;
-            !is_close
-        };
-        if let Some((got, want)) = got.iter().zip(&want).find(differs) {
-            return Err(Error::Device(format!("{name} holds {got}, on the CPU {want}")));
+        let want = want.to_device(&Device::Cpu)?;
+        let norm = |tensor: &Tensor| tensor.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
+        let (difference, size) = (norm(&(got.to_device(&Device::Cpu)? - &want)?)?, norm(&want)?);
+        // Not `>`: what is no number differs too.
+        let is_close = difference <= TOLERANCE * size;
+        if !is_close {
+            return Err(Error::Device(format!(
+                "{name} differs from the CPU's by {difference}, norms of {size}"
+            )));
         }
     }
     Ok(())

@@ -163,6 +163,13 @@ pub enum PrecisionName {
     Highest,
 }
 
+impl PrecisionName {
+    /// That of runs from before there was a choice.
+    pub(crate) fn of_old_runs() -> Self {
+        Self::Highest
+    }
+}
+
 /// How `generate` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {

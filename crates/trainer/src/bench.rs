@@ -93,7 +93,10 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
         threads: rayon::current_num_threads(),
         profile: if cfg!(debug_assertions) { "dev" } else { "release" },
         operators: args.operators,
-        precision: device::describe_precision(gan_kernels::precision()),
+        precision: device::describe_precision(match args.operators {
+            Operators::Kernels => gan_kernels::precision(),
+            Operators::Candle => Precision::Highest,
+        }),
         ms_per_step,
         images_per_s: config.batch_size as f64 / ms_per_step * 1e3,
         gflop_per_s: 2.0 * multiply_adds as f64 / ms_per_step / 1e6,

@@ -23,7 +23,7 @@ pub(crate) struct TrainConfig {
     /// Seed of weights, noise, shuffles and dropout.
     pub seed: u64,
     /// How exactly the CPU multiplies.
-    #[serde(default)]
+    #[serde(default = "PrecisionName::of_old_runs")]
     pub precision: PrecisionName,
     /// The step that training ends with.
     pub steps: u64,

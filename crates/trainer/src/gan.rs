@@ -333,7 +333,8 @@ mod tests {
     use super::*;
     use crate::args::TrainArgs;
 
-    /// Shen et al. 2021: one way back gives what two give, dropout included.
+    /// Shen et al. 2021: one way back gives what two give, dropout included, whether the
+    /// discriminator is undecided or sure of itself.
     #[test]
     fn one_pass_equals_two() -> Result<()> {
         let args = TrainArgs {
@@ -342,10 +343,20 @@ mod tests {
             ..TrainArgs::default()
         };
         let (config, mut batches) = TrainConfig::resolve(&args)?;
-        let mut gan = Gan::new(&config, &Device::Cpu)?;
+        let config = TrainConfig { real_label: 0.9, ..config };
         let real = batches.batch(0)?.images;
+        for confidence in [0.0, 6.0, -6.0] {
+            let mut gan = Gan::new(&config, &Device::Cpu)?;
+            let bias = gan.discriminator_parameters.get("layers.6.bias").expect("a bias").clone();
+            bias.set(&(bias.as_detached_tensor() + confidence)?)?;
+            compare_one_pass_with_two(&mut gan, &real)?;
+        }
+        Ok(())
+    }
+
+    fn compare_one_pass_with_two(gan: &mut Gan, real: &Tensor) -> Result<()> {
         let (fake, generator_tape) = gan.fake(3)?;
-        let judgement = gan.judge(&real, &fake)?;
+        let judgement = gan.judge(real, &fake)?;
         let (at_discriminator, at_fake) = gan.one_pass_back(&judgement)?;
 
         // Back once for the discriminator's loss, once more for the generator's.

@@ -72,6 +72,9 @@ impl Panels {
 
 type Tile = [__m512i; TILE];
 
+/// How far ahead of a row's values the next ones are fetched: the next panel's, or step's.
+const AHEAD: usize = 32;
+
 /// # Safety
 /// `target` must be writable at a step's units.
 #[target_feature(enable = "avx512f,avx512bf16")]
@@ -130,9 +133,9 @@ fn split(source: Matrices, matrix: usize, outer: usize, depth: usize, side: Side
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn load(values: &[f32]) -> __m512 {
-    debug_assert!(values.len() <= TILE);
+    assert!(values.len() <= TILE, "more values than a vector holds");
     // The processor does not follow as many rows as a tile has by itself. No address is wrong here.
-    _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(PANEL).cast());
+    _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(AHEAD).cast());
     let mask = ((1u32 << values.len()) - 1) as __mmask16;
     // SAFETY: reads as many values as there are.
     unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }

@@ -76,7 +76,12 @@ fn cases() -> Vec<Case> {
     let one = Window { kernel: (1, 1), stride: 1, padding: (0, 0) };
     cases.push(case(one, (1, 1), (1, 1), false, 4, (1100, 70)));
     cases.push(case(one, (1, 1), (1, 1), false, 600, (20, 40)));
-    // A batch that leaves a task without rows.
+    // Channels that fill the matrix unit's blocks and a little more, and longer batches.
+    let window = Window::same((3, 3), 2, (4, 4));
+    for transposed in [false, true] {
+        cases.push(case(window, (4, 4), (2, 2), transposed, 33, (64, 70)));
+        cases.push(case(window, (4, 4), (2, 2), transposed, 65, (36, 32)));
+    }
     let window = Window::same((4, 4), 2, (6, 4));
     cases.push(case(window, (6, 4), (3, 2), false, 100, (6, 5)));
     cases.push(case(one, (1, 1), (1, 1), false, 40, (512, 256)));
