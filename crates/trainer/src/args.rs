@@ -107,9 +107,9 @@ pub struct GenerateArgs {
     /// Where to compute.
     #[arg(long, value_enum, default_value_t)]
     pub device: DeviceName,
-    /// How exactly the CPU multiplies.
-    #[arg(long, value_enum, default_value_t)]
-    pub precision: PrecisionName,
+    /// How exactly the CPU multiplies [default: as the run did, or high].
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionName>,
 }
 
 /// Options of `bench`.

@@ -1,6 +1,6 @@
 //! `generate`: pictures from a trained generator.
 
-use crate::args::{Format, GenerateArgs};
+use crate::args::{Format, GenerateArgs, PrecisionName};
 use crate::device;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use anyhow::{Context, Result, bail, ensure};
@@ -23,15 +23,19 @@ const CHUNK: usize = 256;
 /// A generator that cannot be read, a class that it does not draw, a path that cannot be written.
 pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.count > 0, "--count 0: at least 1 picture is needed");
-    let folder = match (&args.weights, &args.run) {
-        (Some(weights), _) => weights.clone(),
+    let (run, folder) = match (&args.weights, &args.run) {
+        (Some(weights), _) => (None, weights.clone()),
         (None, Some(run)) => {
             ensure!(run.is_dir(), "{}: no such run folder", run.display());
-            generator_of(run)?
+            (Some(run.clone()), generator_of(run)?)
         }
-        (None, None) => generator_of(&RunFolder::newest(Path::new(DEFAULT_RUNS))?)?,
+        (None, None) => {
+            let run = RunFolder::newest(Path::new(DEFAULT_RUNS))?;
+            let folder = generator_of(&run)?;
+            (Some(run), folder)
+        }
     };
-    device::set_precision(args.precision);
+    device::set_precision(precision(args.precision, run.as_deref()));
     let device = device::device(args.device)?;
     let mut generator = Generator::load(&folder, &device)?;
     let trusted = device::trusted(device.clone(), args.device, generator.config(), None)?;
@@ -53,6 +57,13 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     output.close(args, shape, label)?;
     writeln!(print, "{} pictures by {} in {}", args.count, folder.display(), args.out.display())?;
     Ok(())
+}
+
+/// The precision asked for, else that of the run whose generator draws: a run's samples and its
+/// generator's pictures are then made of the same products.
+fn precision(asked: Option<PrecisionName>, run: Option<&Path>) -> PrecisionName {
+    let of_run = |run| Some(RunFolder::open(run).ok()?.1.precision);
+    asked.or_else(|| run.and_then(of_run)).unwrap_or_default()
 }
 
 /// The generator's folder in a run's.
@@ -145,5 +156,25 @@ impl Output {
         }
         let labels = label.map(|label| vec![label; args.count]);
         Ok(idx::write(&args.out, shape, &pixels, labels.as_deref())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::TrainArgs;
+    use crate::config::TrainConfig;
+
+    #[test]
+    fn pictures_are_drawn_as_their_run_was_trained() -> Result<()> {
+        let runs = tempfile::tempdir()?;
+        let args = TrainArgs { precision: PrecisionName::Highest, ..TrainArgs::default() };
+        let run = RunFolder::create(runs.path(), &TrainConfig::resolve(&args)?.0)?;
+        let run = Some(run.path());
+        assert_eq!(precision(None, run), PrecisionName::Highest);
+        assert_eq!(precision(Some(PrecisionName::High), run), PrecisionName::High);
+        assert_eq!(precision(None, None), PrecisionName::High);
+        assert_eq!(precision(None, Some(runs.path())), PrecisionName::High);
+        Ok(())
     }
 }
