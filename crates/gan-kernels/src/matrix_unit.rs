@@ -10,7 +10,7 @@ mod split;
 
 use crate::aligned;
 use crate::geometry::Link;
-use crate::product::{Kernel, MAX_TERMS, Matrices, Target};
+use crate::product::{Kernel, MAX_TERMS, Matrices, Part, Target};
 use split::{Panels, Side, pack_step};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
@@ -86,14 +86,8 @@ impl Kernel for Operands<'_> {
         task();
     }
 
-    unsafe fn multiply(
-        &self,
-        links: &[Link],
-        depth: Range<usize>,
-        rows: Range<usize>,
-        panel: usize,
-        target: Target,
-    ) {
+    unsafe fn multiply(&self, links: &[Link], part: Part) {
+        let Part { depth, rows, panel, target } = part;
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
         let step = depth.start / STEP;
         let steps = depth.len().div_ceil(STEP);

@@ -1,9 +1,8 @@
 //! For processors and systems on which `matrix_unit.rs` cannot be built: there is none.
 
 use crate::geometry::Link;
-use crate::product::{Kernel, Matrices, Target};
+use crate::product::{Kernel, Matrices, Part};
 use std::convert::Infallible;
-use std::ops::Range;
 
 /// There are none.
 pub(crate) struct Operands(Infallible);
@@ -25,14 +24,7 @@ impl Kernel for Operands {
 
     fn pack_right(&mut self) {}
 
-    unsafe fn multiply(
-        &self,
-        _links: &[Link],
-        _depth: Range<usize>,
-        _rows: Range<usize>,
-        _panel: usize,
-        _target: Target,
-    ) {
+    unsafe fn multiply(&self, _links: &[Link], _part: Part) {
         match self.0 {}
     }
 }

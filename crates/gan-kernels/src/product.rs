@@ -78,22 +78,23 @@ pub(crate) trait Kernel: Sync {
         task();
     }
 
-    /// `target (+)= sum over links of left[link.left] * right[link.right]`, over a stretch of the
-    /// depth, for some rows and one panel's columns.
+    /// `target (+)= sum over links of left[link.left] * right[link.right]`, as far as the part
+    /// goes.
     ///
     /// # Safety
-    /// To be called in a [`Kernel::task`], with 1 to [`MAX_TERMS`] links. Links, depth, rows and
-    /// panel must lie in the operands, `depth` begin at a multiple of [`DEPTH_UNIT`] and `rows` at
-    /// one of the block's rows. The target must be writable at all rows, by no one else, and
-    /// initialised where the sum is added to it.
-    unsafe fn multiply(
-        &self,
-        links: &[Link],
-        depth: Range<usize>,
-        rows: Range<usize>,
-        panel: usize,
-        target: Target,
-    );
+    /// To be called in a [`Kernel::task`], with 1 to [`MAX_TERMS`] links. Links and part must lie
+    /// in the operands, its depth begin at a multiple of [`DEPTH_UNIT`] and its rows at one of the
+    /// block's rows. The target must be writable at all rows, by no one else, and initialised
+    /// where the sum is added to it.
+    unsafe fn multiply(&self, links: &[Link], part: Part);
+}
+
+/// Part of a product: a stretch of the depth, for some rows and one panel's columns.
+pub(crate) struct Part {
+    pub(crate) depth: Range<usize>,
+    pub(crate) rows: Range<usize>,
+    pub(crate) panel: usize,
+    pub(crate) target: Target,
 }
 
 /// Where a product goes.
@@ -264,18 +265,12 @@ impl Job<'_> {
                         }
                         let mut target = at(result, panel);
                         target.accumulate = start > 0 || first > 0;
+                        let (depth, rows) = (stretch.clone(), rows.clone());
+                        let part = Part { depth, rows, panel, target };
                         // SAFETY: `run` calls this in a task, and `product` has checked the
                         // links. No other task writes these rows and columns, and the first term
                         // of all does not add to what is there.
-                        unsafe {
-                            kernel.multiply(
-                                &all[start..end],
-                                stretch.clone(),
-                                rows.clone(),
-                                panel,
-                                target,
-                            );
-                        }
+                        unsafe { kernel.multiply(&all[start..end], part) };
                     }
                 }
             }

@@ -5,9 +5,8 @@
 use crate::aligned::{self, Aligned};
 use crate::geometry::Link;
 use crate::parallel::{self, Disjoint};
-use crate::product::{Kernel, MAX_TERMS, Matrices, Target};
+use crate::product::{Kernel, MAX_TERMS, Matrices, Part, Target};
 use pulp::{Arch, Simd, WithSimd};
-use std::ops::Range;
 use std::ptr;
 
 /// Rows of a left operand that are packed side by side.
@@ -45,14 +44,8 @@ impl Kernel for Operands<'_> {
         }
     }
 
-    unsafe fn multiply(
-        &self,
-        links: &[Link],
-        depth: Range<usize>,
-        rows: Range<usize>,
-        panel: usize,
-        target: Target,
-    ) {
+    unsafe fn multiply(&self, links: &[Link], part: Part) {
+        let Part { depth, rows, panel, target } = part;
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
         for (term, link) in terms.iter_mut().zip(links) {
             term.a = self.left.from(link.left as usize, rows.start, depth.start).as_ptr();
