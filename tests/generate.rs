@@ -131,6 +131,31 @@ fn a_class_that_is_not_drawn_is_refused() {
 }
 
 #[test]
+fn a_generator_told_its_class_draws_it() {
+    let place = Place::new();
+    place.succeed("--digit 3,5,8 --recipe by-class.toml --steps 6");
+    let run = "runs/00000-mnist-3+5+8-by-class";
+    assert_eq!(place.json(&format!("{run}/generator/config.json"))["conditional"], true);
+    let labels = |out: &str, args: &str| {
+        place.succeed(&format!("generate --format idx --out {out} {args}"));
+        idx::read_labels(&place.path(&format!("{out}/labels-idx1-ubyte"))).unwrap()
+    };
+    assert_eq!(labels("fives", "--count 4 --class 5"), [5; 4]);
+    assert_eq!(labels("all", "--count 7"), [3, 5, 8, 3, 5, 8, 3]);
+    // A different class from the same noise is a different picture.
+    place.succeed("generate --format idx --out eights --count 4 --class 8");
+    let images = |out: &str| place.read(&format!("{out}/images-idx3-ubyte"));
+    assert_ne!(images("fives"), images("eights"));
+    place.refuse_saying(
+        "generate --count 2 --format grid --out out.png --class 7",
+        &["--class 7", "class 3, 5, 8 only"],
+    );
+    // One class a row: the same noise in each, in the sample grids and in those asked for.
+    place.succeed("generate --count 9 --format grid --out grid.png");
+    assert_eq!(place.names(&format!("{run}/samples")).len(), 3);
+}
+
+#[test]
 fn what_cannot_be_drawn_is_refused() {
     let place = Place::new();
     let common = "generate --format grid --out out.png";

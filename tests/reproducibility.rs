@@ -56,6 +56,31 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// What is kept of the best step too.
+#[test]
+fn the_best_step_is_kept_whatever_the_sessions() {
+    let place = Place::new();
+    let args = "--digit 5,7 --recipe by-class.toml";
+    let run = "00000-mnist-5+7-by-class";
+    place.succeed(&format!("{args} --steps 16 --out straight"));
+    place.succeed(&format!("{args} --steps 6 --out halves"));
+    place.succeed(&format!("--resume halves/{run} --steps 16"));
+    let straight = place.result(&format!("straight/{run}"));
+    let mut halves = place.result(&format!("halves/{run}"));
+    assert!(halves.remove("samples/000006.png").is_some());
+    assert_same(&straight, &halves);
+    let best: Value = serde_json::from_slice(&straight["checkpoints/best/state.json"]).unwrap();
+    let lines = String::from_utf8(place.read(&format!("straight/{run}/stats.jsonl"))).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let measured: Vec<&Value> = lines.iter().filter(|line| !line["quality"].is_null()).collect();
+    let steps: Vec<u64> = measured.iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [4, 8, 12, 16]);
+    let distance = |line: &&&Value| line["quality"]["frechet"].as_f64().unwrap();
+    let least = measured.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
+    assert_eq!(best["step"], least["step"]);
+    assert!(straight.contains_key("best-generator/model.safetensors"));
+}
+
 /// Ten steps and ten more against twenty.
 fn resumes_bit_for_bit(recipe: &str) {
     let place = Place::new();

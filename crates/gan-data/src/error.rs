@@ -255,6 +255,33 @@ pub enum Error {
         source: png::EncodingError,
     },
 
+    /// A picture that the PNG decoder cannot read.
+    #[error("{path}: not a whole PNG picture")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The decoder's reason.
+        source: png::DecodingError,
+    },
+
+    /// Pictures of two shapes where one is wanted.
+    #[error("{path}: a picture of {found:?}, those before it are of {expected:?}")]
+    MixedShapes {
+        /// The first that differs.
+        path: PathBuf,
+        /// Its shape.
+        found: crate::ImageShape,
+        /// The shape of the others.
+        expected: crate::ImageShape,
+    },
+
+    /// A folder without a picture.
+    #[error("{folder}: no pictures in it; looked for IDX files and *.png", folder = folder.display())]
+    NoPictures {
+        /// The folder.
+        folder: PathBuf,
+    },
+
     /// A class that the set does not have.
     #[error("{dataset} has no class {class:?}; it has {}", known.join(", "))]
     UnknownClass {

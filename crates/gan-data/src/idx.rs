@@ -8,8 +8,8 @@ mod folder;
 mod parse;
 mod write;
 
-pub(crate) use folder::join;
 pub use folder::load;
+pub(crate) use folder::{join, load_pictures};
 pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
 

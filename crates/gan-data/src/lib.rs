@@ -35,10 +35,12 @@ mod hub;
 pub mod idx;
 mod mnist;
 pub mod picture;
+mod pictures;
 pub mod range;
 mod source;
 
 pub use batches::{Batch, Batches};
 pub use dataset::{Dataset, ImageShape};
 pub use error::{Error, Result};
+pub use pictures::Pictures;
 pub use source::{HubDataset, Source, Split};

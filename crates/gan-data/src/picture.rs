@@ -81,6 +81,40 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
     write_whole(path, &bytes)
 }
 
+/// Reads one picture, 8 or fewer bits a value, grey or colour; transparency is not offered.
+///
+/// # Shapes
+///
+/// Result: C x H x W values, contiguous, C = 1 or 3.
+///
+/// # Range
+///
+/// u8 in 0..=255.
+///
+/// # Errors
+///
+/// [`Error::Read`], [`Error::Unreadable`], [`Error::Channels`].
+pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
+    let file =
+        std::fs::File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let unreadable = |source| Error::Unreadable { path: path.into(), source };
+    let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(unreadable)?;
+    let size = reader.output_buffer_size();
+    let mut values = vec![0; size.ok_or_else(|| unreadable(png::DecodingError::LimitsExceeded))?];
+    let frame = reader.next_frame(&mut values).map_err(unreadable)?;
+    let channels = frame.color_type.samples();
+    if !matches!(channels, 1 | 3) {
+        return Err(Error::Channels { path: path.into(), channels, supported: "1 or 3" });
+    }
+    let (height, width) = (frame.height as usize, frame.width as usize);
+    // (H, W, C) to (C, H, W).
+    let of_channel = |c| values[..frame.buffer_size()].iter().skip(c).step_by(channels).copied();
+    let pixels = (0..channels).flat_map(of_channel).collect();
+    Ok((ImageShape { channels, height, width }, pixels))
+}
+
 /// Length of a side of the grid, which PNG limits to 2^31 - 1.
 fn side(path: &Path, what: &'static str, pictures: usize, size: usize) -> Result<u32> {
     let value = size.saturating_add(GAP).saturating_mul(pictures).saturating_sub(GAP);

@@ -155,6 +155,41 @@ pub struct GeneratorConfig {
     /// The classes of the pictures it was trained on, where known; one if it makes one class.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
+    /// Whether the class of a picture can be chosen: the noise is followed by a value for each
+    /// class, 1 for the wanted one and 0 for the others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub conditional: bool,
+}
+
+impl GeneratorConfig {
+    /// Values that a picture is made from: the noise, and where the class can be chosen, one for
+    /// each class.
+    pub fn input_len(&self) -> usize {
+        self.latent_dim + if self.conditional { self.classes.len() } else { 0 }
+    }
+}
+
+/// How a discriminator takes in the class that a picture is said to be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditioning {
+    /// The last layer has a logit for each class, and the one of the picture's class counts: its
+    /// weights are the class's embedding, and the logit its product with the features (Miyato and
+    /// Koyama 2018, "cGANs with projection discriminator").
+    Projection,
+    /// The picture has a further channel for each class, all 1 for its own and all 0 for the others
+    /// (Mirza and Osindero 2014, "Conditional generative adversarial nets").
+    Concatenation,
+}
+
+/// The classes that a discriminator tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassCondition {
+    /// How many there are.
+    pub classes: usize,
+    /// How they are taken in.
+    pub by: Conditioning,
 }
 
 /// What a discriminator is.
@@ -163,8 +198,11 @@ pub struct GeneratorConfig {
 pub struct DiscriminatorConfig {
     /// The pictures judged.
     pub image: Shape,
-    /// From picture to one logit.
+    /// From picture to one logit, or to one for each class ([`Conditioning::Projection`]).
     pub layers: Vec<Layer>,
     /// How fresh weights are drawn.
     pub init: Init,
+    /// The classes it tells apart, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<ClassCondition>,
 }

@@ -1,7 +1,10 @@
 //! The families of networks that recipes choose from: a few numbers that stand for two lists of
 //! layers.
 
-use crate::config::{Activation, DiscriminatorConfig, GeneratorConfig, Init, Layer, Shape};
+use crate::config::{
+    Activation, ClassCondition, Conditioning, DiscriminatorConfig, GeneratorConfig, Init, Layer,
+    Shape,
+};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -93,28 +96,44 @@ pub struct ConvStack {
 }
 
 impl Family {
-    /// The configuration of the generator of pictures of this shape.
+    /// The configuration of the generator of pictures of this shape and these classes, of which
+    /// one can be chosen if it is to be `conditional`.
     ///
     /// # Errors
     /// [`Error::Config`] if the family makes no pictures of this shape.
-    pub fn generator(&self, image: Shape, classes: Vec<String>) -> Result<GeneratorConfig> {
+    pub fn generator(
+        &self,
+        image: Shape,
+        classes: Vec<String>,
+        conditional: bool,
+    ) -> Result<GeneratorConfig> {
         let (latent_dim, init, layers) = match self {
             Self::Mlp(mlp) => (mlp.latent_dim, mlp.init, mlp.generator.generator(image)?),
             Self::Dcgan(dcgan) => (dcgan.latent_dim, dcgan.init, dcgan.generator.generator(image)?),
         };
-        Ok(GeneratorConfig { latent_dim, image, layers, init, classes })
+        Ok(GeneratorConfig { latent_dim, image, layers, init, classes, conditional })
     }
 
-    /// The configuration of the discriminator of pictures of this shape.
+    /// The configuration of the discriminator of pictures of this shape, and of their classes if
+    /// it is to tell these apart.
     ///
     /// # Errors
     /// [`Error::Config`] if channels and strides do not pair up.
-    pub fn discriminator(&self, image: Shape) -> Result<DiscriminatorConfig> {
-        let (init, layers) = match self {
-            Self::Mlp(mlp) => (mlp.init, mlp.discriminator.discriminator()?),
+    pub fn discriminator(
+        &self,
+        image: Shape,
+        condition: Option<ClassCondition>,
+    ) -> Result<DiscriminatorConfig> {
+        let (init, mut layers) = match self {
+            Self::Mlp(mlp) => (mlp.init, mlp.discriminator.hidden()?),
             Self::Dcgan(dcgan) => (dcgan.init, dcgan.discriminator.discriminator()?),
         };
-        Ok(DiscriminatorConfig { image, layers, init })
+        let units = match condition {
+            Some(ClassCondition { classes, by: Conditioning::Projection }) => classes,
+            _ => 1,
+        };
+        layers.push(Layer::Dense { units, bias: true });
+        Ok(DiscriminatorConfig { image, layers, init, condition })
     }
 }
 
@@ -145,12 +164,6 @@ impl DenseStack {
         let mut layers = self.hidden()?;
         layers.push(Layer::Project { to: image, bias: true });
         layers.push(Layer::Activation(Activation::Tanh));
-        Ok(layers)
-    }
-
-    fn discriminator(&self) -> Result<Vec<Layer>> {
-        let mut layers = self.hidden()?;
-        layers.push(Layer::Dense { units: 1, bias: true });
         Ok(layers)
     }
 }
@@ -205,6 +218,7 @@ impl ConvStack {
         Ok(layers)
     }
 
+    /// The layers before the last.
     fn discriminator(&self) -> Result<Vec<Layer>> {
         self.check()?;
         let mut layers = Vec::new();
@@ -215,7 +229,6 @@ impl ConvStack {
             layers.push(Layer::Conv { channels, kernel: self.kernel, stride, bias });
             Self { norm, ..self.clone() }.after(&mut layers);
         }
-        layers.push(Layer::Dense { units: 1, bias: true });
         Ok(layers)
     }
 }
@@ -267,8 +280,8 @@ mod tests {
             activation: Activation::LeakyRelu(0.2),
             dropout: vec![0.3],
         };
-        let layers = stack.discriminator().expect("two hidden layers");
+        let layers = stack.hidden().expect("two hidden layers");
         let kinds: Vec<_> = layers.iter().map(Layer::kind).collect();
-        assert_eq!(kinds, ["dense", "activation", "dropout", "dense", "activation", "dense"]);
+        assert_eq!(kinds, ["dense", "activation", "dropout", "dense", "activation"]);
     }
 }

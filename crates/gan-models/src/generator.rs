@@ -1,5 +1,6 @@
 //! Generators: from noise to pictures.
 
+use crate::classes::one_hot;
 use crate::config::{GeneratorConfig, Shape};
 use crate::error::{Error, Result};
 use crate::network::{Network, Tape};
@@ -17,7 +18,7 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Name of a generator's weights in its folder.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// A network from noise to pictures in [-1, 1].
+/// A network from noise, and a class where that can be chosen, to pictures in [-1, 1].
 #[derive(Clone, Debug)]
 pub struct Generator {
     config: GeneratorConfig,
@@ -38,7 +39,10 @@ impl Generator {
                 config.latent_dim, config.image
             )));
         }
-        let input = Shape::vector(config.latent_dim);
+        if config.conditional && config.classes.is_empty() {
+            return Err(Error::Config("a conditional generator needs classes".to_string()));
+        }
+        let input = Shape::vector(config.input_len());
         let network = Network::new(input, &config.layers, config.init, &vars)?;
         if network.output() != config.image {
             return Err(Error::Config(format!(
@@ -118,29 +122,56 @@ impl Generator {
         Ok(Tensor::from_vec(values, (batch, self.config.latent_dim), &self.device)?)
     }
 
-    /// Noise (B, latent dim) to pictures (B, C, H, W) in [-1, 1].
+    /// What pictures are made from: noise, (B, latent dim), and where the class can be chosen, B
+    /// labels, which are else not looked at.
     ///
+    /// # Shapes
+    /// Result: (B, [`GeneratorConfig::input_len`]).
     /// # Errors
-    /// Noise of another length.
-    pub fn forward(&self, noise: &Tensor, pass: Pass) -> Result<Tensor> {
-        let (batch, latent_dim) = noise.dims2()?;
-        self.network.forward(&noise.reshape((batch, latent_dim, 1, 1))?, pass)
+    /// Labels that are not B or beyond the classes.
+    pub fn input(&self, noise: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        if !self.config.conditional {
+            return Ok(noise.clone());
+        }
+        let classes = one_hot(labels, noise.dim(0)?, self.config.classes.len(), &self.device)?;
+        Ok(Tensor::cat(&[noise, &classes], 1)?)
     }
 
-    /// [`Network::record`] on noise (B, latent dim).
+    /// [`Generator::input`] to pictures (B, C, H, W) in [-1, 1].
     ///
     /// # Errors
-    /// Noise of another length.
-    pub fn record(&self, noise: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
-        let (batch, latent_dim) = noise.dims2()?;
-        self.network.record(&noise.reshape((batch, latent_dim, 1, 1))?, rng)
+    /// An input of another length.
+    pub fn forward(&self, input: &Tensor, pass: Pass) -> Result<Tensor> {
+        let (batch, values) = input.dims2()?;
+        self.network.forward(&input.reshape((batch, values, 1, 1))?, pass)
     }
 
-    /// New pictures, (B, C, H, W) in [-1, 1], from fresh noise.
+    /// [`Network::record`] on [`Generator::input`].
+    ///
+    /// # Errors
+    /// An input of another length.
+    pub fn record(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
+        let (batch, values) = input.dims2()?;
+        self.network.record(&input.reshape((batch, values, 1, 1))?, rng)
+    }
+
+    /// New pictures, (B, C, H, W) in [-1, 1], from fresh noise; where the class can be chosen, all
+    /// classes in turn.
     ///
     /// # Errors
     /// Failures of the device.
     pub fn sample(&self, batch: usize, rng: &mut impl Rng) -> Result<Tensor> {
-        self.forward(&self.noise(batch, rng)?, Pass::Infer)
+        let classes = self.config.classes.len().max(1);
+        let labels: Vec<u32> = (0..batch).map(|i| (i % classes) as u32).collect();
+        self.sample_classes(&labels, rng)
+    }
+
+    /// New pictures, one of each label's class, (B, C, H, W) in [-1, 1], from fresh noise.
+    ///
+    /// # Errors
+    /// A label beyond the classes; failures of the device.
+    pub fn sample_classes(&self, labels: &[u32], rng: &mut impl Rng) -> Result<Tensor> {
+        let noise = self.noise(labels.len(), rng)?;
+        self.forward(&self.input(&noise, labels)?, Pass::Infer)
     }
 }

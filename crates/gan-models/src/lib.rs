@@ -23,6 +23,8 @@
 //! to train, from a seed.
 #![forbid(unsafe_code)]
 
+mod augmentation;
+mod classes;
 mod config;
 mod discriminator;
 mod ema;
@@ -34,18 +36,25 @@ mod network;
 mod optimizer;
 mod parameters;
 mod self_test;
+mod spectral;
 mod stage;
 pub mod weights;
 
-pub use config::{Activation, DiscriminatorConfig, GeneratorConfig, Init, Layer, Shape};
-pub use discriminator::Discriminator;
+pub use augmentation::{Augmentation, Augmented};
+pub use config::{
+    Activation, ClassCondition, Conditioning, DiscriminatorConfig, GeneratorConfig, Init, Layer,
+    Shape,
+};
+pub use discriminator::{Discriminator, Judging};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use families::{ConvStack, Dcgan, DenseStack, Family, Mlp, Norm};
 pub use gan_kernels::{Adam, Wants};
 pub use generator::{CONFIG_FILE, Generator, WEIGHTS_FILE};
+pub use losses::GanLoss;
 pub use network::{Gradients, Network, Tape};
 pub use optimizer::Optimizer;
 pub use parameters::Parameters;
 pub use self_test::self_test;
+pub use spectral::{bound_spectral_norms, spectral_norm};
 pub use stage::{Backend, Pass};

@@ -27,6 +27,11 @@ impl Optimizer {
         self.step
     }
 
+    /// Makes later updates at another learning rate.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.adam.learning_rate = learning_rate;
+    }
+
     /// One update of every parameter that has a gradient.
     ///
     /// # Errors

@@ -46,8 +46,10 @@ fn trial(
     let (generator, _) =
         Parameters::fresh(2, device, |vars| Generator::new(generator.clone(), vars))?;
     let generator = generator.with_backend(backend);
-    let noise = generator.noise(BATCH, &mut rng)?;
-    let (pictures, tape) = generator.record(&noise, &mut rng)?;
+    // There may be one class only.
+    let labels = [0; BATCH];
+    let input = generator.input(&generator.noise(BATCH, &mut rng)?, &labels)?;
+    let (pictures, tape) = generator.record(&input, &mut rng)?;
     let mut all = vec![("the generator's pictures".to_string(), pictures.clone())];
     let mut extend = |network: &str, gradients: Gradients| {
         let name = |(name, value)| (format!("the gradient of the {network}'s {name}"), value);
@@ -58,8 +60,9 @@ fn trial(
         Some(config) => {
             let (network, _) =
                 Parameters::fresh(3, device, |vars| Discriminator::new(config, vars))?;
-            let (logits, tape) = network.with_backend(backend).record(&pictures, &mut rng)?;
-            let at_logits = slopes(&logits.reshape((BATCH, 1, 1, 1))?)?;
+            let network = network.with_backend(backend);
+            let (logits, tape) = network.record(&pictures, &labels, &mut rng)?;
+            let at_logits = slopes(&logits)?;
             let both = Wants { input: true, parameters: true };
             let (at_pictures, gradients) = tape.backward(&at_logits, both)?;
             extend("discriminator", gradients);
@@ -120,6 +123,7 @@ mod tests {
             ],
             init: Init::Normal(0.02),
             classes: Vec::new(),
+            conditional: false,
         };
         let layers = vec![
             Layer::Conv { channels: 6, kernel: 5, stride: 2, bias: true },
@@ -127,7 +131,7 @@ mod tests {
             Layer::Dropout(0.3),
             Layer::Dense { units: 1, bias: true },
         ];
-        (generator, DiscriminatorConfig { image, layers, init: Init::Glorot })
+        (generator, DiscriminatorConfig { image, layers, init: Init::Glorot, condition: None })
     }
 
     /// candle's operators, which devices run, agree with the kernels of the CPU.

@@ -39,9 +39,17 @@ pub fn save_tensors<N: AsRef<str> + Ord + std::fmt::Display, T: AsRef<Tensor>>(
 /// A file that cannot be read, or that is damaged or cut short.
 pub fn load_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    SafeTensors::deserialize(&bytes)
+    tensors_of(path, &bytes, device)
+}
+
+/// Reads the content of a safetensors file, which errors call `path`, into a device's memory.
+///
+/// # Errors
+/// Bytes that are damaged or cut short.
+pub fn tensors_of(path: &Path, bytes: &[u8], device: &Device) -> Result<HashMap<String, Tensor>> {
+    SafeTensors::deserialize(bytes)
         .map_err(|error| Error::Damaged { path: path.into(), reason: error.to_string() })?;
-    Ok(candle_core::safetensors::load_buffer(&bytes, device)?)
+    Ok(candle_core::safetensors::load_buffer(bytes, device)?)
 }
 
 /// Reads the weights of a network that has the parameters `expected`.
@@ -76,7 +84,12 @@ pub fn restore(
     Ok(())
 }
 
-fn check(path: &Path, tensors: &HashMap<String, Tensor>, expected: &Parameters) -> Result<()> {
+/// Checks that tensors are exactly those of the parameters.
+///
+/// # Errors
+/// [`Error::Architecture`] at the first tensor that is missing, misshapen or too many, naming
+/// `path`.
+pub fn check(path: &Path, tensors: &HashMap<String, Tensor>, expected: &Parameters) -> Result<()> {
     let wrong = |difference: String| Err(Error::Architecture { path: path.into(), difference });
     for (name, var) in expected.iter() {
         match tensors.get(name) {

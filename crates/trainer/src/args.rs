@@ -1,6 +1,8 @@
 //! The command line, as typed: nothing is checked here against data or files.
 
+use crate::recipe::{Recipe, Regularization};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gan_models::GanLoss;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -25,6 +27,10 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw pictures with a trained generator.
     Generate(GenerateArgs),
+    /// Measure how near generated pictures, or any others, are to real ones.
+    Evaluate(EvaluateArgs),
+    /// Train a classifier, such as the one that metrics look through.
+    Classifier(ClassifierArgs),
     /// Time a recipe's training step on the CPU.
     Bench(BenchArgs),
 }
@@ -53,6 +59,9 @@ pub struct TrainArgs {
     /// Learning rate of both networks, or of the generator and the discriminator.
     #[arg(long, value_name = "X", num_args = 1..=2)]
     pub lr: Vec<f64>,
+    /// What the recipe's networks play for, and within which bounds.
+    #[command(flatten)]
+    pub game: GameArgs,
     /// Seed of weights, noise, shuffles and dropout [default: 0].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -70,11 +79,79 @@ pub struct TrainArgs {
     pub out: Option<PathBuf>,
     /// Go on with this run from its last checkpoint; its configuration stays.
     #[arg(long, value_name = "RUN", conflicts_with_all =
-        ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "precision", "out"])]
+        ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "precision", "out", "loss",
+        "gradient_penalty", "spectral_norm", "translation", "cutout", "instance_noise"])]
     pub resume: Option<PathBuf>,
     /// Print the configuration and the networks' sizes, and stop.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// What to change of a recipe's loss and regularisation.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Loss and regularisation [default: the recipe's]")]
+pub struct GameArgs {
+    /// What the networks play for.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub loss: Option<LossName>,
+    /// Weight of the penalty on the discriminator's slope at real pictures (R1, first-order).
+    #[arg(long, value_name = "X")]
+    pub gradient_penalty: Option<f64>,
+    /// Largest spectral norm of each of the discriminator's weights; 0 for no bound.
+    #[arg(long, value_name = "X")]
+    pub spectral_norm: Option<f64>,
+    /// Shift the pictures that the discriminator sees by up to so many pixels.
+    #[arg(long, value_name = "PIXELS")]
+    pub translation: Option<usize>,
+    /// Black out a square of this side in the pictures that the discriminator sees.
+    #[arg(long, value_name = "PIXELS")]
+    pub cutout: Option<usize>,
+    /// Add noise of this deviation to the pictures that the discriminator sees, fading to none.
+    #[arg(long, value_name = "X")]
+    pub instance_noise: Option<f32>,
+}
+
+impl GameArgs {
+    /// Changes a recipe as asked.
+    pub(crate) fn apply(&self, recipe: &mut Recipe) {
+        let Regularization { gradient_penalty, spectral_norm, augmentation } =
+            &mut recipe.regularization;
+        *gradient_penalty = self.gradient_penalty.unwrap_or(*gradient_penalty);
+        *spectral_norm = self.spectral_norm.unwrap_or(*spectral_norm);
+        augmentation.translation = self.translation.unwrap_or(augmentation.translation);
+        augmentation.cutout = self.cutout.unwrap_or(augmentation.cutout);
+        augmentation.noise = self.instance_noise.unwrap_or(augmentation.noise);
+        if let Some(loss) = self.loss {
+            recipe.loss = loss.into();
+            if !recipe.loss.has_labels() {
+                recipe.real_label = 1.0;
+            }
+        }
+    }
+}
+
+/// What the networks play for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LossName {
+    /// Cross-entropy, non-saturating.
+    NonSaturating,
+    /// Hinges.
+    Hinge,
+    /// Least squares.
+    LeastSquares,
+    /// Wasserstein distance; needs --gradient-penalty or --spectral-norm.
+    Wasserstein,
+}
+
+impl From<LossName> for GanLoss {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::NonSaturating => Self::NonSaturating,
+            LossName::Hinge => Self::Hinge,
+            LossName::LeastSquares => Self::LeastSquares,
+            LossName::Wasserstein => Self::Wasserstein,
+        }
+    }
 }
 
 /// Options of `generate`.
@@ -110,6 +187,64 @@ pub struct GenerateArgs {
     /// How exactly the CPU multiplies [default: as the run did, or high].
     #[arg(long, value_enum)]
     pub precision: Option<PrecisionName>,
+}
+
+/// Options of `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// The run whose generator is measured [default: the newest under runs].
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["weights", "images"])]
+    pub run: Option<PathBuf>,
+    /// The folder of a generator to measure.
+    #[arg(long, value_name = "DIR", conflicts_with = "images")]
+    pub weights: Option<PathBuf>,
+    /// Pictures to measure: a PNG file, a folder of them, IDX pictures, a folder of IDX files.
+    #[arg(long, value_name = "PATH")]
+    pub images: Option<PathBuf>,
+    /// The real classes to measure against [default: the generator's, or all].
+    #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
+    pub digit: Vec<String>,
+    /// Where the real pictures come from [default: as in the run, or mnist].
+    #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist")]
+    pub dataset: Option<String>,
+    /// How many pictures to draw.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub count: usize,
+    /// Train a classifier on 60,000 of the pictures and test it on real ones.
+    #[arg(long)]
+    pub train_on_fake: bool,
+    /// Seed of the noise and of the kernel distance's subsets.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `classifier`.
+#[derive(Args, Debug)]
+pub struct ClassifierArgs {
+    /// Where the pictures come from.
+    #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist", default_value = "mnist")]
+    pub dataset: String,
+    /// How often every picture is seen.
+    #[arg(long, value_name = "N", default_value_t = crate::classifier::EPOCHS)]
+    pub epochs: u64,
+    /// Seed of weights, shuffles, distortions and dropout.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// How exactly the CPU multiplies.
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: PrecisionName,
+    /// The folder that the weights are written into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
 }
 
 /// Options of `bench`.

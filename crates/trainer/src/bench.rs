@@ -8,6 +8,7 @@ use crate::recipe::UpdateRule;
 use crate::span_times::SpanTimes;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
+use gan_data::Batch;
 use gan_kernels::{Activation, Epilogue, Geometry, Precision};
 use gan_models::Backend;
 use serde::Serialize;
@@ -62,13 +63,13 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     if args.operators == Operators::Candle {
         gan = gan.with_backend(Backend::Candle);
     }
-    let images: Vec<Tensor> =
-        (0..BATCHES).map(|step| Ok(batches.batch(step)?.images)).collect::<Result<_>>()?;
-    let mut steps = images.iter().cycle();
+    let batches: Vec<Batch> =
+        (0..BATCHES).map(|step| Ok(batches.batch(step)?)).collect::<Result<_>>()?;
+    let mut steps = batches.iter().cycle();
     let mut step = || -> Result<f64> {
-        let Some(images) = steps.next() else { unreachable!("there are batches") };
+        let Some(batch) = steps.next() else { unreachable!("there are batches") };
         let start = Instant::now();
-        gan.train_step(images)?;
+        gan.train_step(batch)?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
     for _ in 0..WARM_UP {

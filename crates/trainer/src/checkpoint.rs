@@ -30,13 +30,50 @@ struct State {
     rng_position: u128,
 }
 
-/// Writes the checkpoint of the current step into `folder` and removes all but the newest.
+/// The checkpoint of the step that measured best.
+const BEST: &str = "best";
+
+/// Writes the checkpoint of the current step into `folder` and removes all but the newest, and the
+/// best.
 ///
 /// # Errors
 /// A folder or file that cannot be written; older checkpoints are then still there.
 pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
-    let name = format!("{:06}", gan.step);
-    let path = folder.join(&name);
+    write(gan, folder, &format!("{:06}", gan.step))?;
+    let mut all = list(folder)?;
+    all.truncate(all.len().saturating_sub(KEPT));
+    for (_, old) in all {
+        fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes the checkpoint of the current step in the place of the best one.
+///
+/// # Errors
+/// A folder or file that cannot be written.
+pub(crate) fn save_best(gan: &Gan, folder: &Path) -> Result<()> {
+    write(gan, folder, BEST)
+}
+
+/// The step of the best checkpoint, if there is one.
+pub(crate) fn best_step(folder: &Path) -> Option<u64> {
+    let text = fs::read(folder.join(BEST).join(STATE)).ok()?;
+    let state: State = serde_json::from_slice(&text).ok()?;
+    Some(state.step)
+}
+
+/// Removes the best checkpoint.
+///
+/// # Errors
+/// A folder that cannot be removed.
+pub(crate) fn remove_best(folder: &Path) -> Result<()> {
+    let path = folder.join(BEST);
+    fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))
+}
+
+fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
+    let path = folder.join(name);
     let unfinished = folder.join(format!(".{name}.unfinished"));
     let write = || -> Result<()> {
         fs::create_dir_all(&unfinished)?;
@@ -62,11 +99,6 @@ pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
         // What is left of it helps no one; the first error is the one to report.
         let _ = fs::remove_dir_all(&unfinished);
         return Err(error).with_context(|| format!("writing checkpoint {}", path.display()));
-    }
-    let mut all = list(folder)?;
-    all.truncate(all.len().saturating_sub(KEPT));
-    for (_, old) in all {
-        fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
     }
     Ok(())
 }

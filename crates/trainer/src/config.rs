@@ -1,10 +1,11 @@
 //! The resolved configuration: everything that decides what a run computes, checked once.
 
 use crate::args::{PrecisionName, TrainArgs};
-use crate::recipe::{AdamConfig, Length, Recipe, UpdateRule};
+use crate::gan::RateDecay;
+use crate::recipe::{AdamConfig, Length, Recipe, Regularization, UpdateRule};
 use anyhow::{Context, Result, bail, ensure};
-use gan_data::{Batches, Source, Split};
-use gan_models::{DiscriminatorConfig, GeneratorConfig};
+use gan_data::{Batches, Dataset, Source, Split};
+use gan_models::{ClassCondition, DiscriminatorConfig, GanLoss, GeneratorConfig};
 use serde::{Deserialize, Serialize};
 
 /// What a run computes: `config.json` of its folder. Two runs with the same configuration on the
@@ -31,14 +32,26 @@ pub(crate) struct TrainConfig {
     pub batch_size: usize,
     /// How the two networks take turns.
     pub update: UpdateRule,
+    /// What the networks play for.
+    #[serde(default)]
+    pub loss: GanLoss,
     /// The label of real pictures.
     pub real_label: f64,
+    /// What keeps the discriminator in bounds.
+    #[serde(default)]
+    pub regularization: Regularization,
+    /// When and how far the learning rates fall.
+    #[serde(default)]
+    pub rate_decay: Option<RateDecay>,
     /// Decay of the generator's moving average.
     pub ema_decay: f64,
     /// Steps between two sample grids.
     pub sample_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
+    /// Steps between two measurements of the generator's quality; 0 for none.
+    #[serde(default)]
+    pub measure_every: u64,
     /// The generator's optimizer.
     pub generator_adam: AdamConfig,
     /// The discriminator's optimizer.
@@ -55,7 +68,13 @@ impl TrainConfig {
     /// # Errors
     /// Whatever does not fit together, naming the flag or key and what would be right.
     pub(crate) fn resolve(args: &TrainArgs) -> Result<(Self, Batches)> {
-        let (name, mut recipe) = Recipe::find(args.recipe.as_deref().unwrap_or("default"))?;
+        let dataset = args.dataset.as_deref().unwrap_or("mnist");
+        let data = load(dataset, &args.digit)?;
+        let (name, mut recipe) = match &args.recipe {
+            Some(recipe) => Recipe::find(recipe)?,
+            None if data.classes().len() > 1 => Recipe::find("conditional")?,
+            None => Recipe::find("default")?,
+        };
         if let Some(batch_size) = args.batch_size {
             recipe.batch_size = batch_size;
         }
@@ -63,17 +82,20 @@ impl TrainConfig {
         for (adam, lr) in adams.into_iter().zip(args.lr.iter().chain(args.lr.last())) {
             adam.lr = *lr;
         }
+        args.game.apply(&mut recipe);
         check(&recipe).with_context(|| format!("recipe {name}"))?;
-        let dataset = args.dataset.as_deref().unwrap_or("mnist");
         let seed = args.seed.unwrap_or(0);
-        let batches = load(dataset, &args.digit, recipe.batch_size, seed)?;
+        let batches = Batches::new(data, recipe.batch_size, seed)?;
         let data = batches.dataset();
         let shape = data.shape();
         let image = (shape.channels, shape.height, shape.width).into();
+        let classes = data.classes().len();
+        let condition =
+            recipe.condition.filter(|_| classes > 1).map(|by| ClassCondition { classes, by });
         let networks = recipe
             .network
-            .generator(image, data.classes().to_vec())
-            .and_then(|generator| Ok((generator, recipe.network.discriminator(image)?)));
+            .generator(image, data.classes().to_vec(), condition.is_some())
+            .and_then(|generator| Ok((generator, recipe.network.discriminator(image, condition)?)));
         let (generator, discriminator) =
             networks.with_context(|| format!("recipe {name} on {dataset}"))?;
         let config = Self {
@@ -86,10 +108,17 @@ impl TrainConfig {
             steps: length(args).unwrap_or(recipe.length).steps(&batches),
             batch_size: recipe.batch_size,
             update: recipe.update,
+            loss: recipe.loss,
             real_label: recipe.real_label,
+            regularization: recipe.regularization,
+            rate_decay: recipe.lr_decay.map(|decay| {
+                let until = recipe.length.steps(&batches);
+                RateDecay { from: (decay.from * until as f64) as u64, until, to: decay.to }
+            }),
             ema_decay: recipe.ema_decay,
             sample_every: recipe.sample_every,
             checkpoint_every: recipe.checkpoint_every,
+            measure_every: recipe.measure_every,
             generator_adam: recipe.generator_adam,
             discriminator_adam: recipe.discriminator_adam,
             generator,
@@ -104,7 +133,8 @@ impl TrainConfig {
     /// # Errors
     /// Data that is gone or has changed.
     pub(crate) fn resume(mut self, args: &TrainArgs) -> Result<(Self, Batches)> {
-        let batches = load(&self.dataset, &self.classes, self.batch_size, self.seed)?;
+        let data = load(&self.dataset, &self.classes)?;
+        let batches = Batches::new(data, self.batch_size, self.seed)?;
         ensure!(
             batches.dataset().len() == self.pictures,
             "{} has {} pictures of these classes now, the run began with {}",
@@ -131,13 +161,11 @@ impl TrainConfig {
     }
 }
 
-fn load(dataset: &str, classes: &[String], batch_size: usize, seed: u64) -> Result<Batches> {
+/// The training set's pictures of these classes, of all if none is named.
+fn load(dataset: &str, classes: &[String]) -> Result<Dataset> {
     let source: Source = dataset.parse().context("--dataset")?;
-    let mut data = source.load(Split::Train)?;
-    if !classes.is_empty() {
-        data = data.filter(classes)?;
-    }
-    Ok(Batches::new(data, batch_size, seed)?)
+    let data = source.load(Split::Train)?;
+    Ok(if classes.is_empty() { data } else { data.filter(classes)? })
 }
 
 /// The length that the flags ask for.
@@ -169,6 +197,28 @@ fn check(recipe: &Recipe) -> Result<()> {
         "ema_decay {} must be at least 0 and below 1",
         recipe.ema_decay
     );
+    ensure!(
+        recipe.real_label == 1.0 || recipe.loss.has_labels(),
+        "real_label {}: this loss has no labels to smooth; leave it at 1",
+        recipe.real_label
+    );
+    if let Some(decay) = recipe.lr_decay {
+        ensure!(
+            (0.0..1.0).contains(&decay.from) && decay.to > 0.0 && decay.to <= 1.0,
+            "lr_decay: from {} must be at least 0 and below 1, to {} above 0 and at most 1",
+            decay.from,
+            decay.to
+        );
+    }
+    let Regularization { gradient_penalty, spectral_norm, augmentation } = recipe.regularization;
+    let strengths = [
+        ("gradient_penalty", gradient_penalty),
+        ("spectral_norm", spectral_norm),
+        ("noise", f64::from(augmentation.noise)),
+    ];
+    for (name, value) in strengths {
+        ensure!(value >= 0.0 && value.is_finite(), "{name} {value} must be at least 0 and finite");
+    }
     for adam in [recipe.generator_adam, recipe.discriminator_adam] {
         if !(adam.lr > 0.0 && adam.lr.is_finite()) {
             bail!("learning rate {} must be above 0 and finite", adam.lr);

@@ -23,18 +23,7 @@ const CHUNK: usize = 256;
 /// A generator that cannot be read, a class that it does not draw, a path that cannot be written.
 pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.count > 0, "--count 0: at least 1 picture is needed");
-    let (run, folder) = match (&args.weights, &args.run) {
-        (Some(weights), _) => (None, weights.clone()),
-        (None, Some(run)) => {
-            ensure!(run.is_dir(), "{}: no such run folder", run.display());
-            (Some(run.clone()), generator_of(run)?)
-        }
-        (None, None) => {
-            let run = RunFolder::newest(Path::new(DEFAULT_RUNS))?;
-            let folder = generator_of(&run)?;
-            (Some(run), folder)
-        }
-    };
+    let (run, folder) = find(args.run.as_deref(), args.weights.as_deref())?;
     device::set_precision(precision(args.precision, run.as_deref()));
     let device = device::device(args.device)?;
     let mut generator = Generator::load(&folder, &device)?;
@@ -42,20 +31,55 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     if !trusted.same_device(&device) {
         generator = Generator::load(&folder, &trusted)?;
     }
-    let label = label(generator.config(), args.class.as_deref())?;
+    let classes = Classes::new(generator.config(), args)?;
     let image = generator.config().image;
     let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
     let mut output = Output::open(args, shape)?;
     device::pool(args.threads)?.install(|| -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
-        for first in (0..args.count).step_by(CHUNK) {
-            let images = generator.sample(CHUNK.min(args.count - first), &mut rng)?;
-            output.take(args, shape, first, range::to_bytes(&images)?)?;
-        }
-        Ok(())
+        let labels = classes.of(0..args.count);
+        draw(&generator, &labels, &mut rng, |first, pixels| output.take(args, shape, first, pixels))
     })?;
-    output.close(args, shape, label)?;
+    output.close(args, shape, &classes)?;
     writeln!(print, "{} pictures by {} in {}", args.count, folder.display(), args.out.display())?;
+    Ok(())
+}
+
+/// The run, if one is used, and the generator's folder: of the run or the weights asked for, else of
+/// the newest run.
+///
+/// # Errors
+/// No such folder; a run without a generator.
+pub(crate) fn find(
+    run: Option<&Path>,
+    weights: Option<&Path>,
+) -> Result<(Option<PathBuf>, PathBuf)> {
+    let run = match (weights, run) {
+        (Some(weights), _) => return Ok((None, weights.to_path_buf())),
+        (None, Some(run)) => {
+            ensure!(run.is_dir(), "{}: no such run folder", run.display());
+            run.to_path_buf()
+        }
+        (None, None) => RunFolder::newest(Path::new(DEFAULT_RUNS))?,
+    };
+    let folder = generator_of(&run)?;
+    Ok((Some(run), folder))
+}
+
+/// Draws a picture of each label's class, some at a time: `take` gets the number of the first and
+/// their pixels.
+///
+/// # Errors
+/// Those of `take`; failures of the device.
+pub(crate) fn draw(
+    generator: &Generator,
+    labels: &[u32],
+    rng: &mut ChaCha8Rng,
+    mut take: impl FnMut(usize, Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    for (i, labels) in labels.chunks(CHUNK).enumerate() {
+        take(i * CHUNK, range::to_bytes(&generator.sample_classes(labels, rng)?)?)?;
+    }
     Ok(())
 }
 
@@ -77,22 +101,64 @@ fn generator_of(run: &Path) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The label of the pictures, where the generator draws a single class: the class's own number,
-/// if it is named by one, so that a set of fives says 5 as MNIST does; other names have none.
-fn label(config: &GeneratorConfig, wanted: Option<&str>) -> Result<Option<u32>> {
-    match (config.classes.as_slice(), wanted) {
-        ([class], None) => Ok(class.parse().ok()),
-        ([class], Some(wanted)) if class == wanted => Ok(class.parse().ok()),
-        ([class], Some(wanted)) => {
-            bail!("--class {wanted}: this generator draws class {class} only")
-        }
-        (classes, Some(wanted)) => bail!(
-            "--class {wanted}: this generator was trained on classes {} without telling them \
-             apart, so it cannot draw one of them alone",
-            classes.join(", ")
-        ),
-        (_, None) => Ok(None),
+/// The classes of the pictures.
+struct Classes {
+    /// Those drawn in turn, as the generator counts them.
+    drawn: Vec<u32>,
+    /// How many pictures of a class come one after the other.
+    run: usize,
+    /// What each of the generator's classes is called in a file of labels; none if the classes of
+    /// the pictures are not known.
+    labels: Option<Vec<u32>>,
+}
+
+impl Classes {
+    /// # Errors
+    /// A class that the generator does not draw, or cannot draw alone.
+    fn new(config: &GeneratorConfig, args: &GenerateArgs) -> Result<Self> {
+        let classes = &config.classes;
+        let all = classes.join(", ");
+        let drawn = match args.class.as_deref() {
+            None if config.conditional => (0..classes.len() as u32).collect(),
+            None => vec![0],
+            Some(wanted) => match classes.iter().position(|class| class == wanted) {
+                Some(class) if config.conditional || classes.len() == 1 => vec![class as u32],
+                Some(_) => bail!(
+                    "--class {wanted}: this generator was trained on classes {all} without telling \
+                     them apart, so it cannot draw one of them alone"
+                ),
+                None if classes.is_empty() => {
+                    bail!("--class {wanted}: this generator knows no classes")
+                }
+                None => bail!("--class {wanted}: this generator draws class {all} only"),
+            },
+        };
+        // In a grid, the pictures of a row share their class.
+        let run = if args.format == Format::Grid { columns(args.count) } else { 1 };
+        Ok(Self { drawn, run, labels: file_labels(config) })
     }
+
+    /// The classes of these pictures.
+    fn of(&self, pictures: std::ops::Range<usize>) -> Vec<u32> {
+        pictures.map(|i| self.drawn[i / self.run % self.drawn.len()]).collect()
+    }
+}
+
+/// What a generator's classes are in a file of labels, where it knows which it draws: their own
+/// numbers if all are named by one, so that a five says 5 as in MNIST, else their places in the
+/// list. A single class without a number has none.
+pub(crate) fn file_labels(config: &GeneratorConfig) -> Option<Vec<u32>> {
+    let numbers = config.classes.iter().map(|class| class.parse().ok()).collect();
+    match config.classes.len() {
+        0 => None,
+        1 => numbers,
+        count => config.conditional.then(|| numbers.unwrap_or_else(|| (0..count as u32).collect())),
+    }
+}
+
+/// Pictures in a row of a grid.
+fn columns(count: usize) -> usize {
+    (count as f64).sqrt().ceil() as usize
 }
 
 /// Where pictures go: single files at once, one file of all when all are drawn.
@@ -148,13 +214,14 @@ impl Output {
         Ok(())
     }
 
-    fn close(self, args: &GenerateArgs, shape: ImageShape, label: Option<u32>) -> Result<()> {
+    fn close(self, args: &GenerateArgs, shape: ImageShape, classes: &Classes) -> Result<()> {
         let Self::Whole(pixels) = self else { return Ok(()) };
         if args.format == Format::Grid {
-            let columns = (args.count as f64).sqrt().ceil() as usize;
-            return Ok(picture::write_grid(&args.out, shape, &pixels, columns)?);
+            return Ok(picture::write_grid(&args.out, shape, &pixels, columns(args.count))?);
         }
-        let labels = label.map(|label| vec![label; args.count]);
+        let labels: Option<Vec<u32>> = classes.labels.as_ref().map(|labels| {
+            classes.of(0..args.count).into_iter().map(|class| labels[class as usize]).collect()
+        });
         Ok(idx::write(&args.out, shape, &pixels, labels.as_deref())?)
     }
 }

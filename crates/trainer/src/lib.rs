@@ -7,12 +7,15 @@
 pub mod args;
 mod bench;
 mod checkpoint;
+mod classifier;
 mod config;
 mod device;
+mod evaluate;
 mod events;
 mod gan;
 mod generate;
 mod progress;
+mod quality;
 mod recipe;
 mod run_folder;
 mod span_times;
@@ -34,6 +37,14 @@ pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         Some(Command::Train(args)) => train::train(args, print),
         Some(Command::Generate(args)) => {
             generate::generate(args, print)?;
+            Ok(Outcome::Complete)
+        }
+        Some(Command::Evaluate(args)) => {
+            evaluate::evaluate(args, print)?;
+            Ok(Outcome::Complete)
+        }
+        Some(Command::Classifier(args)) => {
+            classifier::classifier(args, print)?;
             Ok(Outcome::Complete)
         }
         Some(Command::Bench(args)) => {

@@ -1,6 +1,7 @@
 //! What a person sees while training: a bar on a terminal, plain lines elsewhere.
 
 use crate::gan::StepStats;
+use crate::quality::Quality;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ pub(crate) struct Progress {
     steps_per_epoch: f64,
     started: Instant,
     last_line: Option<Instant>,
+    /// What the last measurement found.
+    quality: String,
 }
 
 impl Progress {
@@ -29,7 +32,16 @@ impl Progress {
             bar
         });
         let started = Instant::now();
-        Self { bar, first_step: done, steps, batch_size, steps_per_epoch, started, last_line: None }
+        Self {
+            bar,
+            first_step: done,
+            steps,
+            batch_size,
+            steps_per_epoch,
+            started,
+            last_line: None,
+            quality: String::new(),
+        }
     }
 
     /// Pictures a second since training began or went on.
@@ -51,6 +63,19 @@ impl Progress {
         }
     }
 
+    /// Takes in a measurement, and tells of a collapse when it begins.
+    pub(crate) fn measured(&mut self, quality: &Quality) {
+        let collapsed = quality.collapse.as_ref().map_or("", |_| " COLLAPSED");
+        if let (Some(reason), false) = (&quality.collapse, self.quality.ends_with("COLLAPSED")) {
+            let text = format!("the generator's pictures have collapsed: {reason}");
+            match &self.bar {
+                Some(bar) => bar.println(format!(" WARN {text}")),
+                None => tracing::warn!("{text}"),
+            }
+        }
+        self.quality = format!("  FD {:.2}{collapsed}", quality.frechet);
+    }
+
     /// Leaves the bar as it stands.
     pub(crate) fn close(&self) {
         if let Some(bar) = &self.bar {
@@ -62,11 +87,12 @@ impl Progress {
         let left = self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
             * (self.steps - step) as f64;
         format!(
-            "epoch {:.1}/{:.1}  D {:.3}  G {:.3}  {:.0} images/s  {} left",
+            "epoch {:.1}/{:.1}  D {:.3}  G {:.3}{}  {:.0} images/s  {} left",
             step as f64 / self.steps_per_epoch,
             self.steps as f64 / self.steps_per_epoch,
             stats.discriminator_loss,
             stats.generator_loss,
+            self.quality,
             self.images_per_second(step),
             duration(left)
         )

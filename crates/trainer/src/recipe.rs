@@ -1,13 +1,14 @@
 //! Recipes: named presets, compiled in, or files of one's own in the same form.
 
 use anyhow::{Context, Result, anyhow, bail};
-use gan_models::Family;
+use gan_models::{Augmentation, Conditioning, Family, GanLoss};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("default", include_str!("../../../configs/default.toml")),
+    ("conditional", include_str!("../../../configs/conditional.toml")),
     ("dcgan", include_str!("../../../configs/dcgan.toml")),
     ("mlp", include_str!("../../../configs/mlp.toml")),
     ("mlp-small", include_str!("../../../configs/mlp-small.toml")),
@@ -23,14 +24,30 @@ pub(crate) struct Recipe {
     pub batch_size: usize,
     /// How the two networks take turns.
     pub update: UpdateRule,
+    /// What the networks play for.
+    #[serde(default)]
+    pub loss: GanLoss,
     /// The label of real pictures: 1, or a little less (one-sided label smoothing).
     pub real_label: f64,
+    /// What keeps the discriminator in bounds.
+    #[serde(default)]
+    pub regularization: Regularization,
+    /// How both networks take in the classes, where pictures of several are asked for, so that one
+    /// can be chosen; without it classes are not told apart.
+    #[serde(default)]
+    pub condition: Option<Conditioning>,
     /// Decay of the generator's moving average, per step; 0 for none.
     pub ema_decay: f64,
+    /// When and how far the learning rates fall.
+    #[serde(default)]
+    pub lr_decay: Option<Decay>,
     /// Steps between two sample grids.
     pub sample_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
+    /// Steps between two measurements of the generator's quality; 0 for none.
+    #[serde(default)]
+    pub measure_every: u64,
     /// The generator's optimizer.
     pub generator_adam: AdamConfig,
     /// The discriminator's optimizer.
@@ -47,6 +64,31 @@ pub(crate) enum Length {
     Epochs(u64),
     /// After this many steps, however many pictures there are.
     Steps(u64),
+}
+
+/// Learning rates that fall on a straight line over the last part of a recipe's length, and stay
+/// where they are should training go on. A shorter run is the beginning of a longer one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Decay {
+    /// The share of the length after which they fall.
+    pub from: f64,
+    /// What they fall to, as a share of the full rate.
+    pub to: f64,
+}
+
+/// What keeps the discriminator in bounds; all of it is off by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Regularization {
+    /// Weight of the penalty on its slope at real pictures
+    /// ([`gan_models::losses::slope_penalty`], R1's first-order form).
+    pub gradient_penalty: f64,
+    /// Largest spectral norm of each of its weights ([`gan_models::bound_spectral_norms`]); 0 for no
+    /// bound.
+    pub spectral_norm: f64,
+    /// Changes of the pictures it judges.
+    pub augmentation: Augmentation,
 }
 
 /// How the two networks take turns.
@@ -148,7 +190,7 @@ mod tests {
     fn unknown_names_list_the_known() {
         let error = format!("{:#}", Recipe::find("dfault").expect_err("a typing error"));
         assert!(
-            error.contains("--recipe dfault") && error.contains("default, dcgan, mlp"),
+            error.contains("--recipe dfault") && error.contains("default, conditional, dcgan"),
             "{error}"
         );
     }

@@ -1,5 +1,6 @@
 //! The folder that a run leaves: `runs/00003-mnist-5-default`.
 
+use crate::checkpoint;
 use crate::config::TrainConfig;
 use crate::statistics::StatsLine;
 use anyhow::{Context, Result, bail, ensure};
@@ -65,6 +66,11 @@ impl RunFolder {
             };
             let kept: String = text.lines().filter(made).flat_map(|line| [line, "\n"]).collect();
             gan_data::files::write_whole(&path, kept.as_bytes())?;
+        }
+        if checkpoint::best_step(&self.checkpoints()).is_some_and(|best| best > step) {
+            checkpoint::remove_best(&self.checkpoints())?;
+            let best = self.best_generator();
+            fs::remove_dir_all(&best).with_context(|| format!("removing {}", best.display()))?;
         }
         let samples = self.samples();
         let context = || samples.display().to_string();
@@ -141,6 +147,11 @@ impl RunFolder {
 
     pub(crate) fn generator(&self) -> PathBuf {
         self.0.join("generator")
+    }
+
+    /// The generator of the step that measured best.
+    pub(crate) fn best_generator(&self) -> PathBuf {
+        self.0.join("best-generator")
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::events::EventFile;
 use crate::gan::StepStats;
+use crate::quality::Quality;
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 /// One line of `stats.jsonl`: means since the line before.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StatsLine {
     pub(crate) step: u64,
     pub(crate) epoch: f64,
@@ -20,6 +21,9 @@ pub(crate) struct StatsLine {
     pub(crate) real_score: f64,
     pub(crate) fake_score: f64,
     pub(crate) images_per_second: f64,
+    /// What the generator was worth at this step, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quality: Option<Quality>,
 }
 
 impl StatsLine {
@@ -41,6 +45,7 @@ impl StatsLine {
             real_score: mean(|stats| stats.real_score),
             fake_score: mean(|stats| stats.fake_score),
             images_per_second,
+            quality: None,
         }
     }
 }
@@ -70,6 +75,12 @@ impl Statistics {
         Ok(Self { path, file, events, curves: folder.path().join("curves.svg"), lines })
     }
 
+    /// The least Frechet distance so far.
+    pub(crate) fn least_distance(&self) -> Option<f64> {
+        let distances = self.lines.iter().filter_map(|line| Some(line.quality.as_ref()?.frechet));
+        distances.min_by(f64::total_cmp)
+    }
+
     /// Adds a line everywhere.
     ///
     /// # Errors
@@ -78,16 +89,22 @@ impl Statistics {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         self.file.write_all(&text).with_context(|| format!("writing {}", self.path.display()))?;
-        self.events.scalars(
-            line.step,
-            &[
-                ("loss/discriminator", line.discriminator_loss),
-                ("loss/generator", line.generator_loss),
-                ("score/real", line.real_score),
-                ("score/fake", line.fake_score),
-                ("speed/images_per_second", line.images_per_second),
-            ],
-        )?;
+        let mut scalars = vec![
+            ("loss/discriminator", line.discriminator_loss),
+            ("loss/generator", line.generator_loss),
+            ("score/real", line.real_score),
+            ("score/fake", line.fake_score),
+            ("speed/images_per_second", line.images_per_second),
+        ];
+        if let Some(quality) = &line.quality {
+            scalars.extend([
+                ("quality/frechet_distance", quality.frechet),
+                ("quality/precision", quality.precision),
+                ("quality/recall", quality.recall),
+            ]);
+            scalars.extend(quality.agreement.map(|share| ("quality/wanted_class", share)));
+        }
+        self.events.scalars(line.step, &scalars)?;
         self.lines.push(line);
         Ok(gan_data::files::write_whole(&self.curves, curves(&self.lines).as_bytes())?)
     }
@@ -167,6 +184,7 @@ mod tests {
             real_score: score,
             fake_score: 0.0,
             images_per_second: 1.0,
+            quality: None,
         }
     }
 

@@ -6,6 +6,7 @@ use crate::config::TrainConfig;
 use crate::device;
 use crate::gan::{Gan, Stream};
 use crate::progress::{Progress, duration};
+use crate::quality::Watch;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use crate::statistics::{Statistics, StatsLine};
 use anyhow::{Context, Result, ensure};
@@ -18,8 +19,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// Pictures of a sample grid, and how many stand in a row.
-const GRID: (usize, usize) = (100, 10);
+/// Pictures in a row of a sample grid.
+const GRID_COLUMNS: usize = 10;
+/// Rows of a sample grid, where classes are not told apart.
+const GRID_ROWS: usize = 10;
 /// Steps between two lines of `stats.jsonl`.
 const STATS_EVERY: u64 = 50;
 
@@ -142,10 +145,15 @@ impl Session {
     fn steps(&mut self, folder: &RunFolder) -> Result<Outcome> {
         let interrupted = interrupt_flag()?;
         let mut statistics = Statistics::open(folder)?;
-        let noise = self.gan.generator.noise(GRID.0, &mut Stream::Samples.rng(self.config.seed))?;
+        let samples = self.samples_input()?;
         if self.gan.step == 0 {
-            self.sample(folder, &noise)?;
+            self.sample(folder, &samples)?;
         }
+        let measure_every = self.config.measure_every;
+        let watch = match measure_every {
+            0 => None,
+            _ => Watch::new(self.batches.dataset(), &self.gan.average, self.config.seed)?,
+        };
         let steps = self.config.steps;
         let steps_per_epoch = self.batches.steps_per_epoch();
         let mut progress =
@@ -153,19 +161,33 @@ impl Session {
         let mut window = Vec::new();
         let mut outcome = Outcome::Complete;
         while self.gan.step < steps {
-            let batch = self.batches.batch(self.gan.step)?.images.to_device(&self.device)?;
+            let mut batch = self.batches.batch(self.gan.step)?;
+            batch.images = batch.images.to_device(&self.device)?;
             let stats = self.gan.train_step(&batch).inspect_err(|_| progress.close())?;
             let step = self.gan.step;
             progress.update(step, &stats);
             window.push(stats);
             let interrupt = interrupted.load(Ordering::Relaxed) && step < steps;
-            if step.is_multiple_of(STATS_EVERY) || step == steps || interrupt {
+            let quality = match &watch {
+                Some(watch) if step.is_multiple_of(measure_every) => {
+                    let quality = watch.measure(&self.gan.average)?;
+                    progress.measured(&quality);
+                    if statistics.least_distance().is_none_or(|least| quality.frechet < least) {
+                        self.save_best(folder)?;
+                    }
+                    Some(quality)
+                }
+                _ => None,
+            };
+            let report = step.is_multiple_of(STATS_EVERY) || step == steps || interrupt;
+            if report || quality.is_some() {
                 let speed = progress.images_per_second(step);
-                statistics.add(StatsLine::new(step, steps_per_epoch, &window, speed))?;
+                let line = StatsLine::new(step, steps_per_epoch, &window, speed);
+                statistics.add(StatsLine { quality, ..line })?;
                 window.clear();
             }
             if step.is_multiple_of(self.config.sample_every) || step == steps {
-                self.sample(folder, &noise)?;
+                self.sample(folder, &samples)?;
             }
             if interrupt {
                 outcome = Outcome::Interrupted;
@@ -180,11 +202,23 @@ impl Session {
         Ok(outcome)
     }
 
+    /// What the sample grids are made from, the same all along; where the class can be chosen, the
+    /// pictures of a row share theirs.
+    fn samples_input(&self) -> Result<Tensor> {
+        let generator = &self.gan.generator;
+        let config = generator.config();
+        let rows = if config.conditional { config.classes.len() } else { GRID_ROWS };
+        let labels: Vec<u32> =
+            (0..rows * GRID_COLUMNS).map(|i| (i / GRID_COLUMNS) as u32).collect();
+        let noise = generator.noise(labels.len(), &mut Stream::Samples.rng(self.config.seed))?;
+        Ok(generator.input(&noise, &labels)?)
+    }
+
     /// Writes the sample grid of the current step.
-    fn sample(&self, folder: &RunFolder, noise: &Tensor) -> Result<()> {
-        let images = self.gan.average.forward(noise, Pass::Infer)?;
+    fn sample(&self, folder: &RunFolder, input: &Tensor) -> Result<()> {
+        let images = self.gan.average.forward(input, Pass::Infer)?;
         let path = folder.samples().join(format!("{:06}.png", self.gan.step));
-        write_grid(&path, &images, GRID.1)
+        write_grid(&path, &images, GRID_COLUMNS)
     }
 
     /// Writes the checkpoint of the current step, and the generator for use.
@@ -195,6 +229,13 @@ impl Session {
         self.gan.check_parameters()?;
         checkpoint::save(&self.gan, &folder.checkpoints())?;
         Ok(self.gan.average.save(self.gan.ema.parameters(), folder.generator())?)
+    }
+
+    /// Keeps the current step as the best.
+    fn save_best(&self, folder: &RunFolder) -> Result<()> {
+        self.gan.check_parameters()?;
+        checkpoint::save_best(&self.gan, &folder.checkpoints())?;
+        Ok(self.gan.average.save(self.gan.ema.parameters(), folder.best_generator())?)
     }
 
     fn conclude(

@@ -25,9 +25,28 @@ use crate::{Dataset, Error, Result, Split};
 pub fn load(folder: &Path, split: Split) -> Result<Dataset> {
     let names = file_names(folder)?;
     let (images_file, labels_file) = find(folder, &names, split)?;
+    let labels_file = labels_file?;
     let images = read_images(&images_file)?;
     let labels = read_labels(&labels_file)?;
     join(name(folder), (&images_file, images), (&labels_file, labels))
+}
+
+/// The pictures of one part of a folder, as [`load`] finds them, and their labels if there are any.
+///
+/// # Errors
+///
+/// Those of [`load`], but for labels that are not there.
+pub(crate) fn load_pictures(folder: &Path, split: Split) -> Result<(Images, Option<Vec<u8>>)> {
+    let names = file_names(folder)?;
+    let (images_file, labels_file) = find(folder, &names, split)?;
+    let images = read_images(&images_file)?;
+    let labels_file = match labels_file {
+        Err(Error::MissingFile { .. }) => return Ok((images, None)),
+        labels_file => labels_file?,
+    };
+    let labels = read_labels(&labels_file)?;
+    let set = join(name(folder), (&images_file, images.clone()), (&labels_file, labels.clone()));
+    set.map(|_| (images, Some(labels)))
 }
 
 /// Makes a set of the contents of a picture and a label file.
@@ -77,8 +96,8 @@ fn file_names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Paths of the picture and the label file of a split.
-fn find(folder: &Path, names: &[String], split: Split) -> Result<(PathBuf, PathBuf)> {
+/// Paths of the picture and the label file of a split; the latter may be missing alone.
+fn find(folder: &Path, names: &[String], split: Split) -> Result<(PathBuf, Result<PathBuf>)> {
     let choose = |kind: &Kind, fits: &dyn Fn(&str) -> bool, looked_for: String| {
         let found: Vec<&String> =
             names.iter().filter(|name| stem(name, kind).is_some_and(fits)).collect();
@@ -101,8 +120,8 @@ fn find(folder: &Path, names: &[String], split: Split) -> Result<(PathBuf, PathB
     let images = choose(&IMAGES, &fits, looked_for(split, has_splits))?;
     let chosen = stem(&images, &IMAGES).unwrap_or_default();
     let same = format!("{chosen}{}[.gz]", LABELS.suffix);
-    let labels = choose(&LABELS, &|stem| stem == chosen, same)?;
-    Ok((folder.join(images), folder.join(labels)))
+    let labels = choose(&LABELS, &|stem| stem == chosen, same);
+    Ok((folder.join(images), labels.map(|labels| folder.join(labels))))
 }
 
 /// What stands before the kind's suffix: "", `train-`, `emnist-letters-test-`.

@@ -145,7 +145,7 @@ fn detached_weights_get_no_gradient() {
     let (discriminator, parameters) = discriminator(&dcgan(4), (1, 8, 8).into(), 2);
     let images =
         candle_core::Var::zeros((3, 1, 8, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let logits = discriminator.detached().forward(&images, Pass::Infer).unwrap();
+    let logits = discriminator.detached().forward(&images, &[], Pass::Infer).unwrap();
     let gradients = logits.sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&images).is_some());
     assert!(parameters.iter().all(|(_, var)| gradients.get(var).is_none()));

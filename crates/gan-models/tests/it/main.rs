@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod backends;
+mod conditional;
 mod training;
 mod weights;
 
@@ -51,12 +52,12 @@ fn mlp() -> Family {
 }
 
 fn generator(family: &Family, image: Shape, seed: u64) -> (Generator, Parameters) {
-    let config = family.generator(image, vec![]).unwrap();
+    let config = family.generator(image, vec![], false).unwrap();
     Parameters::fresh(seed, &Device::Cpu, |vars| Generator::new(config, vars)).unwrap()
 }
 
 fn discriminator(family: &Family, image: Shape, seed: u64) -> (Discriminator, Parameters) {
-    let config = family.discriminator(image).unwrap();
+    let config = family.discriminator(image, None).unwrap();
     Parameters::fresh(seed, &Device::Cpu, |vars| Discriminator::new(&config, vars)).unwrap()
 }
 

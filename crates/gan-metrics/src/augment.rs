@@ -1,0 +1,127 @@
+//! Small random distortions of pictures, as different hands make them.
+
+use crate::error::Result;
+use candle_core::Tensor;
+use rand::{Rng, RngCore};
+
+/// Largest turn, in radians.
+const TURN: f32 = 0.17;
+/// Largest change of width and of height, as a share.
+const STRETCH: f32 = 0.12;
+/// Largest slant: columns moved for each row.
+const SLANT: f32 = 0.15;
+/// Largest shift, in pixels.
+const SHIFT: f32 = 2.0;
+/// What lies outside of a picture.
+const BLACK: f32 = -1.0;
+
+/// Turns, stretches, slants and shifts each picture by amounts of its own, with bilinear
+/// interpolation.
+///
+/// # Shapes
+/// `images`: (B, C, H, W); result the same.
+/// # Range
+/// [-1, 1]; what comes in from outside is -1.
+/// # Errors
+/// Pictures of another rank or type.
+pub(crate) fn distorted(images: &Tensor, rng: &mut dyn RngCore) -> Result<Tensor> {
+    let (batch, channels, height, width) = images.dims4()?;
+    let values = images.flatten_all()?.to_vec1::<f32>()?;
+    let mut result = Vec::with_capacity(values.len());
+    for picture in values.chunks_exact((channels * height * width).max(1)) {
+        let map = Affine::random(rng);
+        for plane in picture.chunks_exact(height * width) {
+            map.apply(plane, (height, width), &mut result);
+        }
+    }
+    Ok(Tensor::from_vec(result, (batch, channels, height, width), images.device())?)
+}
+
+/// Where a pixel of the result comes from, around the middle of the picture.
+struct Affine {
+    matrix: [[f32; 2]; 2],
+    shift: [f32; 2],
+}
+
+impl Affine {
+    fn random(rng: &mut dyn RngCore) -> Self {
+        let mut within = |most: f32| rng.random_range(-most..=most);
+        let (sin, cos) = within(TURN).sin_cos();
+        let (tall, wide, slant) = (1.0 + within(STRETCH), 1.0 + within(STRETCH), within(SLANT));
+        let shift = [within(SHIFT), within(SHIFT)];
+        // Stretch after slant after turn, from (row, column) to (row, column).
+        let matrix =
+            [[tall * cos, tall * sin], [wide * (slant * cos - sin), wide * (slant * sin + cos)]];
+        Self { matrix, shift }
+    }
+
+    fn apply(&self, plane: &[f32], (height, width): (usize, usize), result: &mut Vec<f32>) {
+        let middle = [(height as f32 - 1.0) / 2.0, (width as f32 - 1.0) / 2.0];
+        let pixel = |row: f32, column: f32| {
+            let inside =
+                row >= 0.0 && column >= 0.0 && row < height as f32 && column < width as f32;
+            if inside { plane[row as usize * width + column as usize] } else { BLACK }
+        };
+        for row in 0..height {
+            for column in 0..width {
+                let (y, x) = (row as f32 - middle[0], column as f32 - middle[1]);
+                let [m, s] = [&self.matrix, &[self.shift; 2]];
+                let from_y = m[0][0] * y + m[0][1] * x + middle[0] + s[0][0];
+                let from_x = m[1][0] * y + m[1][1] * x + middle[1] + s[0][1];
+                let (top, left) = (from_y.floor(), from_x.floor());
+                let (down, right) = (from_y - top, from_x - left);
+                let above = pixel(top, left) * (1.0 - right) + pixel(top, left + 1.0) * right;
+                let below =
+                    pixel(top + 1.0, left) * (1.0 - right) + pixel(top + 1.0, left + 1.0) * right;
+                result.push(above * (1.0 - down) + below * down);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    const SIZE: (usize, usize) = (5, 6);
+
+    fn apply(matrix: [[f32; 2]; 2], shift: [f32; 2]) -> Vec<f32> {
+        let plane: Vec<f32> = (0..30).map(|i| i as f32 / 30.0).collect();
+        let mut result = Vec::new();
+        Affine { matrix, shift }.apply(&plane, SIZE, &mut result);
+        result
+    }
+
+    #[test]
+    fn maps_are_applied_around_the_middle() {
+        let plain = apply([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]);
+        assert_eq!(plain[7], 7.0 / 30.0);
+        // From one row further down and half a column to the right.
+        let shifted = apply([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.5]);
+        assert!((shifted[7] - 13.5 / 30.0).abs() < 1e-6);
+        assert_eq!(shifted[24], BLACK, "below the last row");
+        // Half a turn takes the first pixel to the last.
+        let turned = apply([[-1.0, 0.0], [0.0, -1.0]], [0.0, 0.0]);
+        assert_eq!(turned[0], 29.0 / 30.0);
+    }
+
+    #[test]
+    fn the_seed_decides_and_every_picture_has_its_own() -> Result<()> {
+        let picture = Tensor::rand(-1f32, 1.0, (1, 1, 28, 28), &Device::Cpu)?;
+        let pair = Tensor::cat(&[&picture, &picture], 0)?;
+        let distort = |seed| -> Result<Vec<Vec<f32>>> {
+            let result = distorted(&pair, &mut ChaCha8Rng::seed_from_u64(seed))?;
+            assert_eq!(result.dims(), [2, 1, 28, 28]);
+            Ok(result.flatten_from(1)?.to_vec2()?)
+        };
+        let first = distort(1)?;
+        assert_eq!(first, distort(1)?);
+        assert_ne!(first, distort(2)?);
+        assert_ne!(first[0], first[1]);
+        assert!(first.iter().flatten().all(|value| (-1.0..=1.0).contains(value)));
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! `classifier`: trains the network that metrics look through, or one on generated digits.
+
+use crate::args::ClassifierArgs;
+use crate::device;
+use crate::progress::duration;
+use anyhow::{Context, Result};
+use gan_data::{Batches, Dataset, Source, Split, range};
+use gan_metrics::{Classifier, Trained, Training};
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// Pictures in a batch.
+const BATCH: usize = 128;
+/// How often every picture is seen.
+pub(crate) const EPOCHS: u64 = 12;
+/// Time between two messages.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Trains a classifier and writes its weights.
+///
+/// # Errors
+/// Pictures that it does not take; a file that cannot be written.
+pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    device::set_precision(args.precision);
+    device::pool(args.threads)?.install(|| {
+        let source: Source = args.dataset.parse().context("--dataset")?;
+        let (train_set, test_set) = (source.load(Split::Train)?, source.load(Split::Test)?);
+        let started = Instant::now();
+        let trained = train(train_set, args.epochs, args.seed)?;
+        let seconds = started.elapsed().as_secs_f64();
+        let accuracy = accuracy(&trained.classifier, &test_set)?;
+        std::fs::create_dir_all(&args.out)
+            .with_context(|| format!("making the folder {}", args.out.display()))?;
+        let path = args.out.join("model.safetensors");
+        trained.save(&path)?;
+        writeln!(
+            print,
+            "{}: {:.2}% of {} test pictures right, trained in {}",
+            path.display(),
+            100.0 * accuracy,
+            test_set.len(),
+            duration(seconds)
+        )?;
+        Ok(())
+    })
+}
+
+/// Trains a classifier on a set.
+///
+/// # Errors
+/// Pictures that it does not take; fewer than two.
+pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<Trained> {
+    check_shape(&set)?;
+    let (classes, batch) = (set.classes().len(), BATCH.min(set.len()));
+    let mut batches = Batches::new(set, batch, seed)?;
+    let steps = batches.steps(epochs);
+    let mut training = Training::new(classes, steps, seed)?;
+    let mut last_line = Instant::now();
+    for step in 0..steps {
+        let batch = batches.batch(step)?;
+        let loss = training.step(&batch.images, &batch.labels)?;
+        if last_line.elapsed() > LINE_EVERY {
+            last_line = Instant::now();
+            tracing::info!("classifier, step {}/{steps}, cross-entropy {loss:.3}", step + 1);
+        }
+    }
+    Ok(training.finish()?)
+}
+
+/// The share of a set's pictures that are recognised.
+///
+/// # Errors
+/// Pictures that it does not take.
+pub(crate) fn accuracy(classifier: &Classifier, set: &Dataset) -> Result<f64> {
+    check_shape(set)?;
+    let seen = classifier.observe(&range::to_tensor(set.pixels(), set.shape())?)?;
+    Ok(seen.agreement(set.labels()))
+}
+
+fn check_shape(set: &Dataset) -> Result<()> {
+    let shape = set.shape();
+    anyhow::ensure!(
+        Classifier::takes((shape.channels, shape.height, shape.width)),
+        "{}: the classifier takes grey pictures of 28x28 pixels, these are {}x{} with {} channel(s)",
+        set.name(),
+        shape.width,
+        shape.height,
+        shape.channels
+    );
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! How good a generator's pictures are: what a classifier sees in them, set beside real ones.
+
+use crate::gan::Stream;
+use crate::generate;
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use gan_data::{Dataset, ImageShape, range};
+use gan_metrics::{Classifier, Moments, Observations, Reference};
+use gan_models::{Generator, Pass};
+use serde::{Deserialize, Serialize};
+
+/// The extractor's name in those of metrics.
+pub(crate) const EXTRACTOR: &str = "mnistnet";
+/// Pictures whose pixels are turned into tensors at a time.
+const CHUNK: usize = 1000;
+/// Share of a single class from which generated pictures count as collapsed, where no real class
+/// comes near it.
+const ONE_CLASS: f64 = 0.9;
+/// Share of the real features' variance below which generated pictures count as one.
+const ONE_PICTURE: f64 = 0.05;
+
+/// What the classifier sees in pictures.
+///
+/// # Errors
+/// Pictures that are not 28x28 and grey.
+pub(crate) fn observe(
+    classifier: &Classifier,
+    shape: ImageShape,
+    pixels: &[u8],
+) -> Result<Observations> {
+    ensure!(
+        is_measured(shape),
+        "the metrics' classifier takes grey pictures of 28x28 pixels, these are {}x{} with {} \
+         channel(s)",
+        shape.width,
+        shape.height,
+        shape.channels
+    );
+    let mut all = Observations::default();
+    for pixels in pixels.chunks(CHUNK * shape.len()) {
+        all.extend(classifier.observe(&range::to_tensor(pixels, shape)?)?);
+    }
+    Ok(all)
+}
+
+/// Whether pictures of this shape can be measured.
+pub(crate) fn is_measured(shape: ImageShape) -> bool {
+    Classifier::takes((shape.channels, shape.height, shape.width))
+}
+
+/// A metric's name: of what, by which extractor, over how many pictures.
+pub(crate) fn metric_name(metric: &str, pictures: usize) -> String {
+    match (pictures / 1000, pictures % 1000) {
+        (0, _) | (_, 1..) => format!("{metric}-{EXTRACTOR}-{pictures}"),
+        (thousands, 0) => format!("{metric}-{EXTRACTOR}-{thousands}k"),
+    }
+}
+
+/// Why generated pictures are no use, if they are: one class, or one picture, over and over.
+pub(crate) fn collapse(
+    real: &Reference,
+    real_shares: &[f64],
+    generated: &Observations,
+) -> Result<Option<String>> {
+    let most = |shares: &[f64]| shares.iter().copied().fold(0.0, f64::max);
+    let shares = generated.shares(real_shares.len());
+    if most(&shares) > ONE_CLASS && most(real_shares) < ONE_CLASS {
+        let class = shares.iter().position(|share| *share > ONE_CLASS).unwrap_or(0);
+        return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * shares[class])));
+    }
+    let variance = Moments::of(&generated.features()?)?.total_variance();
+    let share = variance / real.moments().total_variance();
+    if share < ONE_PICTURE {
+        let share = 100.0 * share;
+        return Ok(Some(format!("they vary by {share:.1}% of what real ones do")));
+    }
+    Ok(None)
+}
+
+/// What was measured of a generator while it trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Quality {
+    /// Generated pictures that were looked at.
+    pub(crate) pictures: usize,
+    /// Frechet distance from the training set.
+    pub(crate) frechet: f64,
+    pub(crate) precision: f64,
+    pub(crate) recall: f64,
+    /// Share recognised as the class that was wanted, where one was.
+    pub(crate) agreement: Option<f64>,
+    /// Why the pictures are no use, if they are.
+    pub(crate) collapse: Option<String>,
+}
+
+/// Real pictures that a generator in training is measured against, at most.
+const REALS: usize = 5_000;
+/// Generated pictures of each measurement.
+const FAKES: usize = 2_000;
+/// Pictures drawn at a time.
+const DRAWN: usize = 250;
+
+/// Measures a generator while it trains: less of it, and less exactly, than `evaluate`.
+pub(crate) struct Watch {
+    classifier: Classifier,
+    reference: Reference,
+    real_shares: Vec<f64>,
+    /// The generator's input: the same noise each time.
+    input: Vec<Tensor>,
+    /// The digits wanted.
+    wanted: Option<Vec<u32>>,
+}
+
+impl Watch {
+    /// Prepares for a generator of the set's pictures; none if these cannot be measured.
+    ///
+    /// # Errors
+    /// Too few pictures for the metrics.
+    pub(crate) fn new(set: &Dataset, generator: &Generator, seed: u64) -> Result<Option<Self>> {
+        let shape = set.shape();
+        if !is_measured(shape) {
+            return Ok(None);
+        }
+        let classifier = Classifier::mnist()?;
+        let every = set.len().div_ceil(REALS);
+        let reals: Vec<u8> =
+            set.pixels().chunks(shape.len()).step_by(every).flatten().copied().collect();
+        let seen = observe(&classifier, shape, &reals)?;
+        let config = generator.config();
+        let classes = config.classes.len().max(1);
+        let labels: Vec<u32> = (0..FAKES).map(|i| (i % classes) as u32).collect();
+        let mut rng = Stream::Watch.rng(seed);
+        let input = labels
+            .chunks(DRAWN)
+            .map(|labels| Ok(generator.input(&generator.noise(labels.len(), &mut rng)?, labels)?))
+            .collect::<Result<_>>()?;
+        let wanted = generate::file_labels(config)
+            .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
+        Ok(Some(Self {
+            real_shares: seen.shares(classifier.classes()),
+            reference: Reference::of(seen.features()?)?,
+            classifier,
+            input,
+            wanted,
+        }))
+    }
+
+    /// Measures the generator as it is.
+    ///
+    /// # Errors
+    /// Failures of the device.
+    pub(crate) fn measure(&self, generator: &Generator) -> Result<Quality> {
+        let mut seen = Observations::default();
+        for input in &self.input {
+            let images = generator.forward(input, Pass::Infer)?.to_device(&Device::Cpu)?;
+            seen.extend(self.classifier.observe(&images)?);
+        }
+        let features = seen.features()?;
+        let scores = self.reference.manifold_scores(&features)?;
+        Ok(Quality {
+            pictures: seen.len(),
+            frechet: self.reference.frechet(&features)?,
+            precision: scores.precision,
+            recall: scores.recall,
+            agreement: self.wanted.as_ref().map(|wanted| seen.agreement(wanted)),
+            collapse: collapse(&self.reference, &self.real_shares, &seen)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::TrainArgs;
+    use crate::config::TrainConfig;
+    use crate::gan::Gan;
+    use gan_data::{Source, Split};
+
+    #[test]
+    fn names_tell_extractor_and_count() {
+        assert_eq!(metric_name("fd", 10_000), "fd-mnistnet-10k");
+        assert_eq!(metric_name("kd", 892), "kd-mnistnet-892");
+        assert_eq!(metric_name("fd", 1_999), "fd-mnistnet-1999");
+    }
+
+    /// Real pictures are no collapse; those of one class, or one of them many times, are.
+    #[test]
+    fn collapses_are_told() -> Result<()> {
+        let classifier = Classifier::mnist()?;
+        let set = Source::Mnist.load(Split::Test)?;
+        let len = set.shape().len();
+        let see = |pixels: &[u8]| observe(&classifier, set.shape(), pixels);
+        let real = see(&set.pixels()[..600 * len])?;
+        let reference = Reference::of(real.features()?)?;
+        let shares = real.shares(10);
+        let told = |pixels: &[u8]| collapse(&reference, &shares, &see(pixels)?);
+        assert_eq!(told(&set.pixels()[600 * len..1200 * len])?, None);
+        let sevens = set.clone().filter(&["7".to_string()])?;
+        let text = told(&sevens.pixels()[..200 * len])?.expect("one class");
+        assert!(text.ends_with("are of class 7"), "{text}");
+        // One picture of each of two classes.
+        let two = [&set.pixels()[..len], &set.pixels()[len..2 * len]].concat();
+        assert_eq!(told(&two.repeat(50))?, None, "two pictures vary");
+        let only_sevens = see(&sevens.pixels()[..200 * len])?;
+        let reference = Reference::of(only_sevens.features()?)?;
+        let shares = only_sevens.shares(10);
+        let same = see(&sevens.pixels()[..len].repeat(50))?;
+        let text = collapse(&reference, &shares, &same)?.expect("one picture");
+        assert!(text.starts_with("they vary by 0.0%"), "{text}");
+        Ok(())
+    }
+
+    /// A generator that has learned nothing is far away, and real pictures are near.
+    #[test]
+    fn a_watch_measures_from_the_same_noise() -> Result<()> {
+        let args = TrainArgs { digit: vec!["5".to_string()], ..TrainArgs::default() };
+        let (config, batches) = TrainConfig::resolve(&args)?;
+        let gan = Gan::new(&config, &Device::Cpu)?;
+        let watch = Watch::new(batches.dataset(), &gan.average, 1)?.expect("28x28");
+        let quality = watch.measure(&gan.average)?;
+        assert_eq!(quality, watch.measure(&gan.average)?);
+        let test = Source::Mnist.load(Split::Test)?.filter(&["5".to_string()])?;
+        let real = observe(&watch.classifier, test.shape(), test.pixels())?;
+        let near = watch.reference.frechet(&real.features()?)?;
+        assert!(quality.frechet > 20.0 * near, "{} and {near}", quality.frechet);
+        assert_eq!((quality.pictures, quality.precision), (FAKES, 0.0));
+        Ok(())
+    }
+}

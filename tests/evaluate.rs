@@ -1,0 +1,156 @@
+//! `evaluate` and `classifier`: numbers for sets whose worth is known.
+
+use gan_data::{Dataset, Source, Split, idx};
+use serde_json::Value;
+
+use crate::{Place, SMALL};
+
+/// Writes real pictures of these classes as a set: every `step`-th of them.
+fn real(place: &Place, folder: &str, split: Split, classes: &[&str], step: usize) -> Dataset {
+    let classes: Vec<String> = classes.iter().map(|class| class.to_string()).collect();
+    let set = Source::Mnist.load(split).unwrap().filter(&classes).unwrap();
+    let digits: Vec<u32> = classes.iter().map(|class| class.parse().unwrap()).collect();
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for i in (0..set.len()).step_by(step) {
+        pixels.extend(set.image(i).unwrap());
+        labels.push(digits[set.labels()[i] as usize]);
+    }
+    idx::write(&place.path(folder), set.shape(), &pixels, Some(&labels)).unwrap();
+    set
+}
+
+fn evaluate(place: &Place, args: &str) -> Value {
+    serde_json::from_str(&place.succeed(&format!("evaluate --json {args}")).out).unwrap()
+}
+
+fn metric(report: &Value, column: &str, name: &str) -> f64 {
+    let value = &report[column]["metrics"][name];
+    value.as_f64().unwrap_or_else(|| panic!("no {name} in {report}"))
+}
+
+#[test]
+fn real_pictures_measure_as_what_they_are() {
+    let place = Place::new();
+    let sevens = real(&place, "sevens", Split::Test, &["7"], 1);
+    let report = evaluate(&place, "--images sevens --digit 7");
+    assert_eq!(report["generated"]["pictures"], sevens.len());
+    assert_eq!(report["training_pictures"], 6265);
+    // The set is the test set: both columns say the same.
+    assert_eq!(report["generated"], report["real"]);
+    let of = |name: &str| metric(&report, "generated", name);
+    assert!((0.0..3.0).contains(&of("fd-mnistnet-1028")), "{report}");
+    assert!(of("kd-mnistnet-1028").abs() < 0.05, "{report}");
+    for name in ["precision-mnistnet-1028", "recall-mnistnet-1028", "density-mnistnet-1028"] {
+        assert!((0.6..=1.0).contains(&of(name)), "{name}: {report}");
+    }
+    assert!(of("wanted-class-recognised") > 0.98, "{report}");
+    assert!(of("nearest-training-picture") > 1.0, "{report}");
+    assert_eq!(of("copies-of-training-pictures"), 0.0, "{report}");
+    assert_eq!(report["collapse"], Value::Null);
+
+    // Training pictures are copies of themselves; sevens are no twos.
+    real(&place, "copies", Split::Train, &["7"], 20);
+    let report = evaluate(&place, "--images copies/images-idx3-ubyte --digit 7");
+    assert_eq!(metric(&report, "generated", "copies-of-training-pictures"), 1.0);
+    let wrong = evaluate(&place, "--images sevens --digit 2");
+    let distance = metric(&wrong, "generated", "fd-mnistnet-1028");
+    assert!(distance > 20.0 * metric(&wrong, "real", "fd-mnistnet-1032"), "{wrong}");
+
+    let table = place.succeed("evaluate --images sevens --digit 7").out;
+    for part in ["fd-mnistnet-1028", "real (test)", "6265 training pictures", "recognised as 7"] {
+        assert!(table.contains(part), "{part}: {table}");
+    }
+}
+
+#[test]
+fn a_generator_that_learned_nothing_is_found_out() {
+    let place = Place::new();
+    place.succeed("--digit 5 --recipe tiny.toml --steps 4");
+    let report = evaluate(&place, "--count 200");
+    assert_eq!(report["classes"], serde_json::json!(["5"]));
+    assert_eq!(report["training_pictures"], 5421);
+    let distance = metric(&report, "generated", "fd-mnistnet-200");
+    assert!(distance > 20.0 * metric(&report, "real", "fd-mnistnet-892"), "{report}");
+    assert!(metric(&report, "generated", "precision-mnistnet-200") < 0.1, "{report}");
+    let by_weights = "--weights runs/00000-mnist-5-tiny/generator --count 200";
+    let again = evaluate(&place, by_weights);
+    assert_eq!(again["generated"], report["generated"]);
+    assert!(report["collapse"].as_str().unwrap().contains("they vary by"), "{report}");
+}
+
+#[test]
+fn a_classifier_trained_on_labelled_pictures_is_tested_on_real_ones() {
+    let place = Place::new();
+    real(&place, "labelled", Split::Train, &["0", "1"], 30);
+    let report = evaluate(&place, "--images labelled --digit 0,1 --train-on-fake");
+    let of = |name: &str| report["train_on_fake"][name].as_f64().unwrap();
+    assert_eq!(of("pictures"), 423.0);
+    assert!((0.9..=1.0).contains(&of("accuracy")), "{report}");
+    assert!(of("accuracy_trained_on_real") > 0.99, "{report}");
+}
+
+#[test]
+fn the_built_in_classifier_is_as_good_as_promised() {
+    let set = Source::Mnist.load(Split::Test).unwrap();
+    let images = gan_data::range::to_tensor(set.pixels(), set.shape()).unwrap();
+    let seen = gan_metrics::Classifier::mnist().unwrap().observe(&images).unwrap();
+    let accuracy = seen.agreement(set.labels());
+    assert!(accuracy >= 0.993, "{accuracy}");
+}
+
+#[test]
+fn a_classifier_is_trained_and_written() {
+    let place = Place::new();
+    let said = place.succeed("classifier --dataset idx:set --epochs 2 --out made");
+    assert!(said.out.contains("made/model.safetensors"), "{said:?}");
+    assert!(said.out.contains("of 24 test pictures right"), "{said:?}");
+    assert!(gan_metrics::Classifier::load(&place.path("made/model.safetensors")).is_ok());
+}
+
+#[test]
+fn what_cannot_be_measured_is_refused() {
+    let place = Place::new();
+    place.refuse_saying("evaluate --images gone", &["--images", "gone"]);
+    place.refuse_saying("evaluate", &["runs: no run folder"]);
+    place.refuse_saying("evaluate --images tiny.toml", &["tiny.toml"]);
+    place.refuse_saying("evaluate --images set --digit 12", &["no class \"12\""]);
+    place.pictures("small", (8, 8), &[0, 1, 2].repeat(4));
+    place.refuse_saying("evaluate --images small --digit 5", &["28x28", "8x8"]);
+    place.pictures("few", (28, 28), &[0, 1]);
+    place.refuse_saying("evaluate --images few --digit 5", &["too few", "2 of at least"]);
+    place.refuse_saying("classifier --dataset idx:small --out made", &["28x28", "8x8"]);
+    place.succeed(&format!("{SMALL} --steps 2"));
+    place.refuse_saying("evaluate --count 5", &["--count 5", "at least 6"]);
+    place.refuse_saying(
+        "evaluate --count 50 --dataset mnist --train-on-fake --digit 1",
+        &["--train-on-fake", "no labels"],
+    );
+}
+
+#[test]
+fn losses_and_bounds_come_by_flag() {
+    let place = Place::new();
+    for (out, flags, key, value) in [
+        ("a", "--loss hinge", "/loss", "\"hinge\""),
+        ("b", "--loss wasserstein --spectral-norm 1", "/regularization/spectral_norm", "1.0"),
+        ("c", "--loss least-squares --gradient-penalty 0.5", "/loss", "\"least_squares\""),
+        ("d", "--translation 2 --cutout 6", "/regularization/augmentation/cutout", "6"),
+        ("e", "--instance-noise 0.25", "/regularization/augmentation/noise", "0.25"),
+    ] {
+        place.succeed(&format!("{SMALL} --steps 6 --out {out} {flags}"));
+        let run = format!("{out}/00000-idx-set-tiny");
+        let config = place.json(&format!("{run}/config.json"));
+        assert_eq!(config.pointer(key).unwrap().to_string(), value, "{flags}");
+        // They go on as they began.
+        place.succeed(&format!("--resume {run} --steps 9"));
+    }
+    place.refuse_saying(&format!("{SMALL} --gradient-penalty=-1"), &["gradient_penalty -1"]);
+    place.write(
+        "smooth.toml",
+        crate::TINY.replace("real_label = 1.0", "real_label = 0.9\nloss = \"hinge\""),
+    );
+    place.refuse_saying(
+        "--dataset idx:set --recipe smooth.toml",
+        &["real_label 0.9", "no labels to smooth"],
+    );
+}
