@@ -105,6 +105,16 @@ dropout = [0.3, 0.3]
 /// What makes a recipe tell classes apart and measure itself: keys to stand before the others.
 const CONDITIONAL: &str = "condition = \"projection\"\nmeasure_every = 4\n";
 
+/// Everything that keeps a discriminator in bounds, and rates that fall.
+const BOUNDED: &str = "\
+condition = \"concatenation\"
+lr_decay = { from = 0.3, to = 0.1 }
+[regularization]
+gradient_penalty = 0.1
+spectral_norm = 1.0
+augmentation = { translation = 2, cutout = 6, noise = 0.1 }
+";
+
 /// What trains on the small set with the small recipe.
 const SMALL: &str = "--recipe tiny.toml --dataset idx:set";
 
@@ -122,13 +132,15 @@ struct Said {
 }
 
 impl Place {
-    /// A folder with the recipes `tiny.toml`, `mlp-like.toml` and `by-class.toml` and, in `set`, 24 pictures of
+    /// A folder with the recipes `tiny.toml`, `mlp-like.toml`, `by-class.toml` and `bounded.toml` and, in `set`, 24 pictures of
     /// 28 x 28 pixels and of three classes.
     fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         place.write("tiny.toml", TINY);
         place.write("mlp-like.toml", TINY_MLP);
         place.write("by-class.toml", format!("{CONDITIONAL}{TINY}"));
+        let bounded = TINY.replacen("\n[", &format!("\n{BOUNDED}\n["), 1);
+        place.write("bounded.toml", bounded);
         place.pictures("set", (28, 28), &[0, 1, 2].repeat(8));
         place
     }

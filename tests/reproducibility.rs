@@ -75,7 +75,7 @@ fn the_best_step_is_kept_whatever_the_sessions() {
     let measured: Vec<&Value> = lines.iter().filter(|line| !line["quality"].is_null()).collect();
     let steps: Vec<u64> = measured.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [4, 8, 12, 16]);
-    let distance = |line: &&&Value| line["quality"]["frechet"].as_f64().unwrap();
+    let distance = |line: &&&Value| line["quality"]["fd-mnistnet-2k"].as_f64().unwrap();
     let least = measured.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
     assert_eq!(best["step"], least["step"]);
     assert!(straight.contains_key("best-generator/model.safetensors"));
@@ -105,6 +105,11 @@ fn resumes_bit_for_bit(recipe: &str) {
     let steps = String::from_utf8(place.read(&format!("halves/{run}/stats.jsonl"))).unwrap();
     let steps: Vec<Value> = steps.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(steps.iter().map(|line| &line["step"]).collect::<Vec<_>>(), [10, 20]);
+}
+
+#[test]
+fn a_run_within_bounds_resumes_bit_for_bit() {
+    resumes_bit_for_bit("bounded");
 }
 
 #[test]

@@ -146,6 +146,14 @@ impl Dataset {
         &self.classes
     }
 
+    /// Names of the classes that have pictures, in order.
+    pub fn occupied_classes(&self) -> Vec<String> {
+        let mut occupied = vec![false; self.classes.len()];
+        self.labels.iter().for_each(|&label| occupied[label as usize] = true);
+        let names = self.classes.iter().zip(occupied);
+        names.filter(|(_, occupied)| *occupied).map(|(name, _)| name.clone()).collect()
+    }
+
     /// Keeps the pictures of the classes named, e.g. `"5"`.
     ///
     /// Pictures keep their order. Classes take the order given here, and labels are
@@ -254,6 +262,11 @@ mod tests {
         assert_eq!(kept.labels(), [0, 1, 0, 1]);
         assert_eq!(kept.classes(), ["c", "a"]);
         assert_eq!(kept.name(), "toy");
+    }
+
+    #[test]
+    fn classes_without_pictures_are_known() {
+        assert_eq!(toy().occupied_classes(), ["a", "b", "c"]);
     }
 
     #[test]

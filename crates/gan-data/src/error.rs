@@ -264,6 +264,13 @@ pub enum Error {
         source: png::DecodingError,
     },
 
+    /// A picture with pixels that are not opaque.
+    #[error("{path}: transparent pixels are not read")]
+    Transparent {
+        /// The file.
+        path: PathBuf,
+    },
+
     /// Pictures of two shapes where one is wanted.
     #[error("{path}: a picture of {found:?}, those before it are of {expected:?}")]
     MixedShapes {

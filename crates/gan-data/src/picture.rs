@@ -81,7 +81,11 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
     write_whole(path, &bytes)
 }
 
-/// Reads one picture, 8 or fewer bits a value, grey or colour; transparency is not offered.
+/// Largest picture that is read, in values.
+const MAX_VALUES: usize = 1 << 28;
+
+/// Reads one picture: grey, where every pixel is (as many programs write grey pictures in colour),
+/// else colour.
 ///
 /// # Shapes
 ///
@@ -93,7 +97,7 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
 ///
 /// # Errors
 ///
-/// [`Error::Read`], [`Error::Unreadable`], [`Error::Channels`].
+/// [`Error::Read`], [`Error::Unreadable`], [`Error::Transparent`].
 pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     let file =
         std::fs::File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
@@ -101,17 +105,23 @@ pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
     decoder.set_transformations(png::Transformations::normalize_to_color8());
     let mut reader = decoder.read_info().map_err(unreadable)?;
-    let size = reader.output_buffer_size();
+    let size = reader.output_buffer_size().filter(|&size| size <= MAX_VALUES);
     let mut values = vec![0; size.ok_or_else(|| unreadable(png::DecodingError::LimitsExceeded))?];
     let frame = reader.next_frame(&mut values).map_err(unreadable)?;
-    let channels = frame.color_type.samples();
-    if !matches!(channels, 1 | 3) {
-        return Err(Error::Channels { path: path.into(), channels, supported: "1 or 3" });
+    values.truncate(frame.buffer_size());
+    let samples = frame.color_type.samples();
+    // The last of 2 or of 4 values is how opaque a pixel is.
+    let colours = if samples < 3 { 1 } else { 3 };
+    let mut pixels = values.chunks_exact(samples);
+    if colours < samples && !pixels.clone().all(|pixel| pixel[colours] == u8::MAX) {
+        return Err(Error::Transparent { path: path.into() });
     }
-    let (height, width) = (frame.height as usize, frame.width as usize);
+    let is_grey = pixels.all(|pixel| pixel[..colours].iter().all(|value| *value == pixel[0]));
+    let channels = if is_grey { 1 } else { colours };
     // (H, W, C) to (C, H, W).
-    let of_channel = |c| values[..frame.buffer_size()].iter().skip(c).step_by(channels).copied();
+    let of_channel = |c| values.iter().skip(c).step_by(samples).copied();
     let pixels = (0..channels).flat_map(of_channel).collect();
+    let (height, width) = (frame.height as usize, frame.width as usize);
     Ok((ImageShape { channels, height, width }, pixels))
 }
 
@@ -172,6 +182,28 @@ mod tests {
         write(&path, COLOUR, &[1, 2, 11, 12, 21, 22]).unwrap();
         let expected = vec![1, 11, 21, 2, 12, 22];
         assert_eq!(decode(&path), (2, 1, png::ColorType::Rgb, expected));
+    }
+
+    #[test]
+    fn what_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.png");
+        let store = |color, values: &[u8]| {
+            let file = std::fs::File::create(&path).unwrap();
+            let mut encoder = png::Encoder::new(file, 2, 1);
+            encoder.set_color(color);
+            encoder.set_depth(png::BitDepth::Eight);
+            encoder.write_header().unwrap().write_image_data(values).unwrap();
+            read(&path).map(|(shape, pixels)| (shape.channels, pixels))
+        };
+        use png::ColorType::{Grayscale, GrayscaleAlpha, Rgb, Rgba};
+        assert_eq!(store(Grayscale, &[1, 2]).unwrap(), (1, vec![1, 2]));
+        assert_eq!(store(Rgb, &[1, 2, 3, 4, 5, 6]).unwrap(), (3, vec![1, 4, 2, 5, 3, 6]));
+        assert_eq!(store(Rgb, &[1, 1, 1, 7, 7, 7]).unwrap(), (1, vec![1, 7]));
+        assert_eq!(store(Rgba, &[1, 1, 1, 255, 7, 7, 7, 255]).unwrap(), (1, vec![1, 7]));
+        assert_eq!(store(GrayscaleAlpha, &[1, 255, 2, 255]).unwrap(), (1, vec![1, 2]));
+        let clear = store(GrayscaleAlpha, &[1, 255, 2, 254]).unwrap_err();
+        assert!(clear.to_string().ends_with("picture.png: transparent pixels are not read"));
     }
 
     #[test]

@@ -173,13 +173,23 @@ impl GeneratorConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Conditioning {
-    /// The last layer has a logit for each class, and the one of the picture's class counts: its
-    /// weights are the class's embedding, and the logit its product with the features (Miyato and
-    /// Koyama 2018, "cGANs with projection discriminator").
+    /// The last layer has a value for each class and one more: that of the picture's class, whose
+    /// weights are the class's embedding, and the last, which is for all classes, add up to the
+    /// logit (Miyato and Koyama 2018, "cGANs with projection discriminator").
     Projection,
     /// The picture has a further channel for each class, all 1 for its own and all 0 for the others
     /// (Mirza and Osindero 2014, "Conditional generative adversarial nets").
     Concatenation,
+}
+
+impl ClassCondition {
+    /// Values that the discriminator's layers end in.
+    pub fn outputs(self) -> usize {
+        match self.by {
+            Conditioning::Projection => self.classes + 1,
+            Conditioning::Concatenation => 1,
+        }
+    }
 }
 
 /// The classes that a discriminator tells apart.
@@ -198,7 +208,7 @@ pub struct ClassCondition {
 pub struct DiscriminatorConfig {
     /// The pictures judged.
     pub image: Shape,
-    /// From picture to one logit, or to one for each class ([`Conditioning::Projection`]).
+    /// From picture to one logit, or to the values that [`Conditioning::Projection`] adds up.
     pub layers: Vec<Layer>,
     /// How fresh weights are drawn.
     pub init: Init,

@@ -24,15 +24,15 @@ impl Discriminator {
     ///
     /// # Errors
     /// A configuration whose layers do not fit, or do not end in one value (by projection: one for
-    /// each class); missing weights.
+    /// each class and one more); missing weights.
     pub fn new(config: &DiscriminatorConfig, vars: VarBuilder) -> Result<Self> {
         let DiscriminatorConfig { image, condition, .. } = *config;
-        let (input, logits) = match condition {
-            None => (image, 1),
-            Some(ClassCondition { classes, by: Conditioning::Projection }) => (image, classes),
+        let logits = condition.map_or(1, ClassCondition::outputs);
+        let input = match condition {
             Some(ClassCondition { classes, by: Conditioning::Concatenation }) => {
-                (Shape { channels: image.channels + classes, ..image }, 1)
+                Shape { channels: image.channels + classes, ..image }
             }
+            _ => image,
         };
         let network = Network::new(input, &config.layers, config.init, &vars)?;
         if network.output() != Shape::vector(logits) {
@@ -87,7 +87,7 @@ impl Discriminator {
         Ok((logits, Judging { tape, chosen, channels: self.image.channels }))
     }
 
-    /// The network's input, and for each picture which of the output's values counts.
+    /// The network's input, and for each picture which of the output's values count.
     fn enter(&self, images: &Tensor, labels: &[u32]) -> Result<(Tensor, Option<Tensor>)> {
         let (batch, channels, height, width) = images.dims4()?;
         if Shape::from((channels, height, width)) != self.image {
@@ -102,7 +102,10 @@ impl Discriminator {
         };
         let chosen = one_hot(labels, batch, classes, images.device())?;
         Ok(match by {
-            Conditioning::Projection => (images.clone(), Some(chosen)),
+            Conditioning::Projection => {
+                let all = Tensor::ones((batch, 1), chosen.dtype(), images.device())?;
+                (images.clone(), Some(Tensor::cat(&[&chosen, &all], 1)?))
+            }
             Conditioning::Concatenation => {
                 let planes = chosen.reshape((batch, classes, 1, 1))?;
                 let planes = planes.broadcast_as((batch, classes, height, width))?;
@@ -112,7 +115,7 @@ impl Discriminator {
     }
 }
 
-/// The output (B, K, 1, 1) as logits (B): the chosen of K values, or the only one.
+/// The output (B, K, 1, 1) as logits (B): the sum of the chosen of K values, or the only one.
 fn leave(output: &Tensor, chosen: Option<&Tensor>) -> Result<Tensor> {
     Ok(match chosen {
         Some(chosen) => (output.flatten_from(1)? * chosen)?.sum(1)?,

@@ -2,8 +2,7 @@
 //! layers.
 
 use crate::config::{
-    Activation, ClassCondition, Conditioning, DiscriminatorConfig, GeneratorConfig, Init, Layer,
-    Shape,
+    Activation, ClassCondition, DiscriminatorConfig, GeneratorConfig, Init, Layer, Shape,
 };
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -128,10 +127,7 @@ impl Family {
             Self::Mlp(mlp) => (mlp.init, mlp.discriminator.hidden()?),
             Self::Dcgan(dcgan) => (dcgan.init, dcgan.discriminator.discriminator()?),
         };
-        let units = match condition {
-            Some(ClassCondition { classes, by: Conditioning::Projection }) => classes,
-            _ => 1,
-        };
+        let units = condition.map_or(1, ClassCondition::outputs);
         layers.push(Layer::Dense { units, bias: true });
         Ok(DiscriminatorConfig { image, layers, init, condition })
     }

@@ -105,6 +105,19 @@ impl GanLoss {
         Ok(Some(Tensor::from_vec(ratio, fake.dims(), fake.device())?))
     }
 
+    /// What is told of logits while training: the mean probability of being real that they stand
+    /// for, in [0, 1], for cross-entropy; the mean logit for losses whose logits stand for none.
+    ///
+    /// # Shapes
+    /// `logits`: (B).
+    /// # Errors
+    /// Failures of the device.
+    pub fn score(self, logits: &Tensor) -> Result<f32> {
+        let values = logits.to_vec1::<f32>()?;
+        let of = |l: &f32| if self == Self::NonSaturating { logistic(*l) } else { *l };
+        Ok(values.iter().map(of).sum::<f32>() / values.len() as f32)
+    }
+
     /// Whether real pictures have a label that can be smoothed.
     pub fn has_labels(self) -> bool {
         matches!(self, Self::NonSaturating | Self::LeastSquares)
@@ -169,17 +182,6 @@ pub fn slope_penalty(still: &Tensor, moved: &Tensor, weight: f32, deviation: f32
     let penalty = mean_of(&(moved - still)?, |by| (scale * by * by / 2.0, scale * by))?;
     let derivative = Tensor::cat(&[&penalty.derivative.neg()?, &penalty.derivative], 0)?;
     Ok(Loss { derivative, ..penalty })
-}
-
-/// Mean probability of being real that logits stand for, in [0, 1].
-///
-/// # Shapes
-/// `logits`: (B).
-/// # Errors
-/// Failures of the device.
-pub fn mean_probability(logits: &Tensor) -> Result<f32> {
-    let values = logits.to_vec1::<f32>()?;
-    Ok(values.iter().copied().map(logistic).sum::<f32>() / values.len() as f32)
 }
 
 fn logistic(l: f32) -> f32 {
@@ -332,6 +334,8 @@ mod tests {
         let derivative: Vec<f32> = loss.derivative.to_vec1().expect("a vector");
         assert!((derivative[0] - (0.880_797 - 0.9)).abs() < 1e-6);
         assert_eq!(derivative[1..], [0.25, 0.25]);
-        assert_eq!(mean_probability(&tensor(&[0.0, 1e4])).expect("a mean"), 0.75);
+        let score = |loss: GanLoss| loss.score(&tensor(&[0.0, 1e4])).expect("a mean");
+        assert_eq!(score(GanLoss::NonSaturating), 0.75);
+        assert_eq!(score(GanLoss::Hinge), 5e3);
     }
 }

@@ -8,9 +8,10 @@ use candle_core::Tensor;
 /// decides.
 const ROUNDS: usize = 6;
 
-/// Scales down every weight whose spectral norm is above `bound`, so that it has that norm: the
-/// network can then stretch differences of its inputs by no more than the product of its layers'.
-/// A weight is taken as the matrix (kernel height * kernel width * channels in, channels out).
+/// Scales down every weight whose spectral norm is above `bound`, so that it has that norm.
+/// A weight is taken as the matrix (kernel height * kernel width * channels in, channels out), as
+/// usual: a convolution, whose windows overlap, can stretch more than its kernel's matrix. Where
+/// batch normalisation follows, the bound has no effect.
 ///
 /// # Errors
 /// Failures of the device.

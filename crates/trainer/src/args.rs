@@ -2,7 +2,7 @@
 
 use crate::recipe::{Recipe, Regularization};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use gan_models::GanLoss;
+use gan_models::{Conditioning, GanLoss};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -44,7 +44,8 @@ pub struct TrainArgs {
     /// Where the pictures come from [default: mnist].
     #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist")]
     pub dataset: Option<String>,
-    /// A built-in recipe or a file of one's own [default: default].
+    /// A built-in recipe or a file of one's own [default: default for one class, conditional for
+    /// several].
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub recipe: Option<String>,
     /// Train until every picture has been seen this often, steps of earlier sessions included.
@@ -80,7 +81,7 @@ pub struct TrainArgs {
     /// Go on with this run from its last checkpoint; its configuration stays.
     #[arg(long, value_name = "RUN", conflicts_with_all =
         ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "precision", "out", "loss",
-        "gradient_penalty", "spectral_norm", "translation", "cutout", "instance_noise"])]
+        "condition", "gradient_penalty", "spectral_norm", "translation", "cutout", "instance_noise"])]
     pub resume: Option<PathBuf>,
     /// Print the configuration and the networks' sizes, and stop.
     #[arg(long)]
@@ -94,6 +95,9 @@ pub struct GameArgs {
     /// What the networks play for.
     #[arg(long, value_enum, value_name = "NAME")]
     pub loss: Option<LossName>,
+    /// How networks take in the classes, where there are several.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub condition: Option<ConditionName>,
     /// Weight of the penalty on the discriminator's slope at real pictures (R1, first-order).
     #[arg(long, value_name = "X")]
     pub gradient_penalty: Option<f64>,
@@ -121,6 +125,9 @@ impl GameArgs {
         augmentation.translation = self.translation.unwrap_or(augmentation.translation);
         augmentation.cutout = self.cutout.unwrap_or(augmentation.cutout);
         augmentation.noise = self.instance_noise.unwrap_or(augmentation.noise);
+        if let Some(condition) = self.condition {
+            recipe.condition = condition.into();
+        }
         if let Some(loss) = self.loss {
             recipe.loss = loss.into();
             if !recipe.loss.has_labels() {
@@ -143,6 +150,27 @@ pub enum LossName {
     Wasserstein,
 }
 
+/// How networks take in the classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConditionName {
+    /// An embedding of the class times the discriminator's features.
+    Projection,
+    /// A channel for each class beside the picture's.
+    Concatenation,
+    /// Not at all.
+    None,
+}
+
+impl From<ConditionName> for Option<Conditioning> {
+    fn from(name: ConditionName) -> Self {
+        match name {
+            ConditionName::Projection => Some(Conditioning::Projection),
+            ConditionName::Concatenation => Some(Conditioning::Concatenation),
+            ConditionName::None => None,
+        }
+    }
+}
+
 impl From<LossName> for GanLoss {
     fn from(name: LossName) -> Self {
         match name {
@@ -163,6 +191,9 @@ pub struct GenerateArgs {
     /// A generator's folder.
     #[arg(long, value_name = "DIR")]
     pub weights: Option<PathBuf>,
+    /// The run's generator at the step that measured best, not the last one's.
+    #[arg(long, conflicts_with = "weights")]
+    pub best: bool,
     /// How many pictures.
     #[arg(long, value_name = "N")]
     pub count: usize,
@@ -198,6 +229,9 @@ pub struct EvaluateArgs {
     /// The folder of a generator to measure.
     #[arg(long, value_name = "DIR", conflicts_with = "images")]
     pub weights: Option<PathBuf>,
+    /// The run's generator at the step that measured best, not the last one's.
+    #[arg(long, conflicts_with_all = ["weights", "images"])]
+    pub best: bool,
     /// Pictures to measure: a PNG file, a folder of them, IDX pictures, a folder of IDX files.
     #[arg(long, value_name = "PATH")]
     pub images: Option<PathBuf>,

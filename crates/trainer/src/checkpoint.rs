@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Checkpoints that a run keeps: should the last be damaged, by a power cut say, there is another.
@@ -63,13 +64,25 @@ pub(crate) fn best_step(folder: &Path) -> Option<u64> {
     Some(state.step)
 }
 
-/// Removes the best checkpoint.
+/// Removes the best checkpoint, if there is one.
 ///
 /// # Errors
 /// A folder that cannot be removed.
 pub(crate) fn remove_best(folder: &Path) -> Result<()> {
-    let path = folder.join(BEST);
-    fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))
+    remove(&folder.join(BEST))
+}
+
+/// Removes a folder, if it is there.
+///
+/// # Errors
+/// A folder that cannot be removed.
+pub(crate) fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
@@ -91,6 +104,8 @@ fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
             return Ok(fs::rename(&unfinished, &path)?);
         }
         let old = folder.join(format!(".{name}.old"));
+        // Of a program that was killed between the next two lines.
+        remove(&old)?;
         fs::rename(&path, &old)?;
         fs::rename(&unfinished, &path)?;
         Ok(fs::remove_dir_all(&old)?)

@@ -1,11 +1,12 @@
 //! The resolved configuration: everything that decides what a run computes, checked once.
 
 use crate::args::{PrecisionName, TrainArgs};
-use crate::gan::RateDecay;
-use crate::recipe::{AdamConfig, Length, Recipe, Regularization, UpdateRule};
+use crate::recipe::{AdamConfig, Decay, Length, Recipe, Regularization, UpdateRule};
 use anyhow::{Context, Result, bail, ensure};
-use gan_data::{Batches, Dataset, Source, Split};
-use gan_models::{ClassCondition, DiscriminatorConfig, GanLoss, GeneratorConfig};
+use gan_data::{Batches, Dataset, ImageShape, Source, Split};
+use gan_models::{
+    Augmentation, ClassCondition, DiscriminatorConfig, GanLoss, GeneratorConfig, Layer,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a run computes: `config.json` of its folder. Two runs with the same configuration on the
@@ -40,9 +41,12 @@ pub(crate) struct TrainConfig {
     /// What keeps the discriminator in bounds.
     #[serde(default)]
     pub regularization: Regularization,
-    /// When and how far the learning rates fall.
+    /// When and how far the learning rates fall, over the recipe's length.
     #[serde(default)]
-    pub rate_decay: Option<RateDecay>,
+    pub lr_decay: Option<Decay>,
+    /// Steps of the recipe's own length, whatever `steps` is.
+    #[serde(default)]
+    pub recipe_steps: u64,
     /// Decay of the generator's moving average.
     pub ema_decay: f64,
     /// Steps between two sample grids.
@@ -83,11 +87,13 @@ impl TrainConfig {
             adam.lr = *lr;
         }
         args.game.apply(&mut recipe);
-        check(&recipe).with_context(|| format!("recipe {name}"))?;
+        let shape = data.shape();
+        check(&recipe)
+            .and_then(|()| check_augmentation(recipe.regularization.augmentation, shape))
+            .with_context(|| format!("recipe {name}"))?;
         let seed = args.seed.unwrap_or(0);
         let batches = Batches::new(data, recipe.batch_size, seed)?;
         let data = batches.dataset();
-        let shape = data.shape();
         let image = (shape.channels, shape.height, shape.width).into();
         let classes = data.classes().len();
         let condition =
@@ -98,6 +104,13 @@ impl TrainConfig {
             .and_then(|generator| Ok((generator, recipe.network.discriminator(image, condition)?)));
         let (generator, discriminator) =
             networks.with_context(|| format!("recipe {name} on {dataset}"))?;
+        let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+        ensure!(
+            recipe.regularization.gradient_penalty == 0.0
+                || !discriminator.layers.iter().any(drops),
+            "recipe {name}: gradient_penalty compares two answers of the discriminator, which \
+             dropout makes differ by itself; use one of the two"
+        );
         let config = Self {
             recipe: name,
             dataset: dataset.to_string(),
@@ -111,10 +124,8 @@ impl TrainConfig {
             loss: recipe.loss,
             real_label: recipe.real_label,
             regularization: recipe.regularization,
-            rate_decay: recipe.lr_decay.map(|decay| {
-                let until = recipe.length.steps(&batches);
-                RateDecay { from: (decay.from * until as f64) as u64, until, to: decay.to }
-            }),
+            lr_decay: recipe.lr_decay,
+            recipe_steps: recipe.length.steps(&batches),
             ema_decay: recipe.ema_decay,
             sample_every: recipe.sample_every,
             checkpoint_every: recipe.checkpoint_every,
@@ -165,7 +176,12 @@ impl TrainConfig {
 fn load(dataset: &str, classes: &[String]) -> Result<Dataset> {
     let source: Source = dataset.parse().context("--dataset")?;
     let data = source.load(Split::Train)?;
-    Ok(if classes.is_empty() { data } else { data.filter(classes)? })
+    let occupied = data.occupied_classes();
+    Ok(match classes {
+        [] if occupied.len() < data.classes().len() => data.filter(&occupied)?,
+        [] => data,
+        _ => data.filter(classes)?,
+    })
 }
 
 /// The length that the flags ask for.
@@ -211,6 +227,10 @@ fn check(recipe: &Recipe) -> Result<()> {
         );
     }
     let Regularization { gradient_penalty, spectral_norm, augmentation } = recipe.regularization;
+    ensure!(
+        recipe.loss != GanLoss::Wasserstein || gradient_penalty + spectral_norm > 0.0,
+        "the Wasserstein loss needs a bound on the discriminator: gradient_penalty or spectral_norm"
+    );
     let strengths = [
         ("gradient_penalty", gradient_penalty),
         ("spectral_norm", spectral_norm),
@@ -228,4 +248,60 @@ fn check(recipe: &Recipe) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks that something is left of pictures of this shape.
+fn check_augmentation(augmentation: Augmentation, shape: ImageShape) -> Result<()> {
+    let side = shape.height.min(shape.width);
+    let Augmentation { translation, cutout, .. } = augmentation;
+    ensure!(
+        translation < side && cutout < side,
+        "translation {translation} and cutout {cutout} must be below the pictures' {side} pixels"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Several classes are told apart by default, one is not; a recipe may leave it.
+    #[test]
+    fn the_recipe_follows_from_the_classes() -> Result<()> {
+        let resolve = |digits: &[&str], recipe: Option<&str>| {
+            let digit = digits.iter().map(|digit| digit.to_string()).collect();
+            let recipe = recipe.map(String::from);
+            TrainConfig::resolve(&TrainArgs { digit, recipe, ..TrainArgs::default() })
+        };
+        for (digits, recipe, name, conditional) in [
+            (&["5"][..], None, "default", false),
+            (&["5", "7"], None, "conditional", true),
+            (&[], None, "conditional", true),
+            (&["5"], Some("conditional"), "conditional", false),
+            (&[], Some("default"), "default", false),
+        ] {
+            let (config, _) = resolve(digits, recipe)?;
+            assert_eq!((config.recipe.as_str(), config.generator.conditional), (name, conditional));
+            assert_eq!(config.discriminator.condition.is_some(), conditional);
+        }
+        Ok(())
+    }
+
+    /// What runs of earlier versions wrote can be taken up.
+    #[test]
+    fn keys_that_came_later_have_their_old_meaning() -> Result<()> {
+        let args = TrainArgs { digit: vec!["5".to_string()], ..TrainArgs::default() };
+        let (config, _) = TrainConfig::resolve(&args)?;
+        let mut old = serde_json::to_value(&config)?;
+        let later =
+            ["precision", "loss", "regularization", "lr_decay", "recipe_steps", "measure_every"];
+        for key in later {
+            assert!(old.as_object_mut().and_then(|old| old.remove(key)).is_some(), "{key}");
+        }
+        let read: TrainConfig = serde_json::from_value(old)?;
+        assert_eq!((read.loss, read.lr_decay), (GanLoss::NonSaturating, None));
+        assert_eq!((read.precision, read.measure_every), (PrecisionName::Highest, 0));
+        assert_eq!(read.regularization, Regularization::default());
+        Ok(())
+    }
 }

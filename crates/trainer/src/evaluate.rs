@@ -4,22 +4,19 @@ use crate::args::{EvaluateArgs, PrecisionName};
 use crate::classifier;
 use crate::device;
 use crate::generate;
-use crate::quality::{self, metric_name, observe};
+use crate::quality::{DIGITS, LEAST, Variety, metric_name, observe};
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::{Dataset, Pictures, Source, Split, range};
+use gan_data::{Dataset, ImageShape, Pictures, Source, Split, range};
 use gan_metrics::{Classifier, Features, Observations, Reference, nearest};
-use gan_models::{Generator, GeneratorConfig};
+use gan_models::Generator;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 use std::io::Write;
 use std::time::Instant;
 
-/// Classes of the built-in classifier: the digits.
-const DIGITS: usize = 10;
 /// Pictures to train a classifier on ([`EvaluateArgs::train_on_fake`]).
 const TRAIN_ON_FAKE: usize = 60_000;
 /// Pixel distance below which a picture is a copy: rounding makes that much.
@@ -30,12 +27,8 @@ const COPY: f32 = 0.5;
 /// # Errors
 /// Pictures, runs or classes that are not there; pictures that the classifier does not take.
 pub(crate) fn evaluate(args: &EvaluateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    // Distances are differences of large numbers.
-    device::set_precision(PrecisionName::Highest);
     device::pool(args.threads)?.install(|| {
-        let started = Instant::now();
-        let mut report = Measured::find(args)?.report(args)?;
-        report.seconds = started.elapsed().as_secs_f64();
+        let report = Measured::find(args)?.report(args)?;
         if args.json {
             writeln!(print, "{}", serde_json::to_string(&report)?)?;
         } else {
@@ -55,7 +48,8 @@ struct Measured {
 }
 
 enum PicturesFrom {
-    Generator(Box<Generator>),
+    /// And how exactly it draws.
+    Generator(Box<Generator>, PrecisionName),
     Files(Pictures),
 }
 
@@ -67,10 +61,12 @@ impl Measured {
                 (path.display().to_string(), PicturesFrom::Files(pictures), None)
             }
             None => {
-                let (run, folder) = generate::find(args.run.as_deref(), args.weights.as_deref())?;
+                let (run, folder) =
+                    generate::find(args.run.as_deref(), args.weights.as_deref(), args.best)?;
                 let generator = Generator::load(&folder, &Device::Cpu)?;
+                let precision = generate::precision(None, run.as_deref());
                 let of_run = run.map(|run| RunFolder::open(&run)).transpose()?;
-                let source = PicturesFrom::Generator(Box::new(generator));
+                let source = PicturesFrom::Generator(Box::new(generator), precision);
                 (folder.display().to_string(), source, of_run.map(|(_, config)| config.dataset))
             }
         };
@@ -78,7 +74,7 @@ impl Measured {
         let real: Source = dataset.parse().context("--dataset")?;
         let classes = match &source {
             _ if !args.digit.is_empty() => args.digit.as_slice(),
-            PicturesFrom::Generator(generator) => generator.config().classes.as_slice(),
+            PicturesFrom::Generator(generator, _) => generator.config().classes.as_slice(),
             PicturesFrom::Files(_) => &[],
         };
         let load = |split| -> Result<Dataset> {
@@ -86,58 +82,83 @@ impl Measured {
             Ok(if classes.is_empty() { data } else { data.filter(classes)? })
         };
         let (training, test) = (load(Split::Train)?, load(Split::Test)?);
-        Ok(Self { name, source, dataset, training, test })
+        ensure!(
+            training.pixels() != test.pixels(),
+            "{dataset}: has no test pictures of its own, which tell what the best numbers would be"
+        );
+        let measured = Self { name, source, dataset, training, test };
+        ensure!(
+            !args.train_on_fake || measured.has_labels(),
+            "--train-on-fake: {} has no labels; it takes a generator that is told which digit to \
+             draw, or an IDX folder with labels",
+            measured.name
+        );
+        Ok(measured)
+    }
+
+    fn has_labels(&self) -> bool {
+        match &self.source {
+            PicturesFrom::Files(pictures) => pictures.labels.is_some(),
+            PicturesFrom::Generator(generator, _) => {
+                generate::numbers(generator.config()).is_some()
+            }
+        }
     }
 
     /// So many pictures and the digits wanted of them, or all there are.
     fn pictures(&self, count: usize, seed: u64) -> Result<Pictures> {
-        let generator = match &self.source {
+        let (generator, precision) = match &self.source {
             PicturesFrom::Files(pictures) => return Ok(pictures.clone()),
-            PicturesFrom::Generator(generator) => generator,
+            PicturesFrom::Generator(generator, precision) => (generator, *precision),
         };
+        // The very pictures that `generate` would write.
+        device::set_precision(precision);
         let config = generator.config();
-        let classes = config.classes.len().max(1);
-        let labels: Vec<u32> = (0..count).map(|i| (i % classes) as u32).collect();
+        let image = config.image;
+        let shape =
+            ImageShape { channels: image.channels, height: image.height, width: image.width };
+        let labels = generate::in_turn(config, count);
         let mut pixels = Vec::new();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         generate::draw(generator, &labels, &mut rng, |_, drawn| {
             pixels.extend(drawn);
             Ok(())
         })?;
-        let shape = self.training.shape();
-        ensure!(
-            pixels.len() == count * shape.len(),
-            "{}: its pictures are not of the shape of {}'s",
-            self.name,
-            self.dataset
-        );
-        Ok(Pictures { shape, pixels, labels: wanted(config, &labels) })
+        let of_digit = |digits: Vec<u32>| {
+            labels.iter().map(|&label| digits[label as usize]).collect::<Vec<_>>()
+        };
+        Ok(Pictures { shape, pixels, labels: generate::numbers(config).map(of_digit) })
     }
 
     fn report(&self, args: &EvaluateArgs) -> Result<Report> {
-        ensure!(args.count > 5, "--count {}: the metrics need at least 6 pictures", args.count);
+        ensure!(args.count >= LEAST, "--count {}: at least {LEAST} are needed", args.count);
+        let started = Instant::now();
         let classifier = Classifier::mnist()?;
         let (training, test) = (Pictures::from(&self.training), real_pictures(&self.test));
         let generated = self.pictures(args.count, args.seed)?;
+        // Distances are differences of large numbers.
+        device::set_precision(PrecisionName::Highest);
         let see = |pictures: &Pictures| observe(&classifier, pictures.shape, &pictures.pixels);
         let seen = see(&training)?;
         let reference = Reference::of(seen.features()?)?;
         let training_pixels = pixels(&training)?;
-        let column = |pictures: &Pictures| -> Result<Column> {
-            let seen = see(pictures)?;
-            Column::new(&reference, &seen, pictures, &training_pixels, args.seed)
+        let column = |pictures: &Pictures, of: &Observations| {
+            Column::new(&reference, of, pictures, &training_pixels, args.seed)
         };
-        let (generated_seen, shares) = (see(&generated)?, seen.shares(classifier.classes()));
+        let generated_seen = see(&generated)?;
+        let (of_generated, of_real) =
+            (column(&generated, &generated_seen)?, column(&test, &see(&test)?)?);
+        let seconds = started.elapsed().as_secs_f64();
         Ok(Report {
             of: self.name.clone(),
             dataset: self.dataset.clone(),
             classes: self.training.classes().to_vec(),
             training_pictures: training.len(),
-            generated: column(&generated)?,
-            real: column(&test)?,
-            collapse: quality::collapse(&reference, &shares, &generated_seen)?,
+            generated: of_generated,
+            real: of_real,
+            collapse: Variety::of(&seen)?.collapse(&generated_seen)?,
+            seconds,
             train_on_fake: if args.train_on_fake { Some(self.train_on_fake(args)?) } else { None },
-            seconds: 0.0,
         })
     }
 
@@ -150,11 +171,7 @@ impl Measured {
         let count = pictures.len();
         let test = real_pictures(&self.test);
         let (Some(labels), Some(wanted)) = (pictures.labels, test.labels) else {
-            bail!(
-                "--train-on-fake: {} has no labels; it takes a generator that is told which digit \
-                 to draw, or an IDX folder with labels",
-                self.name
-            );
+            bail!("--train-on-fake: classes of {} are not digits", self.dataset);
         };
         let classes = (0..DIGITS).map(|digit| digit.to_string()).collect();
         let set = Dataset::new("generated", pictures.shape, pictures.pixels, labels, classes)?;
@@ -170,12 +187,6 @@ impl Measured {
             accuracy_trained_on_real: accuracy(&Classifier::mnist()?)?,
         })
     }
-}
-
-/// The digits that a generator was to draw for these classes of its own, where it knows.
-fn wanted(config: &GeneratorConfig, labels: &[u32]) -> Option<Vec<u32>> {
-    let digits = generate::file_labels(config)?;
-    Some(labels.iter().map(|&label| digits[label as usize]).collect())
 }
 
 /// A real set with digits for labels, where its classes are named by them.
@@ -205,9 +216,10 @@ struct Report {
     /// The real test set: what perfect looks like.
     real: Column,
     collapse: Option<String>,
+    /// Time that all of the above took.
+    seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     train_on_fake: Option<TrainOnFake>,
-    seconds: f64,
 }
 
 #[derive(Serialize)]
@@ -223,12 +235,18 @@ struct TrainOnFake {
 #[derive(Serialize)]
 struct Column {
     pictures: usize,
-    metrics: Map<String, Value>,
-    /// The same in order, for the table: names without extractor and count.
-    #[serde(skip)]
-    rows: Vec<(&'static str, Option<f64>)>,
+    /// By name and in order; none where it does not apply.
+    #[serde(serialize_with = "as_map")]
+    metrics: Vec<(String, Option<f64>)>,
     /// Share recognised as each digit.
     class_shares: Vec<f64>,
+}
+
+fn as_map<S: Serializer>(
+    metrics: &[(String, Option<f64>)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(metrics.iter().map(|(name, value)| (name, value)))
 }
 
 impl Column {
@@ -243,30 +261,35 @@ impl Column {
         let mut nearest = nearest(&pixels(pictures)?, training_pixels)?;
         let copies = nearest.iter().filter(|&&distance| distance < COPY).count();
         nearest.sort_by(f32::total_cmp);
-        let median = f64::from(nearest[nearest.len() / 2]);
-        let agreement = pictures.labels.as_ref().map(|wanted| seen.agreement(wanted));
-        let rows = vec![
-            ("fd", Some(scores.frechet)),
-            ("kd", Some(scores.kernel.mean)),
-            ("kd spread", Some(scores.kernel.spread)),
-            ("precision", Some(scores.precision)),
-            ("recall", Some(scores.recall)),
-            ("density", Some(scores.density)),
-            ("coverage", Some(scores.coverage)),
-            ("wanted class recognised", agreement),
-            ("mean confidence", Some(seen.mean_confidence())),
-            ("nearest training picture", Some(median)),
-            ("copies of training pictures", Some(copies as f64 / pictures.len() as f64)),
+        let named = |metric| metric_name(metric, pictures.len());
+        let metrics = vec![
+            (named("fd"), Some(scores.frechet)),
+            (named("kd"), Some(scores.kernel.mean)),
+            (named("kd-spread"), Some(scores.kernel.spread)),
+            (named("precision"), Some(scores.precision)),
+            (named("recall"), Some(scores.recall)),
+            (named("density"), Some(scores.density)),
+            (named("coverage"), Some(scores.coverage)),
+            (
+                "wanted-class-recognised".to_string(),
+                pictures.labels.as_ref().map(|wanted| seen.agreement(wanted)),
+            ),
+            ("mean-confidence".to_string(), Some(seen.mean_confidence())),
+            ("nearest-training-picture".to_string(), Some(f64::from(nearest[nearest.len() / 2]))),
+            ("copies-of-training-pictures".to_string(), Some(copies as f64 / nearest.len() as f64)),
         ];
-        let name = |metric: &str| match metric.split_once(' ') {
-            Some(("kd", _)) => metric_name("kd-spread", pictures.len()),
-            None => metric_name(metric, pictures.len()),
-            Some(_) => metric.replace(' ', "-"),
-        };
-        let metrics =
-            rows.iter().map(|(metric, value)| (name(metric), Value::from(*value))).collect();
-        let class_shares = seen.shares(DIGITS);
-        Ok(Self { pictures: pictures.len(), metrics, rows, class_shares })
+        Ok(Self { pictures: pictures.len(), metrics, class_shares: seen.shares(DIGITS) })
+    }
+
+    /// The metrics' names and values as texts.
+    fn lines(&self) -> Vec<(String, String)> {
+        let text = |value: &Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
+        let mut lines: Vec<(String, String)> =
+            self.metrics.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        for (digit, share) in self.class_shares.iter().enumerate() {
+            lines.push((format!("recognised-as-{digit}"), text(&Some(*share))));
+        }
+        lines
     }
 }
 
@@ -274,33 +297,18 @@ impl Report {
     fn write(&self, print: &mut (dyn Write + Send)) -> Result<()> {
         writeln!(
             print,
-            "{}, against {} training pictures of {} (classes {})\n\
-             {:29} {:>12} {:>12}\n{:29} {:12} {:12}",
+            "{}, against {} training pictures of {} (classes {}); beside it, what real ones would \
+             get:\nthe {} pictures of the test set\n",
             self.of,
             self.training_pictures,
             self.dataset,
             self.classes.join(", "),
-            "",
-            "measured",
-            "real (test)",
-            "pictures",
-            self.generated.pictures,
             self.real.pictures
         )?;
-        let text =
-            |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.4}"));
-        for ((metric, generated), (_, real)) in self.generated.rows.iter().zip(&self.real.rows) {
-            let name = match *metric {
-                "fd" | "kd" => metric_name(metric, self.generated.pictures),
-                other => other.to_string(),
-            };
-            writeln!(print, "{name:29} {:>12} {:>12}", text(*generated), text(*real))?;
-        }
-        for digit in 0..DIGITS {
-            let share = |column: &Column| Some(column.class_shares[digit]);
-            let name = format!("recognised as {digit}");
-            let (generated, real) = (text(share(&self.generated)), text(share(&self.real)));
-            writeln!(print, "{name:29} {generated:>12} {real:>12}")?;
+        for ((name, value), (real_name, real)) in
+            self.generated.lines().into_iter().zip(self.real.lines())
+        {
+            writeln!(print, "{name:30} {value:>9}    {real_name:30} {real:>9}")?;
         }
         if let Some(collapse) = &self.collapse {
             writeln!(print, "COLLAPSED: {collapse}")?;

@@ -1,18 +1,17 @@
 //! The pair in training, and one step of it.
 
 use crate::config::TrainConfig;
-use crate::recipe::{AdamConfig, Regularization, UpdateRule};
+use crate::judgement::{FAKE, Judgement, MOVED, REAL};
+use crate::recipe::{AdamConfig, Decay, Regularization, UpdateRule};
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use gan_data::Batch;
 use gan_models::{
-    Augmentation, Augmented, Backend, Discriminator, Ema, GanLoss, Generator, Gradients, Judging,
-    Optimizer, Parameters, Tape, Wants, bound_spectral_norms, losses,
+    Augmentation, Backend, Discriminator, Ema, GanLoss, Generator, Gradients, Judging, Optimizer,
+    Parameters, Tape, Wants, bound_spectral_norms, losses,
 };
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
-use serde::{Deserialize, Serialize};
 
 /// What the seed is used for; each use has a random stream of its own.
 #[derive(Clone, Copy, Debug)]
@@ -60,30 +59,11 @@ struct Rules {
     loss: GanLoss,
     real_label: f32,
     regularization: Regularization,
-    decay: Option<RateDecay>,
+    lr_decay: Option<Decay>,
+    /// Steps of the recipe's own length.
+    recipe_steps: u64,
     generator_adam: AdamConfig,
     discriminator_adam: AdamConfig,
-}
-
-/// Learning rates that fall on a straight line from one step to another, and then stay.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RateDecay {
-    /// The last step at the full rate.
-    pub(crate) from: u64,
-    /// The first step at the least rate.
-    pub(crate) until: u64,
-    /// The least rate as a share of the full one.
-    pub(crate) to: f64,
-}
-
-impl RateDecay {
-    /// The share of the full rate at a step, counted from 1.
-    fn share(self, step: u64) -> f64 {
-        let length = self.until.saturating_sub(self.from).max(1) as f64;
-        let done = (step.saturating_sub(self.from) as f64 / length).min(1.0);
-        1.0 - done * (1.0 - self.to)
-    }
 }
 
 /// What one step measured.
@@ -91,7 +71,8 @@ impl RateDecay {
 pub(crate) struct StepStats {
     pub(crate) discriminator_loss: f32,
     pub(crate) generator_loss: f32,
-    /// Mean probability that the discriminator gives real pictures to be real.
+    /// Mean probability that the discriminator gives real pictures to be real, or with losses that
+    /// know no probabilities their mean logit.
     pub(crate) real_score: f32,
     /// The same of fakes.
     pub(crate) fake_score: f32,
@@ -141,7 +122,8 @@ impl Gan {
                 loss: config.loss,
                 real_label: config.real_label as f32,
                 regularization: config.regularization,
-                decay: config.rate_decay,
+                lr_decay: config.lr_decay,
+                recipe_steps: config.recipe_steps,
                 generator_adam: config.generator_adam,
                 discriminator_adam: config.discriminator_adam,
             },
@@ -163,7 +145,7 @@ impl Gan {
     /// finite either. The networks are then left as they were before the update that the loss
     /// belongs to.
     pub(crate) fn train_step(&mut self, real: &Batch) -> Result<StepStats> {
-        let share = self.rules.decay.map_or(1.0, |decay| decay.share(self.step + 1));
+        let share = self.rules.lr_decay.map_or(1.0, |decay| decay.share(self.done()));
         let Rules { generator_adam, discriminator_adam, .. } = self.rules;
         self.generator_optimizer.set_learning_rate(generator_adam.lr * share);
         self.discriminator_optimizer.set_learning_rate(discriminator_adam.lr * share);
@@ -241,14 +223,15 @@ impl Gan {
         Ok(self.generator.record(&input, &mut self.rng)?)
     }
 
-    /// How pictures are changed at this step: instance noise fades over the training that the
-    /// learning rates are laid out for.
+    /// The share of the recipe's length that is done.
+    fn done(&self) -> f64 {
+        self.step as f64 / self.rules.recipe_steps.max(1) as f64
+    }
+
+    /// How pictures are changed at this step: instance noise fades over the recipe's length.
     fn augmentation(&self) -> Augmentation {
-        let left = match self.rules.decay {
-            Some(decay) => 1.0 - (self.step as f32 / decay.until.max(1) as f32).min(1.0),
-            None => 1.0,
-        };
-        self.rules.regularization.augmentation.with_noise(left)
+        let left = 1.0 - self.done().min(1.0);
+        self.rules.regularization.augmentation.with_noise(left as f32)
     }
 
     /// Real and fake pictures through the discriminator, and where its slope is penalised real ones
@@ -261,7 +244,8 @@ impl Gan {
         let penalty = self.rules.regularization.gradient_penalty;
         let mut parts = vec![real_images, fake];
         if penalty > 0.0 {
-            parts.push(self.moved(&parts[REAL])?);
+            let moved = Augmentation { noise: MOVED_BY, ..Augmentation::default() };
+            parts.push(moved.apply(&parts[REAL], &mut self.rng)?.0);
         }
         let (logits, tapes) = self.record(&parts, &real.labels)?;
         let loss =
@@ -280,15 +264,6 @@ impl Gan {
             derivatives.push(slope.derivative.narrow(0, batch, batch)?);
         }
         Ok(Judgement { logits, value, derivatives, tapes, augmented })
-    }
-
-    /// Pictures with a little noise.
-    fn moved(&mut self, images: &Tensor) -> Result<Tensor> {
-        let count = images.elem_count();
-        let noise: Vec<f32> =
-            (0..count).map(|_| MOVED_BY * self.rng.sample::<f32, _>(StandardNormal)).collect();
-        let noise = Tensor::from_vec(noise, images.dims(), &Device::Cpu)?;
-        Ok((images + noise.to_device(images.device())?)?)
     }
 
     /// Several parts of pictures with the same labels through the discriminator: the logits of
@@ -340,8 +315,8 @@ impl Gan {
         Ok(StepStats {
             discriminator_loss: self.finite("discriminator", judgement.value)?,
             generator_loss: self.finite("generator", of_generator)?,
-            real_score: losses::mean_probability(real)?,
-            fake_score: losses::mean_probability(fake)?,
+            real_score: self.rules.loss.score(real)?,
+            fake_score: self.rules.loss.score(fake)?,
         })
     }
 
@@ -407,58 +382,8 @@ const PARAMETERS: Wants = Wants { input: false, parameters: true };
 const INPUT: Wants = Wants { input: true, parameters: false };
 const BOTH: Wants = Wants { input: true, parameters: true };
 
-/// The parts of a judgement: real pictures, fake ones, and where the slope is penalised real ones
-/// with noise.
-const REAL: usize = 0;
-const FAKE: usize = 1;
-const MOVED: usize = 2;
-/// Standard deviation of that noise; pixels are in [-1, 1].
+/// Standard deviation of the noise that the slope is measured with; pixels are in [-1, 1].
 const MOVED_BY: f32 = 0.02;
-
-/// What the discriminator said of pictures.
-struct Judgement {
-    /// Of each part.
-    logits: Vec<Tensor>,
-    /// The discriminator's loss, and its derivatives by the logits of each part.
-    value: f32,
-    derivatives: Vec<Tensor>,
-    /// Of all parts as one batch, or one after the other.
-    tapes: Vec<Judging>,
-    /// How the fake pictures were changed.
-    augmented: Augmented,
-}
-
-impl Judgement {
-    fn logits(&self, part: usize) -> &Tensor {
-        &self.logits[part]
-    }
-
-    /// Gradients of the fake pictures, as they were judged, and of the parameters, given those of
-    /// the logits of each part.
-    fn backward(&self, at_logits: &[Tensor], wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
-        let _span = tracing::trace_span!("discriminator").entered();
-        if let [tape] = self.tapes.as_slice() {
-            let (at_pictures, gradients) = tape.backward(&Tensor::cat(at_logits, 0)?, wants)?;
-            let batch = at_logits[FAKE].dim(0)?;
-            let at_fake = at_pictures.map(|all| all.narrow(0, FAKE * batch, batch)).transpose()?;
-            return Ok((at_fake, gradients));
-        }
-        let (mut at_fake, mut sum) = (None, Gradients::new());
-        for (part, (tape, at_logits)) in self.tapes.iter().zip(at_logits).enumerate() {
-            let wants = Wants { input: wants.input && part == FAKE, ..wants };
-            let (at_pictures, gradients) = tape.backward(at_logits, wants)?;
-            at_fake = at_fake.or(at_pictures);
-            for (name, gradient) in gradients {
-                let gradient = match sum.remove(&name) {
-                    Some(other) => (other + gradient)?,
-                    None => gradient,
-                };
-                sum.insert(name, gradient);
-            }
-        }
-        Ok((at_fake, sum))
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -477,6 +402,7 @@ mod tests {
         let (config, mut batches) = TrainConfig::resolve(&args)?;
         let config = TrainConfig { real_label: 0.9, ..config };
         let real = batches.batch(0)?;
+        // Dropout would make a difference of its own, but one way back and two see the same.
         let regularization = Regularization { gradient_penalty: 0.1, ..Regularization::default() };
         let augmentation = Augmentation { translation: 2, cutout: 6, noise: 0.1 };
         let regularised = Regularization { augmentation, ..regularization };

@@ -23,7 +23,7 @@ const CHUNK: usize = 256;
 /// A generator that cannot be read, a class that it does not draw, a path that cannot be written.
 pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.count > 0, "--count 0: at least 1 picture is needed");
-    let (run, folder) = find(args.run.as_deref(), args.weights.as_deref())?;
+    let (run, folder) = find(args.run.as_deref(), args.weights.as_deref(), args.best)?;
     device::set_precision(precision(args.precision, run.as_deref()));
     let device = device::device(args.device)?;
     let mut generator = Generator::load(&folder, &device)?;
@@ -46,13 +46,14 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
 }
 
 /// The run, if one is used, and the generator's folder: of the run or the weights asked for, else of
-/// the newest run.
+/// the newest run; its last generator or its best one.
 ///
 /// # Errors
 /// No such folder; a run without a generator.
 pub(crate) fn find(
     run: Option<&Path>,
     weights: Option<&Path>,
+    best: bool,
 ) -> Result<(Option<PathBuf>, PathBuf)> {
     let run = match (weights, run) {
         (Some(weights), _) => return Ok((None, weights.to_path_buf())),
@@ -62,7 +63,7 @@ pub(crate) fn find(
         }
         (None, None) => RunFolder::newest(Path::new(DEFAULT_RUNS))?,
     };
-    let folder = generator_of(&run)?;
+    let folder = generator_of(&run, best)?;
     Ok((Some(run), folder))
 }
 
@@ -85,13 +86,23 @@ pub(crate) fn draw(
 
 /// The precision asked for, else that of the run whose generator draws: a run's samples and its
 /// generator's pictures are then made of the same products.
-fn precision(asked: Option<PrecisionName>, run: Option<&Path>) -> PrecisionName {
+pub(crate) fn precision(asked: Option<PrecisionName>, run: Option<&Path>) -> PrecisionName {
     let of_run = |run| Some(RunFolder::open(run).ok()?.1.precision);
     asked.or_else(|| run.and_then(of_run)).unwrap_or_default()
 }
 
 /// The generator's folder in a run's.
-fn generator_of(run: &Path) -> Result<PathBuf> {
+fn generator_of(run: &Path, best: bool) -> Result<PathBuf> {
+    if best {
+        let folder = run.join("best-generator");
+        ensure!(
+            folder.is_dir(),
+            "{}: no best generator in it; training keeps one where it measures, every \
+             `measure_every` steps",
+            run.display()
+        );
+        return Ok(folder);
+    }
     let folder = run.join("generator");
     ensure!(
         folder.is_dir(),
@@ -147,13 +158,21 @@ impl Classes {
 /// What a generator's classes are in a file of labels, where it knows which it draws: their own
 /// numbers if all are named by one, so that a five says 5 as in MNIST, else their places in the
 /// list. A single class without a number has none.
-pub(crate) fn file_labels(config: &GeneratorConfig) -> Option<Vec<u32>> {
-    let numbers = config.classes.iter().map(|class| class.parse().ok()).collect();
-    match config.classes.len() {
-        0 => None,
-        1 => numbers,
-        count => config.conditional.then(|| numbers.unwrap_or_else(|| (0..count as u32).collect())),
-    }
+fn file_labels(config: &GeneratorConfig) -> Option<Vec<u32>> {
+    let places =
+        || (config.conditional && !config.classes.is_empty()).then_some(config.classes.len());
+    numbers(config).or_else(|| Some((0..places()? as u32).collect()))
+}
+
+/// The numbers that a generator's classes are named by, where it knows which it draws and all are.
+pub(crate) fn numbers(config: &GeneratorConfig) -> Option<Vec<u32>> {
+    let knows = config.classes.len() == 1 || config.conditional;
+    config.classes.iter().map(|class| class.parse().ok()).collect::<Option<_>>().filter(|_| knows)
+}
+
+/// Labels of so many pictures, all of a generator's classes in turn.
+pub(crate) fn in_turn(config: &GeneratorConfig, count: usize) -> Vec<u32> {
+    (0..count).map(|i| (i % config.classes.len().max(1)) as u32).collect()
 }
 
 /// Pictures in a row of a grid.

@@ -14,6 +14,7 @@ mod evaluate;
 mod events;
 mod gan;
 mod generate;
+mod judgement;
 mod progress;
 mod quality;
 mod recipe;

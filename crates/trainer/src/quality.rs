@@ -16,8 +16,10 @@ const CHUNK: usize = 1000;
 /// Share of a single class from which generated pictures count as collapsed, where no real class
 /// comes near it.
 const ONE_CLASS: f64 = 0.9;
-/// Share of the real features' variance below which generated pictures count as one.
+/// Share of the real features' variance within a class below which generated pictures count as one.
 const ONE_PICTURE: f64 = 0.05;
+/// Classes of the built-in classifier: the digits.
+pub(crate) const DIGITS: usize = 10;
 
 /// What the classifier sees in pictures.
 ///
@@ -56,25 +58,51 @@ pub(crate) fn metric_name(metric: &str, pictures: usize) -> String {
     }
 }
 
-/// Why generated pictures are no use, if they are: one class, or one picture, over and over.
-pub(crate) fn collapse(
-    real: &Reference,
-    real_shares: &[f64],
-    generated: &Observations,
-) -> Result<Option<String>> {
-    let most = |shares: &[f64]| shares.iter().copied().fold(0.0, f64::max);
-    let shares = generated.shares(real_shares.len());
-    if most(&shares) > ONE_CLASS && most(real_shares) < ONE_CLASS {
-        let class = shares.iter().position(|share| *share > ONE_CLASS).unwrap_or(0);
-        return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * shares[class])));
+/// Real pictures as the measure of a collapse.
+pub(crate) struct Variety {
+    shares: Vec<f64>,
+    within: f64,
+}
+
+impl Variety {
+    /// # Errors
+    /// Features that are not finite.
+    pub(crate) fn of(real: &Observations) -> Result<Self> {
+        Ok(Self { shares: real.shares(DIGITS), within: variance_within_classes(real)? })
     }
-    let variance = Moments::of(&generated.features()?)?.total_variance();
-    let share = variance / real.moments().total_variance();
-    if share < ONE_PICTURE {
-        let share = 100.0 * share;
-        return Ok(Some(format!("they vary by {share:.1}% of what real ones do")));
+
+    /// Why generated pictures are no use, if they are: one class, or one picture of a class, over
+    /// and over.
+    ///
+    /// # Errors
+    /// Features that are not finite.
+    pub(crate) fn collapse(&self, generated: &Observations) -> Result<Option<String>> {
+        let most = |shares: &[f64]| shares.iter().copied().fold(0.0, f64::max);
+        let shares = generated.shares(DIGITS);
+        if most(&shares) > ONE_CLASS && most(&self.shares) < ONE_CLASS {
+            let class = shares.iter().position(|share| *share > ONE_CLASS).unwrap_or(0);
+            return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * shares[class])));
+        }
+        let share = variance_within_classes(generated)? / self.within;
+        Ok((share < ONE_PICTURE).then(|| {
+            format!("those of a class vary by {:.1}% of what real ones do", 100.0 * share)
+        }))
     }
-    Ok(None)
+}
+
+/// The variance of features around the mean of the class that they are recognised as.
+fn variance_within_classes(seen: &Observations) -> Result<f64> {
+    let features = seen.features()?;
+    let (mut sum, mut count) = (0.0, 0);
+    for class in 0..DIGITS as u32 {
+        let of_class: Vec<usize> = (0..seen.len()).filter(|&i| seen.classes[i] == class).collect();
+        if of_class.len() >= 2 {
+            let variance = Moments::of(&features.take(&of_class))?.total_variance();
+            sum += variance * of_class.len() as f64;
+            count += of_class.len();
+        }
+    }
+    Ok(sum / count.max(1) as f64)
 }
 
 /// What was measured of a generator while it trained.
@@ -83,6 +111,7 @@ pub(crate) struct Quality {
     /// Generated pictures that were looked at.
     pub(crate) pictures: usize,
     /// Frechet distance from the training set.
+    #[serde(rename = "fd-mnistnet-2k")]
     pub(crate) frechet: f64,
     pub(crate) precision: f64,
     pub(crate) recall: f64,
@@ -96,6 +125,8 @@ pub(crate) struct Quality {
 const REALS: usize = 5_000;
 /// Generated pictures of each measurement.
 const FAKES: usize = 2_000;
+/// Pictures that a set needs for the metrics.
+pub(crate) const LEAST: usize = 6;
 /// Pictures drawn at a time.
 const DRAWN: usize = 250;
 
@@ -103,7 +134,7 @@ const DRAWN: usize = 250;
 pub(crate) struct Watch {
     classifier: Classifier,
     reference: Reference,
-    real_shares: Vec<f64>,
+    variety: Variety,
     /// The generator's input: the same noise each time.
     input: Vec<Tensor>,
     /// The digits wanted.
@@ -114,10 +145,11 @@ impl Watch {
     /// Prepares for a generator of the set's pictures; none if these cannot be measured.
     ///
     /// # Errors
-    /// Too few pictures for the metrics.
+    /// Failures of the device.
     pub(crate) fn new(set: &Dataset, generator: &Generator, seed: u64) -> Result<Option<Self>> {
         let shape = set.shape();
-        if !is_measured(shape) {
+        // Fewer cannot be measured either.
+        if !is_measured(shape) || set.len() < LEAST {
             return Ok(None);
         }
         let classifier = Classifier::mnist()?;
@@ -126,17 +158,16 @@ impl Watch {
             set.pixels().chunks(shape.len()).step_by(every).flatten().copied().collect();
         let seen = observe(&classifier, shape, &reals)?;
         let config = generator.config();
-        let classes = config.classes.len().max(1);
-        let labels: Vec<u32> = (0..FAKES).map(|i| (i % classes) as u32).collect();
+        let labels = generate::in_turn(config, FAKES);
         let mut rng = Stream::Watch.rng(seed);
         let input = labels
             .chunks(DRAWN)
             .map(|labels| Ok(generator.input(&generator.noise(labels.len(), &mut rng)?, labels)?))
             .collect::<Result<_>>()?;
-        let wanted = generate::file_labels(config)
+        let wanted = generate::numbers(config)
             .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
         Ok(Some(Self {
-            real_shares: seen.shares(classifier.classes()),
+            variety: Variety::of(&seen)?,
             reference: Reference::of(seen.features()?)?,
             classifier,
             input,
@@ -162,7 +193,7 @@ impl Watch {
             precision: scores.precision,
             recall: scores.recall,
             agreement: self.wanted.as_ref().map(|wanted| seen.agreement(wanted)),
-            collapse: collapse(&self.reference, &self.real_shares, &seen)?,
+            collapse: self.variety.collapse(&seen)?,
         })
     }
 }
@@ -190,22 +221,20 @@ mod tests {
         let len = set.shape().len();
         let see = |pixels: &[u8]| observe(&classifier, set.shape(), pixels);
         let real = see(&set.pixels()[..600 * len])?;
-        let reference = Reference::of(real.features()?)?;
-        let shares = real.shares(10);
-        let told = |pixels: &[u8]| collapse(&reference, &shares, &see(pixels)?);
+        let variety = Variety::of(&real)?;
+        let told = |pixels: &[u8]| variety.collapse(&see(pixels)?);
         assert_eq!(told(&set.pixels()[600 * len..1200 * len])?, None);
         let sevens = set.clone().filter(&["7".to_string()])?;
         let text = told(&sevens.pixels()[..200 * len])?.expect("one class");
         assert!(text.ends_with("are of class 7"), "{text}");
-        // One picture of each of two classes.
+        // One picture of each of two classes; one picture where there is one class only.
         let two = [&set.pixels()[..len], &set.pixels()[len..2 * len]].concat();
-        assert_eq!(told(&two.repeat(50))?, None, "two pictures vary");
-        let only_sevens = see(&sevens.pixels()[..200 * len])?;
-        let reference = Reference::of(only_sevens.features()?)?;
-        let shares = only_sevens.shares(10);
-        let same = see(&sevens.pixels()[..len].repeat(50))?;
-        let text = collapse(&reference, &shares, &same)?.expect("one picture");
-        assert!(text.starts_with("they vary by 0.0%"), "{text}");
+        let text = told(&two.repeat(50))?.expect("two pictures");
+        assert!(text.starts_with("those of a class vary by 0.0%"), "{text}");
+        let variety = Variety::of(&see(&sevens.pixels()[..200 * len])?)?;
+        assert_eq!(variety.collapse(&see(&sevens.pixels()[200 * len..400 * len])?)?, None);
+        let text = variety.collapse(&see(&sevens.pixels()[..len].repeat(50))?)?;
+        assert!(text.expect("one picture").starts_with("those of a class vary by 0.0%"));
         Ok(())
     }
 

@@ -77,6 +77,14 @@ pub(crate) struct Decay {
     pub to: f64,
 }
 
+impl Decay {
+    /// The share of the full rate when this share of the length is done.
+    pub(crate) fn share(self, done: f64) -> f64 {
+        let fallen = ((done - self.from) / (1.0 - self.from)).clamp(0.0, 1.0);
+        1.0 - fallen * (1.0 - self.to)
+    }
+}
+
 /// What keeps the discriminator in bounds; all of it is off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -175,6 +183,15 @@ mod tests {
             assert_eq!(serde_json::from_str::<Recipe>(&text)?, recipe);
         }
         Ok(())
+    }
+
+    #[test]
+    fn rates_fall_on_a_straight_line_and_stay() {
+        let decay = Decay { from: 0.5, to: 0.2 };
+        let shares = [0.0, 0.5, 0.75, 1.0, 4.0].map(|done| decay.share(done));
+        for (share, want) in shares.into_iter().zip([1.0, 1.0, 0.6, 0.2, 0.2]) {
+            assert!((share - want).abs() < 1e-12, "{share}, not {want}");
+        }
     }
 
     #[test]

@@ -67,10 +67,10 @@ impl RunFolder {
             let kept: String = text.lines().filter(made).flat_map(|line| [line, "\n"]).collect();
             gan_data::files::write_whole(&path, kept.as_bytes())?;
         }
-        if checkpoint::best_step(&self.checkpoints()).is_some_and(|best| best > step) {
+        // Not there, or not whole, is as good as later.
+        if checkpoint::best_step(&self.checkpoints()).is_none_or(|best| best > step) {
             checkpoint::remove_best(&self.checkpoints())?;
-            let best = self.best_generator();
-            fs::remove_dir_all(&best).with_context(|| format!("removing {}", best.display()))?;
+            checkpoint::remove(&self.best_generator())?;
         }
         let samples = self.samples();
         let context = || samples.display().to_string();

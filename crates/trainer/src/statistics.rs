@@ -75,10 +75,10 @@ impl Statistics {
         Ok(Self { path, file, events, curves: folder.path().join("curves.svg"), lines })
     }
 
-    /// The least Frechet distance so far.
-    pub(crate) fn least_distance(&self) -> Option<f64> {
-        let distances = self.lines.iter().filter_map(|line| Some(line.quality.as_ref()?.frechet));
-        distances.min_by(f64::total_cmp)
+    /// The Frechet distance measured at a step.
+    pub(crate) fn distance_at(&self, step: u64) -> Option<f64> {
+        let line = self.lines.iter().rev().find(|line| line.step == step)?;
+        Some(line.quality.as_ref()?.frechet)
     }
 
     /// Adds a line everywhere.
@@ -98,7 +98,7 @@ impl Statistics {
         ];
         if let Some(quality) = &line.quality {
             scalars.extend([
-                ("quality/frechet_distance", quality.frechet),
+                ("quality/fd-mnistnet-2k", quality.frechet),
                 ("quality/precision", quality.precision),
                 ("quality/recall", quality.recall),
             ]);
@@ -129,15 +129,16 @@ fn curves(lines: &[StatsLine]) -> String {
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"760\" height=\"520\" fill=\"white\"/>\n",
     );
-    let most = LOSSES.iter().flat_map(|(_, _, value)| lines.iter().map(value)).fold(1.0, f64::max);
-    panel(&mut svg, 20.0, most, &LOSSES, lines);
-    panel(&mut svg, 270.0, 1.0, &SCORES, lines);
+    panel(&mut svg, 20.0, &LOSSES, lines);
+    panel(&mut svg, 270.0, &SCORES, lines);
     svg.push_str("</svg>\n");
     svg
 }
 
-/// One diagram of 700 by 200, its values from 0 to `most`.
-fn panel(svg: &mut String, top: f64, most: f64, curves: &[Curve], lines: &[StatsLine]) {
+/// One diagram of 700 by 200, its values from 0 to 1 at least.
+fn panel(svg: &mut String, top: f64, curves: &[Curve], lines: &[StatsLine]) {
+    let values = || curves.iter().flat_map(|(_, _, value)| lines.iter().map(value));
+    let (least, most) = (values().fold(0.0, f64::min), values().fold(1.0, f64::max));
     let (left, width, height) = (50.0, 690.0, 200.0);
     let last = lines.last().map_or(1, |line| line.step);
     let bottom = top + height;
@@ -146,10 +147,11 @@ fn panel(svg: &mut String, top: f64, most: f64, curves: &[Curve], lines: &[Stats
         svg,
         "<path d=\"M{left} {top}V{bottom}H{}\" fill=\"none\" stroke=\"#888\"/>\n\
          <text x=\"45\" y=\"{}\" text-anchor=\"end\">{most:.2}</text>\n\
-         <text x=\"45\" y=\"{bottom}\" text-anchor=\"end\">0</text>\n\
+         <text x=\"45\" y=\"{bottom}\" text-anchor=\"end\">{}</text>\n\
          <text x=\"{}\" y=\"{}\" text-anchor=\"end\">step {last}</text>",
         left + width,
         top + 10.0,
+        if least < 0.0 { format!("{least:.2}") } else { "0".to_string() },
         left + width,
         bottom + 16.0,
     );
@@ -157,7 +159,7 @@ fn panel(svg: &mut String, top: f64, most: f64, curves: &[Curve], lines: &[Stats
         let mut points = String::new();
         for line in lines {
             let x = left + width * line.step as f64 / last as f64;
-            let y = bottom - height * (value(line) / most).clamp(0.0, 1.0);
+            let y = bottom - height * (value(line) - least) / (most - least);
             let _ = write!(points, "{x:.1},{y:.1} ");
         }
         let _ = writeln!(
@@ -203,6 +205,12 @@ mod tests {
         assert!(svg.contains("points=\"395.0,120.0 740.0,170.0\""), "{svg}");
         // 0 to 1 up from 470.
         assert!(svg.contains("points=\"395.0,420.0 740.0,270.0\""), "{svg}");
+        // -2 to 2.
+        let svg = curves(&[line(50, 2.0, 0.25), line(100, -2.0, 1.0)]);
+        assert!(
+            svg.contains("points=\"395.0,20.0 740.0,220.0\"") && svg.contains(">-2.00<"),
+            "{svg}"
+        );
         assert!(svg.contains("step 100") && svg.ends_with("</svg>\n"));
     }
 }

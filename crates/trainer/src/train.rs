@@ -169,10 +169,16 @@ impl Session {
             window.push(stats);
             let interrupt = interrupted.load(Ordering::Relaxed) && step < steps;
             let quality = match &watch {
-                Some(watch) if step.is_multiple_of(measure_every) => {
+                Some(watch) if step.is_multiple_of(measure_every) || step == steps => {
+                    self.gan.check_parameters().inspect_err(|_| progress.close())?;
                     let quality = watch.measure(&self.gan.average)?;
                     progress.measured(&quality);
-                    if statistics.least_distance().is_none_or(|least| quality.frechet < least) {
+                    let best = checkpoint::best_step(&folder.checkpoints())
+                        .and_then(|best| statistics.distance_at(best));
+                    // Where a session happens to end must not decide what is kept.
+                    if step.is_multiple_of(measure_every)
+                        && best.is_none_or(|best| quality.frechet < best)
+                    {
                         self.save_best(folder)?;
                     }
                     Some(quality)
@@ -260,12 +266,16 @@ impl Session {
         }
         let epochs = self.gan.step as f64 / self.batches.steps_per_epoch();
         let count = std::fs::read_dir(folder.samples()).map_or(0, Iterator::count);
+        let best = match checkpoint::best_step(&folder.checkpoints()) {
+            Some(step) => format!("best        {path}/best-generator, of step {step}\n"),
+            None => String::new(),
+        };
         writeln!(
             print,
             "trained to step {} ({epochs:.1} epochs): {steps} steps in {}, {rate:.0} images/s\n\
              run         {path}\n\
              samples     {path}/samples, {count} grids, the last {:06}.png\n\
-             generator   {path}/generator\n\
+             generator   {path}/generator\n{best}\
              next:\n  \
              cargo xtask gif --run {path}\n  \
              cargo run -p trainer -- generate --run {path} --count 100 --format grid --out digits.png\n  \

@@ -1,8 +1,8 @@
 //! Optimizer and average over whole networks.
 
-use crate::{assert_close, dcgan, generator, values};
-use candle_core::Device;
-use gan_models::{Adam, Ema, Optimizer, Wants};
+use crate::{assert_close, dcgan, discriminator, generator, values};
+use candle_core::{Device, Tensor, Var};
+use gan_models::{Adam, Augmentation, Ema, Optimizer, Pass, Wants, losses};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -74,4 +74,26 @@ fn an_average_follows_with_its_decay() {
     let none = Ema::new(&parameters, 0.0).unwrap();
     var.set(before.get(name).unwrap()).unwrap();
     assert_eq!(values(none.parameters().get(name).unwrap()), values(var));
+}
+
+/// R1 is half the weight times the squared norm of the gradient; the penalty's mean over many
+/// noises is near it.
+#[test]
+fn the_slope_penalty_is_r1() {
+    let (discriminator, _) = discriminator(&dcgan(4), (1, 8, 8).into(), 2);
+    let values: Vec<f32> = (0..64).map(|i| ((i * 29 % 83) as f32 - 41.0) / 41.0).collect();
+    let picture = Tensor::from_vec(values, (1, 1, 8, 8), &Device::Cpu).unwrap();
+    let input = Var::from_tensor(&picture).unwrap();
+    let logit = discriminator.forward(&input, &[], Pass::Infer).unwrap();
+    let gradient = logit.sum_all().unwrap().backward().unwrap();
+    let norm = gradient.get(&input).unwrap().sqr().unwrap().sum_all().unwrap();
+    let want = 0.7 / 2.0 * norm.to_scalar::<f32>().unwrap();
+
+    let still = picture.repeat((8000, 1, 1, 1)).unwrap();
+    let deviation = 0.01;
+    let noise = Augmentation { noise: deviation, ..Augmentation::default() };
+    let (moved, _) = noise.apply(&still, &mut ChaCha8Rng::seed_from_u64(4)).unwrap();
+    let logits = |images| discriminator.forward(images, &[], Pass::Infer).unwrap();
+    let penalty = losses::slope_penalty(&logits(&still), &logits(&moved), 0.7, deviation).unwrap();
+    assert!((penalty.value - want).abs() < 0.05 * want, "{}, not {want}", penalty.value);
 }
