@@ -76,13 +76,6 @@ impl Progress {
         self.quality = format!("  FD {:.2}{collapsed}", quality.frechet);
     }
 
-    /// Leaves the bar as it stands.
-    pub(crate) fn close(&self) {
-        if let Some(bar) = &self.bar {
-            bar.abandon();
-        }
-    }
-
     fn message(&self, step: u64, stats: &StepStats) -> String {
         let left = self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
             * (self.steps - step) as f64;
@@ -96,6 +89,15 @@ impl Progress {
             self.images_per_second(step),
             duration(left)
         )
+    }
+}
+
+/// Leaves the bar as it stands, so that what comes after, an error too, has a line of its own.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
     }
 }
 

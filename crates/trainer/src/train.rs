@@ -6,7 +6,7 @@ use crate::config::TrainConfig;
 use crate::device;
 use crate::gan::{Gan, Stream};
 use crate::progress::{Progress, duration};
-use crate::quality::Watch;
+use crate::quality::{Quality, Watch};
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use crate::statistics::{Statistics, StatsLine};
 use anyhow::{Context, Result, ensure};
@@ -150,11 +150,12 @@ impl Session {
             self.sample(folder, &samples)?;
         }
         let measure_every = self.config.measure_every;
-        let watch = match measure_every {
-            0 => None,
-            _ => Watch::new(self.batches.dataset(), &self.gan.average, self.config.seed)?,
-        };
         let steps = self.config.steps;
+        // Shorter runs are not worth the preparation.
+        let watch = match (1..=steps).contains(&measure_every) {
+            true => Watch::new(self.batches.dataset(), &self.gan.average, self.config.seed)?,
+            false => None,
+        };
         let steps_per_epoch = self.batches.steps_per_epoch();
         let mut progress =
             Progress::new(self.gan.step, steps, self.config.batch_size, steps_per_epoch);
@@ -163,24 +164,15 @@ impl Session {
         while self.gan.step < steps {
             let mut batch = self.batches.batch(self.gan.step)?;
             batch.images = batch.images.to_device(&self.device)?;
-            let stats = self.gan.train_step(&batch).inspect_err(|_| progress.close())?;
+            let stats = self.gan.train_step(&batch)?;
             let step = self.gan.step;
             progress.update(step, &stats);
             window.push(stats);
             let interrupt = interrupted.load(Ordering::Relaxed) && step < steps;
             let quality = match &watch {
                 Some(watch) if step.is_multiple_of(measure_every) || step == steps => {
-                    self.gan.check_parameters().inspect_err(|_| progress.close())?;
-                    let quality = watch.measure(&self.gan.average)?;
+                    let quality = self.measure(watch, folder, &statistics)?;
                     progress.measured(&quality);
-                    let best = checkpoint::best_step(&folder.checkpoints())
-                        .and_then(|best| statistics.distance_at(best));
-                    // Where a session happens to end must not decide what is kept.
-                    if step.is_multiple_of(measure_every)
-                        && best.is_none_or(|best| quality.frechet < best)
-                    {
-                        self.save_best(folder)?;
-                    }
                     Some(quality)
                 }
                 _ => None,
@@ -203,9 +195,28 @@ impl Session {
                 self.save(folder)?;
             }
         }
-        progress.close();
+        drop(progress);
         self.save(folder)?;
         Ok(outcome)
+    }
+
+    /// Measures the generator, and keeps it if it is the best so far.
+    fn measure(
+        &self,
+        watch: &Watch,
+        folder: &RunFolder,
+        statistics: &Statistics,
+    ) -> Result<Quality> {
+        self.gan.check_parameters()?;
+        let quality = watch.measure(&self.gan.average)?;
+        let best = checkpoint::best_step(&folder.checkpoints())
+            .and_then(|best| statistics.distance_at(best));
+        // Where a session happens to end must not decide what is kept.
+        let counts = self.gan.step.is_multiple_of(self.config.measure_every);
+        if counts && best.is_none_or(|best| quality.frechet < best) {
+            self.save_best(folder)?;
+        }
+        Ok(quality)
     }
 
     /// What the sample grids are made from, the same all along; where the class can be chosen, the
