@@ -65,9 +65,9 @@ impl Affine {
         for row in 0..height {
             for column in 0..width {
                 let (y, x) = (row as f32 - middle[0], column as f32 - middle[1]);
-                let [m, s] = [&self.matrix, &[self.shift; 2]];
-                let from_y = m[0][0] * y + m[0][1] * x + middle[0] + s[0][0];
-                let from_x = m[1][0] * y + m[1][1] * x + middle[1] + s[0][1];
+                let [of_y, of_x] = self.matrix;
+                let from_y = of_y[0] * y + of_y[1] * x + middle[0] + self.shift[0];
+                let from_x = of_x[0] * y + of_x[1] * x + middle[1] + self.shift[1];
                 let (top, left) = (from_y.floor(), from_x.floor());
                 let (down, right) = (from_y - top, from_x - left);
                 let above = pixel(top, left) * (1.0 - right) + pixel(top, left + 1.0) * right;

@@ -7,11 +7,11 @@ use crate::features::Features;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gan_models::{
-    Activation, Adam, Ema, Gradients, Init, Layer, Network, Optimizer, Parameters, Pass, Shape,
-    Tape, Wants, weights,
+    Activation, Adam, Ema, Init, Layer, Network, Optimizer, Parameters, Pass, Shape, Wants, weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// Values that describe a picture: the outputs of the last layer but one.
@@ -65,9 +65,7 @@ impl Classifier {
     /// # Errors
     /// A missing or damaged file; weights of another network.
     pub fn load(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| gan_models::Error::Io { path: path.into(), source })?;
-        Self::from_bytes(path, &bytes)
+        Self::from_tensors(path, weights::load_tensors(path, &Device::Cpu)?)
     }
 
     /// The classifier of MNIST's digits that comes with this crate (`mnistnet`).
@@ -76,11 +74,11 @@ impl Classifier {
     /// None in a program that was built whole.
     pub fn mnist() -> Result<Self> {
         const WEIGHTS: &[u8] = include_bytes!("../../../assets/weights/mnistnet/model.safetensors");
-        Self::from_bytes(Path::new("mnistnet (built in)"), WEIGHTS)
+        let path = Path::new("mnistnet (built in)");
+        Self::from_tensors(path, weights::tensors_of(path, WEIGHTS, &Device::Cpu)?)
     }
 
-    fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let tensors = weights::tensors_of(path, bytes, &Device::Cpu)?;
+    fn from_tensors(path: &Path, tensors: HashMap<String, Tensor>) -> Result<Self> {
         // The bias of the head has a value for each class.
         let classes = tensors.get("head.layers.0.bias").map_or(1, Tensor::elem_count);
         let (_, expected) = Self::fresh(classes, 0)?;
@@ -259,7 +257,8 @@ impl Training {
         let Some(at_features) = at_features else {
             return Err(Error::Tensor(candle_core::Error::msg("no gradient reached the features")));
         };
-        gradients.extend(back(&trunk, &at_features)?);
+        let parameters = Wants { input: false, parameters: true };
+        gradients.extend(trunk.backward(&at_features, parameters)?.1);
         self.optimizer.set_learning_rate(self.rate());
         self.optimizer.update(&self.parameters, &gradients)?;
         self.step += 1;
@@ -287,10 +286,6 @@ impl Trained {
     pub fn save(&self, path: &Path) -> Result<()> {
         Ok(weights::save(path, &self.parameters)?)
     }
-}
-
-fn back(tape: &Tape, gradient: &Tensor) -> Result<Gradients> {
-    Ok(tape.backward(gradient, Wants { input: false, parameters: true })?.1)
 }
 
 /// Mean cross-entropy of logits (B, K, 1, 1) with labels, and its derivative, in that shape.

@@ -3,9 +3,10 @@
 use crate::args::ClassifierArgs;
 use crate::device;
 use crate::progress::duration;
+use crate::quality::{self, observe};
 use anyhow::{Context, Result};
-use gan_data::{Batches, Dataset, Source, Split, range};
-use gan_metrics::{Classifier, Trained, Training};
+use gan_data::{Batches, Dataset, Source, Split};
+use gan_metrics::{Trained, Training};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
         let started = Instant::now();
         let trained = train(train_set, args.epochs, args.seed)?;
         let seconds = started.elapsed().as_secs_f64();
-        let accuracy = accuracy(&trained.classifier, &test_set)?;
+        let seen = observe(&trained.classifier, test_set.shape(), test_set.pixels())?;
         std::fs::create_dir_all(&args.out)
             .with_context(|| format!("making the folder {}", args.out.display()))?;
         let path = args.out.join("model.safetensors");
@@ -37,7 +38,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
             print,
             "{}: {:.2}% of {} test pictures right, trained in {}",
             path.display(),
-            100.0 * accuracy,
+            100.0 * seen.agreement(test_set.labels()),
             test_set.len(),
             duration(seconds)
         )?;
@@ -50,7 +51,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
 /// # Errors
 /// Pictures that it does not take; fewer than two.
 pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<Trained> {
-    check_shape(&set)?;
+    quality::check_shape(set.shape()).with_context(|| set.name().to_string())?;
     let (classes, batch) = (set.classes().len(), BATCH.min(set.len()));
     let mut batches = Batches::new(set, batch, seed)?;
     let steps = batches.steps(epochs);
@@ -65,27 +66,4 @@ pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<Trained> {
         }
     }
     Ok(training.finish()?)
-}
-
-/// The share of a set's pictures that are recognised.
-///
-/// # Errors
-/// Pictures that it does not take.
-pub(crate) fn accuracy(classifier: &Classifier, set: &Dataset) -> Result<f64> {
-    check_shape(set)?;
-    let seen = classifier.observe(&range::to_tensor(set.pixels(), set.shape())?)?;
-    Ok(seen.agreement(set.labels()))
-}
-
-fn check_shape(set: &Dataset) -> Result<()> {
-    let shape = set.shape();
-    anyhow::ensure!(
-        Classifier::takes((shape.channels, shape.height, shape.width)),
-        "{}: the classifier takes grey pictures of 28x28 pixels, these are {}x{} with {} channel(s)",
-        set.name(),
-        shape.width,
-        shape.height,
-        shape.channels
-    );
-    Ok(())
 }

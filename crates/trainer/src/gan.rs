@@ -175,7 +175,7 @@ impl Gan {
     /// the generator's: from one way back where the losses' derivatives are multiples of each
     /// other ([`GanLoss::generator_to_discriminator_ratio`]), else from two.
     fn one_pass_back(&self, judgement: &Judgement) -> Result<(Gradients, Tensor)> {
-        let fake = judgement.logits(FAKE);
+        let fake = &judgement.logits[FAKE];
         let (at_fake, gradients) = match self.rules.loss.generator_to_discriminator_ratio(fake)? {
             Some(ratio) => {
                 let (at_fake, gradients) = judgement.backward(&judgement.derivatives, BOTH)?;
@@ -310,7 +310,7 @@ impl Gan {
     }
 
     fn stats(&self, judgement: &Judgement) -> Result<StepStats> {
-        let (real, fake) = (judgement.logits(REAL), judgement.logits(FAKE));
+        let (real, fake) = (&judgement.logits[REAL], &judgement.logits[FAKE]);
         let of_generator = self.rules.loss.generator(fake)?.value;
         Ok(StepStats {
             discriminator_loss: self.finite("discriminator", judgement.value)?,
@@ -431,7 +431,7 @@ mod tests {
 
         // Back once for the discriminator's loss, once more for the generator's.
         let (_, want) = judgement.backward(&judgement.derivatives, PARAMETERS)?;
-        let of_generator = gan.rules.loss.generator(judgement.logits(FAKE))?.derivative;
+        let of_generator = gan.rules.loss.generator(&judgement.logits[FAKE])?.derivative;
         let mut derivatives = vec![of_generator.zeros_like()?; judgement.logits.len()];
         derivatives[FAKE] = of_generator;
         let (at_fakes, _) = judgement.backward(&derivatives, INPUT)?;

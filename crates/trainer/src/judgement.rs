@@ -24,10 +24,6 @@ pub(crate) struct Judgement {
 }
 
 impl Judgement {
-    pub(crate) fn logits(&self, part: usize) -> &Tensor {
-        &self.logits[part]
-    }
-
     /// Gradients of the fake pictures, as they were judged, and of the parameters, given those of
     /// the logits of each part.
     pub(crate) fn backward(

@@ -30,6 +30,17 @@ pub(crate) fn observe(
     shape: ImageShape,
     pixels: &[u8],
 ) -> Result<Observations> {
+    check_shape(shape)?;
+    let mut all = Observations::default();
+    for pixels in pixels.chunks(CHUNK * shape.len()) {
+        all.extend(classifier.observe(&range::to_tensor(pixels, shape)?)?);
+    }
+    Ok(all)
+}
+
+/// # Errors
+/// Pictures that the metrics' classifier does not take.
+pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
     ensure!(
         is_measured(shape),
         "the metrics' classifier takes grey pictures of 28x28 pixels, these are {}x{} with {} \
@@ -38,11 +49,7 @@ pub(crate) fn observe(
         shape.height,
         shape.channels
     );
-    let mut all = Observations::default();
-    for pixels in pixels.chunks(CHUNK * shape.len()) {
-        all.extend(classifier.observe(&range::to_tensor(pixels, shape)?)?);
-    }
-    Ok(all)
+    Ok(())
 }
 
 /// Whether pictures of this shape can be measured.

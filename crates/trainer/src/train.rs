@@ -214,7 +214,8 @@ impl Session {
         // Where a session happens to end must not decide what is kept.
         let counts = self.gan.step.is_multiple_of(self.config.measure_every);
         if counts && best.is_none_or(|best| quality.frechet < best) {
-            self.save_best(folder)?;
+            checkpoint::save_best(&self.gan, &folder.checkpoints())?;
+            self.gan.average.save(self.gan.ema.parameters(), folder.best_generator())?;
         }
         Ok(quality)
     }
@@ -246,13 +247,6 @@ impl Session {
         self.gan.check_parameters()?;
         checkpoint::save(&self.gan, &folder.checkpoints())?;
         Ok(self.gan.average.save(self.gan.ema.parameters(), folder.generator())?)
-    }
-
-    /// Keeps the current step as the best.
-    fn save_best(&self, folder: &RunFolder) -> Result<()> {
-        self.gan.check_parameters()?;
-        checkpoint::save_best(&self.gan, &folder.checkpoints())?;
-        Ok(self.gan.average.save(self.gan.ema.parameters(), folder.best_generator())?)
     }
 
     fn conclude(
