@@ -41,7 +41,7 @@ fn names_that_stand_for_nothing() {
     let place = Place::new();
     place.refuse_saying(
         "--recipe dcgna",
-        &["--recipe dcgna", "default, conditional, dcgan, mlp, mlp-small", ".toml"],
+        &["--recipe dcgna", "default, conditional, dcgan, ezgan, mlp, mlp-bn, mlp-small", ".toml"],
     );
     place.refuse_saying("--recipe gone.toml", &["gone.toml", "No such file"]);
     let known = "mnist, idx:DIR";

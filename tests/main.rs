@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod bench;
+mod commands;
 mod damage;
 mod data;
 mod disk;
@@ -102,6 +103,54 @@ activation = { leaky_relu = 0.2 }
 dropout = [0.3, 0.3]
 "#;
 
+/// Networks layer by layer, with updates of their own for real pictures and fakes: the recipe `ezgan`
+/// made small.
+const TINY_LAYERS: &str = r#"
+length = { steps = 12 }
+batch_size = 8
+real_label = 0.9
+ema_decay = 0.0
+sample_every = 4
+stats_every = 5
+checkpoint_every = 5
+
+[update.separate]
+half_batches = true
+only_above = { real = 0.3, fake = 0.3, generator = 5.0 }
+
+[generator_adam]
+lr = 1e-3
+beta1 = 0.5
+beta2 = 0.999
+
+[discriminator_adam]
+lr = 1e-4
+beta1 = 0.5
+beta2 = 0.999
+
+[network.layers]
+latent_dim = 6
+noise = "truncated_normal"
+init = { truncated_normal = 0.02 }
+generator = [
+    { project = { to = [2, 9, 9], bias = false } },
+    { batch_norm = { epsilon = 1e-5, momentum = { keras = 0.8 }, per_channel = true } },
+    { activation = "relu" },
+    { batch_norm = { epsilon = 1e-5, momentum = 0.1 } },
+    { dropout = 0.1 },
+    { resize = [28, 28] },
+    { conv = { channels = 1, kernel = 3, stride = 1, bias = true } },
+    { activation = "sigmoid" },
+    { rescale = { scale = 2.0, shift = -1.0 } },
+]
+discriminator = [
+    { rescale = { scale = 0.5, shift = 0.5 } },
+    { conv = { channels = 3, kernel = 5, stride = 2, bias = true } },
+    { activation = { leaky_relu = 0.2 } },
+    { avg_pool = 2 },
+]
+"#;
+
 /// What makes a recipe tell classes apart and measure itself: keys to stand before the others.
 const CONDITIONAL: &str = "condition = \"projection\"\nmeasure_every = 4\n";
 
@@ -132,12 +181,13 @@ struct Said {
 }
 
 impl Place {
-    /// A folder with the recipes `tiny.toml`, `mlp-like.toml`, `by-class.toml` and `bounded.toml` and, in `set`, 24 pictures of
-    /// 28 x 28 pixels and of three classes.
+    /// A folder with the small recipes, `tiny.toml` and so on, and, in `set`, 24 pictures of 28 x 28
+    /// pixels and of three classes.
     fn new() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         place.write("tiny.toml", TINY);
         place.write("mlp-like.toml", TINY_MLP);
+        place.write("layers.toml", TINY_LAYERS);
         place.write("by-class.toml", format!("{CONDITIONAL}{TINY}"));
         let bounded = TINY.replacen("\n[", &format!("\n{BOUNDED}\n["), 1);
         place.write("bounded.toml", bounded);

@@ -199,16 +199,15 @@ fn a_dry_run_prints_the_configuration_and_leaves_nothing() {
     let config: Value = serde_json::from_str(&said.out[..end]).unwrap();
     assert_eq!(config["steps"], 7);
     assert_eq!(config["pictures"], 24);
-    // Generator: 6 x 196 weights and 2 x 4 of normalisation; 4 x 3 x 16 and 2 x 3; 3 x 16.
-    // Statistics of normalisation are no parameters to train, but may be counted.
-    let count = |network: &str| -> u64 {
-        let line = said.out.lines().find(|line| line.starts_with(network)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    };
+    // Generator: 6 x 196 weights and 2 x 196 of normalisation; 4 x 3 x 16 and 2 x 3; 3 x 16.
     // Discriminator: 16 x 3 + 3, 3 x 16 x 4 + 4, 196 + 1.
-    assert_eq!(count("discriminator:"), 51 + 196 + 197);
-    let trained = 6 * 196 + 2 * 196 + 4 * 3 * 16 + 2 * 3 + 3 * 16;
-    assert!(count("generator:") > trained / 2, "{}", said.out);
+    let totals: Vec<&str> =
+        said.out.lines().filter(|line| line.trim_start().starts_with("total")).collect();
+    for (total, want) in totals.iter().zip([6 * 196 + 2 * 196 + 192 + 6 + 48, 51 + 196 + 197]) {
+        let count = total.split_whitespace().nth(1).unwrap().replace(',', "");
+        assert_eq!(count.parse::<usize>().unwrap(), want, "{}", said.out);
+    }
+    assert_eq!(totals.len(), 2);
 
     place.succeed(SMALL);
     let before = tree(&place.path(""));

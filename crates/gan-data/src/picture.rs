@@ -52,13 +52,7 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
 /// [`Error::FormatLimit`] for a grid of 2^31 pixels or more a side, [`Error::Png`].
 pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
     let count = shape.count(&path.display().to_string(), pixels.len())?;
-    let color = match shape.channels {
-        1 => png::ColorType::Grayscale,
-        3 => png::ColorType::Rgb,
-        channels => {
-            return Err(Error::Channels { path: path.into(), channels, supported: "1 or 3" });
-        }
-    };
+    let color = color(path, shape)?;
     if columns == 0 {
         return Err(Error::NoColumns { path: path.into() });
     }
@@ -79,6 +73,76 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
         })
         .map_err(|source| Error::Png { path: path.into(), source })?;
     write_whole(path, &bytes)
+}
+
+/// Pictures whose pixels are squares of `scale` pixels a side.
+///
+/// # Shapes
+///
+/// `pixels`: B x C x H x W values, contiguous; result: B x C x (H scale) x (W scale).
+///
+/// # Errors
+///
+/// [`Error::PixelCount`] for a part of a picture, or more bytes than this machine holds.
+pub fn enlarge(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageShape, Vec<u8>)> {
+    let name = "enlarged pictures";
+    let count = shape.count(name, pixels.len())?;
+    let by = |side: usize| side.saturating_mul(scale);
+    let large = ImageShape { height: by(shape.height), width: by(shape.width), ..shape };
+    let mut result = Vec::new();
+    let bytes = large.len().saturating_mul(count);
+    if result.try_reserve_exact(bytes).is_err() {
+        return Err(Error::PixelCount { name: name.into(), expected: bytes, found: pixels.len() });
+    }
+    for row in pixels.chunks_exact(shape.width) {
+        let start = result.len();
+        result.extend(row.iter().flat_map(|&value| std::iter::repeat_n(value, scale)));
+        for _ in 1..scale {
+            result.extend_from_within(start..start + large.width);
+        }
+    }
+    Ok((large, result))
+}
+
+/// Writes pictures as an animated PNG that begins again for ever, `fps` pictures a second, at least 1.
+///
+/// # Shapes, range
+///
+/// As of [`write_grid`].
+///
+/// # Errors
+///
+/// Those of [`write_grid`].
+pub fn write_film(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Result<()> {
+    let count = shape.count(&path.display().to_string(), pixels.len())?;
+    let color = color(path, shape)?;
+    let width = side(path, "a width", 1, shape.width)?;
+    let height = side(path, "a height", 1, shape.height)?;
+    let frames = u32::try_from(count).unwrap_or(u32::MAX);
+    let mut bytes = Vec::new();
+    let encode = |bytes: &mut Vec<u8>| -> std::result::Result<(), png::EncodingError> {
+        let mut encoder = png::Encoder::new(bytes, width, height);
+        encoder.set_color(color);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_animated(frames, 0)?;
+        encoder.set_frame_delay(1, fps.max(1))?;
+        let mut writer = encoder.write_header()?;
+        for frame in pixels.chunks_exact(shape.len()) {
+            writer.write_image_data(&interleave(shape, frame, 1, shape.height * shape.width))?;
+        }
+        writer.finish()
+    };
+    encode(&mut bytes).map_err(|source| Error::Png { path: path.into(), source })?;
+    write_whole(path, &bytes)
+}
+
+/// How pictures of this shape are stored.
+fn color(path: &Path, shape: ImageShape) -> Result<png::ColorType> {
+    match shape.channels {
+        1 => Ok(png::ColorType::Grayscale),
+        3 => Ok(png::ColorType::Rgb),
+        channels => Err(Error::Channels { path: path.into(), channels, supported: "1 or 3" }),
+    }
 }
 
 /// Largest picture that is read, in values.
@@ -170,6 +234,17 @@ mod tests {
         let info = reader.next_frame(&mut pixels).unwrap();
         assert_eq!(info.bit_depth, png::BitDepth::Eight);
         (info.width, info.height, info.color_type, pixels)
+    }
+
+    #[test]
+    fn enlarged_pixels_are_squares() {
+        let shape = ImageShape { channels: 1, height: 2, width: 2 };
+        let (large, pixels) = enlarge(shape, &[1, 2, 3, 4, 5, 6, 7, 8], 2).unwrap();
+        assert_eq!((large.height, large.width), (4, 4));
+        assert_eq!(pixels[..16], [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
+        assert_eq!(pixels[16..20], [5, 5, 6, 6]);
+        let error = enlarge(shape, &[0; 4], usize::MAX).unwrap_err().to_string();
+        assert!(error.contains("enlarged pictures"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,8 @@ use crate::features::Features;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gan_models::{
-    Activation, Adam, Ema, Init, Layer, Network, Optimizer, Parameters, Pass, Shape, Wants, weights,
+    Activation, Adam, Ema, Init, Layer, Momentum, Network, Optimizer, Parameters, Pass, Shape,
+    Wants, weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -39,8 +40,10 @@ fn trunk() -> Vec<Layer> {
         conv(128, 3, 2),
         Layer::Dense { units: FEATURES, bias: false },
     ];
-    let after =
-        [Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 }, Layer::Activation(Activation::Relu)];
+    let after = [
+        Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: false },
+        Layer::Activation(Activation::Relu),
+    ];
     let mut layers: Vec<Layer> =
         products.into_iter().flat_map(|product| [vec![product], after.to_vec()].concat()).collect();
     layers.push(Layer::Dropout(0.3));

@@ -103,14 +103,60 @@ pub enum Layer {
     BatchNorm {
         /// Added to the variance.
         epsilon: f32,
-        /// Share of the batch in each update of the running statistics: PyTorch's convention,
-        /// one less Keras' momentum.
-        momentum: f32,
+        /// How fast the running statistics follow.
+        momentum: Momentum,
+        /// Per channel after [`Layer::Project`] too, where it is else per output.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        per_channel: bool,
     },
     /// An elementwise activation.
     Activation(Activation),
     /// Zeroes each value with this probability while training, and scales up the others.
     Dropout(f32),
+    /// Bilinear interpolation to this height and width, pixels taken for squares: what PyTorch
+    /// calls `align_corners=False`, and does without antialiasing.
+    Resize(usize, usize),
+    /// Means of squares of so many pixels a side, side by side; squares that reach beyond the
+    /// border are means of what is within.
+    AvgPool(usize),
+    /// `scale * x + shift`: from one range of values to another.
+    Rescale {
+        /// Factor.
+        scale: f32,
+        /// What is added after that.
+        shift: f32,
+    },
+}
+
+/// Share of a batch in each update of running statistics, above 0 and at most 1.
+///
+/// Written as a number it is that share, PyTorch's convention; `{ keras = 0.8 }` is Keras'
+/// convention, the share that stays: 0.2 of the batch comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "MomentumForm", into = "f32")]
+pub struct Momentum(pub f32);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "momentum is a number, or { keras = NUMBER }")]
+enum MomentumForm {
+    Share(f32),
+    Keras { keras: f64 },
+}
+
+impl From<MomentumForm> for Momentum {
+    fn from(form: MomentumForm) -> Self {
+        match form {
+            MomentumForm::Share(share) => Self(share),
+            // In f64, so that 1 - 0.8 is the f32 nearest to 0.2.
+            MomentumForm::Keras { keras } => Self((1.0 - keras) as f32),
+        }
+    }
+}
+
+impl From<Momentum> for f32 {
+    fn from(Momentum(share): Momentum) -> Self {
+        share
+    }
 }
 
 impl Layer {
@@ -124,6 +170,9 @@ impl Layer {
             Self::BatchNorm { .. } => "batch_norm",
             Self::Activation(_) => "activation",
             Self::Dropout(_) => "dropout",
+            Self::Resize(..) => "resize",
+            Self::AvgPool(_) => "avg_pool",
+            Self::Rescale { .. } => "rescale",
         }
     }
 }
@@ -134,18 +183,41 @@ impl Layer {
 pub enum Init {
     /// Normal around 0 with this standard deviation.
     Normal(f64),
+    /// The same, drawn again where it is more than two deviations from 0: TensorFlow's
+    /// `truncated_normal`.
+    TruncatedNormal(f64),
     /// Uniform in +-sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010): Keras' default.
     Glorot,
     /// Uniform in +-1 / sqrt(fan in), biases too: PyTorch's default.
     FanIn,
 }
 
+/// How a generator's noise is drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noise {
+    /// Standard normal.
+    #[default]
+    Normal,
+    /// Standard normal, drawn again where it is beyond 2 or -2.
+    TruncatedNormal,
+}
+
+impl Noise {
+    fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
 /// What a generator is: `config.json` beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GeneratorConfig {
-    /// Length of the noise vector, drawn from a standard normal distribution.
+    /// Length of the noise vector.
     pub latent_dim: usize,
+    /// How it is drawn.
+    #[serde(default, skip_serializing_if = "Noise::is_normal")]
+    pub noise: Noise,
     /// The pictures made.
     pub image: Shape,
     /// From noise to picture.

@@ -1,8 +1,8 @@
 //! Exponential moving averages of parameters.
 
 use crate::error::Result;
+use crate::norm::move_towards;
 use crate::parameters::Parameters;
-use crate::stage::move_towards;
 
 /// An average over the last `1 / (1 - decay)` or so steps of a network's parameters, running
 /// statistics included: what samples are drawn from, since it moves less than the network

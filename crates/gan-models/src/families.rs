@@ -2,7 +2,8 @@
 //! layers.
 
 use crate::config::{
-    Activation, ClassCondition, DiscriminatorConfig, GeneratorConfig, Init, Layer, Shape,
+    Activation, ClassCondition, DiscriminatorConfig, GeneratorConfig, Init, Layer, Momentum, Noise,
+    Shape,
 };
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -15,21 +16,39 @@ pub enum Family {
     Mlp(Mlp),
     /// Convolutional networks.
     Dcgan(Dcgan),
+    /// Any networks, layer by layer, for pictures of one size.
+    Layers(LayerLists),
 }
 
-/// Normalisation after a layer's product.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Normalisation of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
-    /// None; the layer has a bias instead.
+    /// None.
+    #[default]
     None,
-    /// Batch normalisation; the layer has no bias.
+    /// Batch normalisation.
     Batch {
         /// Added to the variance.
         epsilon: f32,
-        /// Share of the batch in each update of the running statistics.
-        momentum: f32,
+        /// How fast the running statistics follow.
+        momentum: Momentum,
     },
+}
+
+impl Norm {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
+
+    fn layer(self) -> Option<Layer> {
+        match self {
+            Self::None => None,
+            Self::Batch { epsilon, momentum } => {
+                Some(Layer::BatchNorm { epsilon, momentum, per_channel: false })
+            }
+        }
+    }
 }
 
 /// Dense networks, as in Goodfellow et al. 2014, "Generative adversarial networks".
@@ -54,6 +73,9 @@ pub struct DenseStack {
     pub units: Vec<usize>,
     /// Activation of each hidden layer.
     pub activation: Activation,
+    /// Normalisation after each activation.
+    #[serde(default, skip_serializing_if = "Norm::is_none")]
+    pub norm: Norm,
     /// Dropout after each hidden layer; layers beyond the list have none.
     #[serde(default)]
     pub dropout: Vec<f32>,
@@ -85,13 +107,31 @@ pub struct ConvStack {
     pub strides: Vec<usize>,
     /// Kernel height and width.
     pub kernel: usize,
-    /// Normalisation after each product, the last excepted.
+    /// Normalisation after each product, the last excepted; products that are not normalised have
+    /// a bias instead.
     pub norm: Norm,
     /// Activation after that.
     pub activation: Activation,
     /// Dropout after that.
     #[serde(default)]
     pub dropout: f32,
+}
+
+/// Networks as the lists of their layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerLists {
+    /// Length of the noise vector.
+    pub latent_dim: usize,
+    /// How it is drawn.
+    #[serde(default)]
+    pub noise: Noise,
+    /// How fresh weights are drawn.
+    pub init: Init,
+    /// Noise to picture.
+    pub generator: Vec<Layer>,
+    /// Picture to logit; the output layer is implied.
+    pub discriminator: Vec<Layer>,
 }
 
 impl Family {
@@ -106,11 +146,19 @@ impl Family {
         classes: Vec<String>,
         conditional: bool,
     ) -> Result<GeneratorConfig> {
+        let mut noise = Noise::Normal;
         let (latent_dim, init, layers) = match self {
             Self::Mlp(mlp) => (mlp.latent_dim, mlp.init, mlp.generator.generator(image)?),
-            Self::Dcgan(dcgan) => (dcgan.latent_dim, dcgan.init, dcgan.generator.generator(image)?),
+            Self::Dcgan(dcgan) => {
+                let stack = dcgan.generator.grown(image, Deep::First);
+                (dcgan.latent_dim, dcgan.init, stack.generator(image)?)
+            }
+            Self::Layers(lists) => {
+                noise = lists.noise;
+                (lists.latent_dim, lists.init, lists.generator.clone())
+            }
         };
-        Ok(GeneratorConfig { latent_dim, image, layers, init, classes, conditional })
+        Ok(GeneratorConfig { latent_dim, noise, image, layers, init, classes, conditional })
     }
 
     /// The configuration of the discriminator of pictures of this shape, and of their classes if
@@ -125,7 +173,11 @@ impl Family {
     ) -> Result<DiscriminatorConfig> {
         let (init, mut layers) = match self {
             Self::Mlp(mlp) => (mlp.init, mlp.discriminator.hidden()?),
-            Self::Dcgan(dcgan) => (dcgan.init, dcgan.discriminator.discriminator()?),
+            Self::Dcgan(dcgan) => {
+                let stack = dcgan.discriminator.grown(image, Deep::Last);
+                (dcgan.init, stack.discriminator()?)
+            }
+            Self::Layers(lists) => (lists.init, lists.discriminator.clone()),
         };
         let units = condition.map_or(1, ClassCondition::outputs);
         layers.push(Layer::Dense { units, bias: true });
@@ -146,6 +198,7 @@ impl DenseStack {
         for (i, &units) in self.units.iter().enumerate() {
             layers.push(Layer::Dense { units, bias: true });
             layers.push(Layer::Activation(self.activation));
+            layers.extend(self.norm.layer());
             match self.dropout.get(i) {
                 Some(&probability) if probability != 0.0 => {
                     layers.push(Layer::Dropout(probability));
@@ -164,7 +217,40 @@ impl DenseStack {
     }
 }
 
+/// Pixels a side up to which a [`ConvStack`] is as configured.
+const SMALL: usize = 32;
+
+/// Where a [`ConvStack`] is farthest from the picture.
+#[derive(Clone, Copy)]
+enum Deep {
+    First,
+    Last,
+}
+
 impl ConvStack {
+    /// The layers for pictures of this size: for each doubling beyond 32 pixels, a stride of 1 that
+    /// becomes 2, or where there is none, one more layer at the deep end with stride 2 and twice
+    /// the channels.
+    fn grown(&self, image: Shape, deep: Deep) -> Self {
+        let mut stack = self.clone();
+        let mut size = image.height.max(image.width);
+        while size > SMALL && !stack.channels.is_empty() {
+            size = size.div_ceil(2);
+            if let Some(stride) = stack.strides.iter_mut().find(|stride| **stride == 1) {
+                *stride = 2;
+                continue;
+            }
+            let at = match deep {
+                Deep::First => 0,
+                Deep::Last => stack.channels.len(),
+            };
+            let channels = 2 * stack.channels[at.saturating_sub(1)];
+            stack.channels.insert(at, channels);
+            stack.strides.insert(at.min(stack.strides.len()), 2);
+        }
+        stack
+    }
+
     fn check(&self) -> Result<()> {
         if self.channels.is_empty() || self.channels.len() != self.strides.len() {
             return Err(Error::Config(format!(
@@ -179,9 +265,7 @@ impl ConvStack {
 
     /// What follows a product, which has a bias if it is not normalised.
     fn after(&self, layers: &mut Vec<Layer>) {
-        if let Norm::Batch { epsilon, momentum } = self.norm {
-            layers.push(Layer::BatchNorm { epsilon, momentum });
-        }
+        layers.extend(self.norm.layer());
         layers.push(Layer::Activation(self.activation));
         if self.dropout != 0.0 {
             layers.push(Layer::Dropout(self.dropout));
@@ -238,7 +322,7 @@ mod tests {
             channels: channels.to_vec(),
             strides: strides.to_vec(),
             kernel: 4,
-            norm: Norm::Batch { epsilon: 1e-5, momentum: 0.1 },
+            norm: Norm::Batch { epsilon: 1e-5, momentum: Momentum(0.1) },
             activation: Activation::Relu,
             dropout: 0.0,
         }
@@ -259,6 +343,22 @@ mod tests {
         assert_eq!(layers.last(), Some(&Layer::Activation(Activation::Tanh)));
     }
 
+    /// 64 pixels: `dcgan` doubles once more where it kept the size, others once more in front.
+    #[test]
+    fn larger_pictures_take_more_steps() {
+        let image: Shape = (3, 64, 64).into();
+        let kept = stack(&[256, 128, 64], &[1, 2, 2]).grown(image, Deep::First);
+        assert_eq!((kept.channels, kept.strides), (vec![256, 128, 64], vec![2, 2, 2]));
+        let front = stack(&[64, 32], &[2, 2]).grown(image, Deep::First);
+        assert_eq!((&front.channels[..], &front.strides[..]), (&[128, 64, 32][..], &[2; 3][..]));
+        let layers = front.generator(image).expect("divisible");
+        assert_eq!(layers[0], Layer::Project { to: (128, 8, 8).into(), bias: false });
+        let behind = stack(&[64, 128], &[2, 2]).grown((3, 128, 100).into(), Deep::Last);
+        assert_eq!((behind.channels, behind.strides), (vec![64, 128, 256, 512], vec![2; 4]));
+        let small = stack(&[64, 32], &[2, 2]);
+        assert_eq!(small.grown((1, 28, 32).into(), Deep::First), small);
+    }
+
     #[test]
     fn a_picture_that_does_not_divide_is_named() {
         let error = stack(&[64, 32], &[2, 2]).generator((1, 27, 28).into()).expect_err("27");
@@ -274,6 +374,7 @@ mod tests {
         let stack = DenseStack {
             units: vec![4, 3],
             activation: Activation::LeakyRelu(0.2),
+            norm: Norm::None,
             dropout: vec![0.3],
         };
         let layers = stack.hidden().expect("two hidden layers");

@@ -1,10 +1,10 @@
 //! Generators: from noise to pictures.
 
 use crate::classes::one_hot;
-use crate::config::{GeneratorConfig, Shape};
+use crate::config::{GeneratorConfig, Noise, Shape};
 use crate::error::{Error, Result};
 use crate::network::{Network, Tape};
-use crate::parameters::Parameters;
+use crate::parameters::{Parameters, truncated_normal};
 use crate::stage::{Backend, Pass};
 use crate::weights;
 use candle_core::{Device, Tensor};
@@ -112,13 +112,17 @@ impl Generator {
         Self { network: self.network.detached(), ..self.clone() }
     }
 
-    /// Draws noise, (B, latent dim), from a standard normal distribution.
+    /// Draws noise, (B, latent dim), as [`GeneratorConfig::noise`] says.
     ///
     /// # Errors
     /// Failures of the device.
     pub fn noise(&self, batch: usize, rng: &mut impl Rng) -> Result<Tensor> {
         let count = batch * self.config.latent_dim;
-        let values: Vec<f32> = (0..count).map(|_| rng.sample(StandardNormal)).collect();
+        let draw = |_| match self.config.noise {
+            Noise::Normal => rng.sample(StandardNormal),
+            Noise::TruncatedNormal => truncated_normal(rng),
+        };
+        let values: Vec<f32> = (0..count).map(draw).collect();
         Ok(Tensor::from_vec(values, (batch, self.config.latent_dim), &self.device)?)
     }
 

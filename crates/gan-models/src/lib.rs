@@ -31,10 +31,13 @@ mod ema;
 mod error;
 mod families;
 mod generator;
+mod interpolation;
 pub mod losses;
 mod network;
+mod norm;
 mod optimizer;
 mod parameters;
+mod plain;
 mod self_test;
 mod spectral;
 mod stage;
@@ -43,16 +46,17 @@ pub mod weights;
 pub use augmentation::{Augmentation, Augmented};
 pub use config::{
     Activation, ClassCondition, Conditioning, DiscriminatorConfig, GeneratorConfig, Init, Layer,
-    Shape,
+    Momentum, Noise, Shape,
 };
 pub use discriminator::{Discriminator, Judging};
 pub use ema::Ema;
 pub use error::{Error, Result};
-pub use families::{ConvStack, Dcgan, DenseStack, Family, Mlp, Norm};
+pub use families::{ConvStack, Dcgan, DenseStack, Family, LayerLists, Mlp, Norm};
 pub use gan_kernels::{Adam, Wants};
 pub use generator::{CONFIG_FILE, Generator, WEIGHTS_FILE};
+pub use interpolation::slerp;
 pub use losses::GanLoss;
-pub use network::{Gradients, Network, Tape};
+pub use network::{Gradients, LayerSummary, Network, Tape};
 pub use optimizer::Optimizer;
 pub use parameters::Parameters;
 pub use self_test::self_test;

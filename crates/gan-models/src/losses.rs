@@ -49,20 +49,39 @@ impl GanLoss {
     /// # Errors
     /// Failures of the device.
     pub fn discriminator(self, real: &Tensor, fake: &Tensor, real_label: f32) -> Result<Loss> {
-        let real = match self {
-            Self::NonSaturating => cross_entropy(real, real_label)?,
-            Self::Hinge => mean_of(real, |l| if l < 1.0 { (1.0 - l, -1.0) } else { (0.0, 0.0) })?,
-            Self::LeastSquares => square(real, real_label)?,
-            Self::Wasserstein => mean_of(real, |l| (-l, -1.0))?,
-        };
-        let fake = match self {
-            Self::NonSaturating => cross_entropy(fake, 0.0)?,
-            Self::Hinge => mean_of(fake, |l| if l > -1.0 { (1.0 + l, 1.0) } else { (0.0, 0.0) })?,
-            Self::LeastSquares => square(fake, 0.0)?,
-            Self::Wasserstein => mean_of(fake, |l| (l, 1.0))?,
-        };
+        let (real, fake) = (self.on_real(real, real_label)?, self.on_fake(fake)?);
         let derivative = Tensor::cat(&[&real.derivative, &fake.derivative], 0)?;
         Ok(Loss { value: real.value + fake.value, derivative })
+    }
+
+    /// The part of the discriminator's loss that is about real pictures.
+    ///
+    /// # Shapes
+    /// `real`: (B).
+    /// # Errors
+    /// Failures of the device.
+    pub fn on_real(self, real: &Tensor, real_label: f32) -> Result<Loss> {
+        match self {
+            Self::NonSaturating => cross_entropy(real, real_label),
+            Self::Hinge => mean_of(real, |l| if l < 1.0 { (1.0 - l, -1.0) } else { (0.0, 0.0) }),
+            Self::LeastSquares => square(real, real_label),
+            Self::Wasserstein => mean_of(real, |l| (-l, -1.0)),
+        }
+    }
+
+    /// The part that is about fakes.
+    ///
+    /// # Shapes
+    /// `fake`: (B).
+    /// # Errors
+    /// Failures of the device.
+    pub fn on_fake(self, fake: &Tensor) -> Result<Loss> {
+        match self {
+            Self::NonSaturating => cross_entropy(fake, 0.0),
+            Self::Hinge => mean_of(fake, |l| if l > -1.0 { (1.0 + l, 1.0) } else { (0.0, 0.0) }),
+            Self::LeastSquares => square(fake, 0.0),
+            Self::Wasserstein => mean_of(fake, |l| (l, 1.0)),
+        }
     }
 
     /// The generator's loss.
@@ -122,6 +141,20 @@ impl GanLoss {
     pub fn has_labels(self) -> bool {
         matches!(self, Self::NonSaturating | Self::LeastSquares)
     }
+}
+
+/// Share of pictures that a discriminator is right about: logits above 0 for real ones, not above 0
+/// for fakes.
+///
+/// # Shapes
+/// `real`: (B), `fake`: (B').
+/// # Errors
+/// Failures of the device.
+pub fn accuracy(real: &Tensor, fake: &Tensor) -> Result<f32> {
+    let (real, fake) = (real.to_vec1::<f32>()?, fake.to_vec1::<f32>()?);
+    let right =
+        real.iter().filter(|l| **l > 0.0).count() + fake.iter().filter(|l| **l <= 0.0).count();
+    Ok(right as f32 / (real.len() + fake.len()).max(1) as f32)
 }
 
 /// Mean over logits of a function that tells its value and derivative.
@@ -195,6 +228,13 @@ mod tests {
 
     fn tensor(values: &[f32]) -> Tensor {
         Tensor::new(values, &Device::Cpu).expect("a vector")
+    }
+
+    #[test]
+    fn accuracy_counts_both_kinds() -> Result<()> {
+        let share = accuracy(&tensor(&[0.5, -1.0, 2.0]), &tensor(&[-3.0, 0.0, 1.0, -0.1, -2.0]))?;
+        assert_eq!(share, 6.0 / 8.0);
+        Ok(())
     }
 
     fn loss(logits: &[f32], label: f32) -> f32 {

@@ -1,13 +1,17 @@
 //! Networks built from their list of layers.
 
-use crate::config::{Activation, Init, Layer, Shape};
+mod tape;
+
+pub use tape::{Gradients, Tape};
+
+use crate::config::{Activation, Init, Layer, Momentum, Shape};
 use crate::error::{Error, Result};
+use crate::norm::Norm;
+use crate::plain::{Op, Plain, Resample};
 use crate::stage::{Backend, Pass, Plan, Product, Stage};
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use gan_kernels::{LayerPass, Wants, Window};
-use rand::RngCore;
-use std::collections::BTreeMap;
+use gan_kernels::Window;
 
 /// Layers applied one after the other. Clones share their weights.
 ///
@@ -19,10 +23,64 @@ use std::collections::BTreeMap;
 /// has one pixel.
 #[derive(Clone, Debug)]
 pub struct Network {
-    stages: Vec<Stage>,
+    parts: Vec<Part>,
+    layers: Vec<LayerSummary>,
     input: End,
     output: End,
     backend: Backend,
+}
+
+/// A product with what follows it, or a layer on its own.
+#[derive(Clone, Debug)]
+enum Part {
+    Stage(Stage),
+    Plain(Plain),
+}
+
+impl Part {
+    fn name(&self) -> &str {
+        match self {
+            Self::Stage(stage) => stage.name(),
+            Self::Plain(plain) => plain.name(),
+        }
+    }
+
+    fn trained(&self) -> Vec<(String, &Tensor)> {
+        match self {
+            Self::Stage(stage) => stage.trained(),
+            Self::Plain(plain) => plain.trained(),
+        }
+    }
+
+    fn detached(&self) -> Self {
+        match self {
+            Self::Stage(stage) => Self::Stage(stage.detached()),
+            Self::Plain(plain) => Self::Plain(plain.detached()),
+        }
+    }
+
+    fn forward(&self, x: &Tensor, backend: Backend, pass: &mut Pass) -> Result<Tensor> {
+        match self {
+            Self::Stage(stage) => stage.forward(x, backend, pass),
+            Self::Plain(plain) => plain.forward(x, backend, pass),
+        }
+    }
+}
+
+/// What a configured layer is: a line of a network's summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerSummary {
+    /// [`Layer::kind`].
+    pub kind: &'static str,
+    /// What comes out.
+    pub output: Shape,
+    /// Values that are trained.
+    pub trained: usize,
+    /// Values that follow the batches: running statistics.
+    pub running: usize,
+    /// Multiply-adds of its product for one picture; products with padding, which are never
+    /// made, are not counted.
+    pub multiply_adds: usize,
 }
 
 /// One end of a network.
@@ -56,85 +114,94 @@ impl Network {
     /// [`Error::Layer`] for a layer that does not fit the ones before it; missing or misshapen
     /// weights.
     pub fn new(input: Shape, layers: &[Layer], init: Init, vars: &VarBuilder) -> Result<Self> {
-        if let Init::Normal(deviation) = init
+        if let Init::Normal(deviation) | Init::TruncatedNormal(deviation) = init
             && !(deviation > 0.0 && deviation.is_finite())
         {
             let text = format!("init: a normal deviation of {deviation} must be above 0");
             return Err(Error::Config(text));
         }
-        let mut stages: Vec<Stage> = Vec::new();
-        let is_dense = |layer: &Layer| matches!(layer, Layer::Dense { .. } | Layer::Project { .. });
-        let has_weights = |layer: &Layer| {
-            is_dense(layer) || matches!(layer, Layer::Conv { .. } | Layer::ConvTranspose { .. })
-        };
         let input = End::new(input, layers.first().is_some_and(is_dense));
-        let mut output = input;
+        let mut network = Self {
+            parts: Vec::new(),
+            layers: Vec::new(),
+            input,
+            output: input,
+            backend: Backend::of(vars.device()),
+        };
         for (number, layer) in layers.iter().enumerate() {
+            let wrong = |reason: String| Error::Layer { layer: number, kind: layer.kind(), reason };
+            check(layer).map_err(|reason| wrong(reason.to_string()))?;
             let vars = vars.pp("layers").pp(number);
-            let wrong = |reason: &str| Error::Layer {
-                layer: number,
-                kind: layer.kind(),
-                reason: reason.to_string(),
-            };
-            let last = stages.last_mut();
-            match *layer {
-                Layer::BatchNorm { epsilon, momentum } => match last {
-                    Some(stage) if stage.takes_norm() => {
-                        if !(epsilon > 0.0 && momentum > 0.0 && momentum <= 1.0) {
-                            return Err(wrong(
-                                "epsilon must be above 0, momentum above 0 and at most 1",
-                            ));
-                        }
-                        stage.normalise(epsilon, momentum, &vars)?;
-                    }
-                    _ => {
-                        return Err(wrong(
-                            "must follow a layer with weights and bias = false directly",
-                        ));
-                    }
-                },
-                Layer::Activation(Activation::LeakyRelu(slope))
-                    if !(slope >= 0.0 && slope.is_finite()) =>
-                {
-                    return Err(wrong("the slope must be at least 0"));
+            let before = network.output;
+            if has_weights(layer) {
+                let (product, outside) = product_of(layer, before.outside).map_err(wrong)?;
+                if outside.is_empty() {
+                    let reason = "the output has no values: sizes must be at least 1";
+                    return Err(wrong(reason.to_string()));
                 }
-                Layer::Activation(activation) => match last {
-                    Some(stage) if stage.activation.is_none() && stage.dropout == 0.0 => {
-                        stage.activation = Some(activation);
-                    }
-                    _ => return Err(wrong("must follow a layer with weights or batch_norm")),
-                },
-                Layer::Dropout(probability) => match last {
-                    Some(stage) if stage.dropout == 0.0 => {
-                        if !(0.0..1.0).contains(&probability) {
-                            return Err(wrong("the probability must be at least 0 and below 1"));
-                        }
-                        stage.dropout = probability;
-                    }
-                    _ => {
-                        return Err(wrong(
-                            "must follow a layer with weights, batch_norm or an activation",
-                        ));
-                    }
-                },
-                Layer::Dense { bias, .. }
-                | Layer::Project { bias, .. }
-                | Layer::Conv { bias, .. }
-                | Layer::ConvTranspose { bias, .. } => {
-                    let (product, outside) =
-                        product_of(layer, output.outside).map_err(|reason| wrong(&reason))?;
-                    if outside.is_empty() {
-                        return Err(wrong("the output has no values: sizes must be at least 1"));
-                    }
-                    let is_last = !layers[number + 1..].iter().any(has_weights);
-                    let from = stages.last().map_or(input.inside, Stage::output);
-                    output = End::new(outside, is_last && is_dense(layer));
-                    let plan = Plan { product, input: from, output: output.inside, bias, init };
-                    stages.push(Stage::new(plan, &vars)?);
+                // What follows a dense layer at the end sees a vector, if it can.
+                let flat = is_dense(layer) && layers[number + 1..].iter().all(is_elementwise);
+                network.output = End::new(outside, flat);
+                let (input, output) = (before.inside, network.output.inside);
+                let plan = Plan { product, input, output, bias: has_bias(layer), init };
+                network.parts.push(Part::Stage(Stage::new(plan, &vars)?));
+            } else if !network.fuse(layer, &vars)? {
+                let (op, to) = plain_of(layer, before.inside, &vars)?;
+                if to != before.inside {
+                    network.output = End::new(to, false);
                 }
+                network.parts.push(Part::Plain(Plain::new(op, &vars)));
             }
+            network.summarise(layer);
         }
-        Ok(Self { stages, input, output, backend: Backend::of(vars.device()) })
+        Ok(network)
+    }
+
+    /// Adds a layer to the product before it, where that can take it in.
+    fn fuse(&mut self, layer: &Layer, vars: &VarBuilder) -> Result<bool> {
+        let Some(Part::Stage(stage)) = self.parts.last_mut() else {
+            return Ok(false);
+        };
+        match *layer {
+            Layer::BatchNorm { epsilon, momentum: Momentum(momentum), per_channel }
+                if stage.takes_norm() =>
+            {
+                stage.normalise(epsilon, momentum, per_channel, vars)?;
+            }
+            Layer::Activation(activation) if stage.activation.is_none() && stage.dropout == 0.0 => {
+                stage.activation = Some(activation);
+            }
+            Layer::Dropout(probability) if stage.dropout == 0.0 => stage.dropout = probability,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Takes note of the layer that was added last.
+    fn summarise(&mut self, layer: &Layer) {
+        let count = |part: &Part| part.trained().iter().map(|(_, t)| t.elem_count()).sum::<usize>();
+        let trained = self.parts.iter().map(count).sum::<usize>() - self.parameters();
+        let multiply_adds = match self.parts.last() {
+            Some(Part::Stage(stage)) if has_weights(layer) => stage.multiply_adds(),
+            _ => 0,
+        };
+        self.layers.push(LayerSummary {
+            kind: layer.kind(),
+            output: self.output.outside,
+            trained,
+            running: if matches!(layer, Layer::BatchNorm { .. }) { trained } else { 0 },
+            multiply_adds,
+        });
+    }
+
+    /// Its layers as configured, the first first.
+    pub fn layers(&self) -> &[LayerSummary] {
+        &self.layers
+    }
+
+    /// Values that are trained, in all layers.
+    pub fn parameters(&self) -> usize {
+        self.layers.iter().map(|layer| layer.trained).sum()
     }
 
     /// The same network run by another backend.
@@ -146,8 +213,8 @@ impl Network {
     /// The same network with weights that no gradient reaches: what a generator is trained
     /// through.
     pub fn detached(&self) -> Self {
-        let stages = self.stages.iter().map(Stage::detached).collect();
-        Self { stages, ..self.clone() }
+        let parts = self.parts.iter().map(Part::detached).collect();
+        Self { parts, ..self.clone() }
     }
 
     /// Shape of the output.
@@ -167,17 +234,15 @@ impl Network {
     /// Multiply-adds of one forward pass of one picture; products with padding, which are never
     /// made, are not counted.
     pub fn multiply_adds(&self) -> usize {
-        self.multiply_adds_by_layer().iter().sum()
-    }
-
-    /// The same for each layer with a product, the first first.
-    pub fn multiply_adds_by_layer(&self) -> Vec<usize> {
-        self.stages.iter().map(Stage::multiply_adds).collect()
+        self.layers.iter().map(|layer| layer.multiply_adds).sum()
     }
 
     /// Whether a picture's output depends on the others of its batch while training.
     pub fn mixes_batch(&self) -> bool {
-        self.stages.iter().any(|stage| stage.norm.is_some())
+        self.parts.iter().any(|part| match part {
+            Part::Stage(stage) => stage.is_normalised(),
+            Part::Plain(plain) => plain.is_norm(),
+        })
     }
 
     /// (B, C, H, W) to (B, C, H, W) of the output's shape. A vector is a picture of one pixel.
@@ -186,125 +251,83 @@ impl Network {
     /// An input of another shape or device.
     pub fn forward(&self, input: &Tensor, mut pass: Pass) -> Result<Tensor> {
         let mut x = self.enter(input)?;
-        for stage in &self.stages {
-            x = stage.forward(&x, self.backend, &mut pass)?;
+        for part in &self.parts {
+            x = part.forward(&x, self.backend, &mut pass)?;
         }
         self.leave(&x)
     }
+}
 
-    /// A training pass, and what its backward pass needs: the fast way to train, as autograd is
-    /// for a network that is part of something larger.
-    ///
-    /// # Shapes
-    /// As [`Network::forward`].
-    /// # Errors
-    /// An input of another shape or device.
-    pub fn record(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
-        let record = match self.backend {
-            Backend::Kernels => {
-                let mut passes: Vec<LayerPass> = Vec::with_capacity(self.stages.len());
-                let features = self.enter(&input.detach())?;
-                for stage in &self.stages {
-                    let _span = tracing::trace_span!("forward", stage = stage.name()).entered();
-                    let x = passes.last().map_or(&features, LayerPass::output);
-                    passes.push(stage.record(x, rng)?);
-                }
-                Record::Kernels(passes)
-            }
-            Backend::Candle => {
-                let input = Var::from_tensor(&input.detach())?;
-                let output = self.forward(&input, Pass::Train(rng))?;
-                Record::Candle { input, output }
-            }
-        };
-        let output = match &record {
-            Record::Kernels(passes) => match passes.last() {
-                Some(pass) => self.leave(pass.output())?,
-                None => input.clone(),
-            },
-            Record::Candle { output, .. } => output.detach(),
-        };
-        Ok((output, Tape { network: self.clone(), record }))
+fn is_dense(layer: &Layer) -> bool {
+    matches!(layer, Layer::Dense { .. } | Layer::Project { .. })
+}
+
+fn has_weights(layer: &Layer) -> bool {
+    is_dense(layer) || matches!(layer, Layer::Conv { .. } | Layer::ConvTranspose { .. })
+}
+
+/// Whether a layer does not care how its input is arranged.
+fn is_elementwise(layer: &Layer) -> bool {
+    matches!(layer, Layer::Activation(_) | Layer::Dropout(_) | Layer::Rescale { .. })
+}
+
+fn has_bias(layer: &Layer) -> bool {
+    match *layer {
+        Layer::Dense { bias, .. }
+        | Layer::Project { bias, .. }
+        | Layer::Conv { bias, .. }
+        | Layer::ConvTranspose { bias, .. } => bias,
+        _ => false,
     }
 }
 
-/// Gradients by the names of their parameters.
-pub type Gradients = BTreeMap<String, Tensor>;
-
-/// A recorded training pass. The backward pass must come before the parameters are updated.
-pub struct Tape {
-    network: Network,
-    record: Record,
-}
-
-enum Record {
-    /// One pass for each stage.
-    Kernels(Vec<LayerPass>),
-    /// The ends of a graph of candle's autograd.
-    Candle { input: Var, output: Tensor },
-}
-
-impl Tape {
-    /// Gradients of the input (B, C, H, W) and of the parameters, those wanted, given the
-    /// gradient of the output, in its shape.
-    ///
-    /// # Errors
-    /// A gradient of another shape.
-    pub fn backward(&self, gradient: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
-        match &self.record {
-            Record::Kernels(passes) => self.backward_kernels(passes, gradient, wants),
-            Record::Candle { input, output } => {
-                let found = (output * gradient)?.sum_all()?.backward()?;
-                let mut gradients = Gradients::new();
-                for stage in self.network.stages.iter().filter(|_| wants.parameters) {
-                    for (name, value) in stage.trained() {
-                        gradients.extend(found.get(value).map(|found| (name, found.clone())));
-                    }
-                }
-                let of_input = found.get(input).filter(|_| wants.input).cloned();
-                Ok((of_input, gradients))
-            }
+/// Whether a layer's own numbers are in their ranges.
+fn check(layer: &Layer) -> Result<(), &'static str> {
+    let (right, wanted) = match *layer {
+        Layer::BatchNorm { epsilon, momentum: Momentum(momentum), .. } => (
+            epsilon > 0.0 && momentum > 0.0 && momentum <= 1.0,
+            "epsilon must be above 0, momentum above 0 and at most 1",
+        ),
+        Layer::Activation(Activation::LeakyRelu(slope)) => {
+            (slope >= 0.0 && slope.is_finite(), "the slope must be at least 0")
         }
-    }
-
-    fn backward_kernels(
-        &self,
-        passes: &[LayerPass],
-        gradient: &Tensor,
-        wants: Wants,
-    ) -> Result<(Option<Tensor>, Gradients)> {
-        let Network { input, output, backend, .. } = self.network;
-        let gradient = reshaped(gradient, output.outside, output.inside)?;
-        let mut gradient = backend.features(&gradient)?;
-        let mut gradients = Gradients::new();
-        for (number, (stage, pass)) in self.network.stages.iter().zip(passes).enumerate().rev() {
-            let _span = tracing::trace_span!("backward", stage = stage.name()).entered();
-            let wants = Wants { input: wants.input || number > 0, ..wants };
-            let found = pass.backward(&gradient, wants)?;
-            for ((name, value), found) in
-                stage.trained().into_iter().zip(split(found.weight, found.affine)?)
-            {
-                gradients.insert(name, found.reshape(value.dims())?);
-            }
-            match found.input {
-                Some(input) => gradient = input,
-                None => return Ok((None, gradients)),
-            }
+        Layer::Dropout(probability) => {
+            ((0.0..1.0).contains(&probability), "the probability must be at least 0 and below 1")
         }
-        let gradient = backend.images(&gradient)?;
-        Ok((Some(reshaped(&gradient, input.inside, input.outside)?), gradients))
-    }
+        Layer::Resize(height, width) => (height * width > 0, "sizes must be at least 1"),
+        Layer::AvgPool(side) => (side > 0, "squares must measure at least 1"),
+        Layer::Rescale { scale, shift } => (
+            scale != 0.0 && scale.is_finite() && shift.is_finite(),
+            "the scale must not be 0, and both must be finite",
+        ),
+        _ => (true, ""),
+    };
+    if right { Ok(()) } else { Err(wanted) }
 }
 
-/// A layer's gradients in the order of [`Stage::trained`].
-fn split(weight: Option<Tensor>, affine: Option<Tensor>) -> Result<Vec<Tensor>> {
-    let mut all = Vec::from_iter(weight);
-    match affine {
-        // The gradients of (gamma, beta).
-        Some(both) if both.rank() == 2 => all.extend([both.get(0)?, both.get(1)?]),
-        bias => all.extend(bias),
-    }
-    Ok(all)
+/// What a layer without a product does on its own, and the shape that comes out.
+fn plain_of(layer: &Layer, input: Shape, vars: &VarBuilder) -> Result<(Op, Shape)> {
+    let Shape { channels, height, width } = input;
+    let resample = || Resample::of(layer, (height, width), vars.device()).map(Op::Resample);
+    Ok(match *layer {
+        Layer::BatchNorm { epsilon, momentum: Momentum(momentum), .. } => {
+            (Op::Norm(Norm::new(channels, epsilon, momentum, vars)?), input)
+        }
+        Layer::Activation(activation) => (Op::Activation(activation), input),
+        Layer::Dropout(probability) => (Op::Dropout(probability), input),
+        Layer::Rescale { scale, shift } => {
+            (Op::Rescale { scale: scale.into(), shift: shift.into() }, input)
+        }
+        Layer::Resize(height, width) => (resample()?, Shape { height, width, ..input }),
+        Layer::AvgPool(side) => {
+            let (height, width) = (height.div_ceil(side), width.div_ceil(side));
+            (resample()?, Shape { height, width, ..input })
+        }
+        Layer::Dense { .. }
+        | Layer::Project { .. }
+        | Layer::Conv { .. }
+        | Layer::ConvTranspose { .. } => unreachable!("has weights"),
+    })
 }
 
 /// What a layer with weights computes, and the shape that comes out.

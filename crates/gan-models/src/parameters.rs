@@ -2,7 +2,8 @@
 
 use crate::error::Result;
 use candle_core::{DType, Device, Shape, Tensor, Var};
-use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
+use candle_nn::init::{FanInOut, Init, NonLinearity, NormalOrUniform};
+use candle_nn::{VarBuilder, var_builder::SimpleBackend};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
@@ -66,6 +67,25 @@ impl Parameters {
     }
 }
 
+/// A standard normal number, drawn again where it is beyond 2 or -2.
+pub(crate) fn truncated_normal(rng: &mut impl Rng) -> f32 {
+    loop {
+        let value: f32 = rng.sample(StandardNormal);
+        if value.abs() <= 2.0 {
+            return value;
+        }
+    }
+}
+
+/// How [`Parameters::fresh`] is asked for weights of a truncated normal, for which candle has no
+/// name: as a normal of this deviation, by way of a gain. Other sources draw the plain normal.
+pub(crate) fn truncated(stdev: f64, shape: impl Into<Shape>) -> Init {
+    let fan = FanInOut::FanIn;
+    let gain = stdev * (fan.for_shape(&shape.into()) as f64).sqrt();
+    let (dist, non_linearity) = (NormalOrUniform::Normal, NonLinearity::ExplicitGain(gain));
+    Init::Kaiming { dist, fan, non_linearity }
+}
+
 /// Draws what is asked for and keeps it.
 struct Fresh {
     rng: ChaCha8Rng,
@@ -95,6 +115,14 @@ impl SimpleBackend for Backend {
                 Box::new(move || (mean + stdev * rng.sample::<f64, _>(StandardNormal)) as f32)
             }
             Init::Uniform { lo, up } => Box::new(move || rng.random_range(lo..up) as f32),
+            Init::Kaiming {
+                dist: NormalOrUniform::Normal,
+                fan,
+                non_linearity: NonLinearity::ExplicitGain(gain),
+            } => {
+                let stdev = gain / (fan.for_shape(&shape) as f64).sqrt();
+                Box::new(move || (stdev * f64::from(truncated_normal(rng))) as f32)
+            }
             Init::Kaiming { .. } => candle_core::bail!("{name}: Kaiming weights are not offered"),
         };
         let values: Vec<f32> = (0..shape.elem_count()).map(|_| draw()).collect();
@@ -117,10 +145,9 @@ impl SimpleBackend for Backend {
 mod tests {
     use super::*;
 
-    fn draw(seed: u64) -> Vec<f32> {
-        let normal = Init::Randn { mean: 0.0, stdev: 0.5 };
+    fn draw(seed: u64, init: Init) -> Vec<f32> {
         let (tensor, parameters) = Parameters::fresh(seed, &Device::Cpu, |vars| {
-            Ok(vars.get_with_hints(10_000, "w", normal)?)
+            Ok(vars.get_with_hints(10_000, "w", init)?)
         })
         .expect("a plain tensor");
         assert_eq!(parameters.count(), 10_000);
@@ -129,11 +156,26 @@ mod tests {
 
     #[test]
     fn the_seed_decides_and_the_spread_is_as_asked() {
-        let values = draw(1);
-        assert_eq!(values, draw(1));
-        assert_ne!(values, draw(2));
-        let square = values.iter().map(|v| f64::from(v * v)).sum::<f64>() / 10_000.0;
-        assert!((square.sqrt() - 0.5).abs() < 0.02, "{square}");
+        let normal = Init::Randn { mean: 0.0, stdev: 0.5 };
+        let values = draw(1, normal);
+        assert_eq!(values, draw(1, normal));
+        assert_ne!(values, draw(2, normal));
+        assert!((spread(&values) - 0.5).abs() < 0.02);
+    }
+
+    fn spread(values: &[f32]) -> f64 {
+        let square: f64 = values.iter().map(|v| f64::from(v * v)).sum();
+        (square / values.len() as f64).sqrt()
+    }
+
+    #[test]
+    fn a_truncated_normal_ends_at_two_deviations() {
+        let values = draw(1, truncated(0.5, 10_000));
+        assert_eq!(values, draw(1, truncated(0.5, 10_000)));
+        let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+        assert!(largest <= 1.0 && largest > 0.99, "{largest}");
+        // The deviation of a standard normal within +-2 is 0.8796.
+        assert!((spread(&values) - 0.5 * 0.8796).abs() < 0.01, "{}", spread(&values));
     }
 
     #[test]

@@ -107,16 +107,17 @@ fn compare(got: &Named, want: &Named) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Activation, Init, Layer, Shape};
+    use crate::config::{Activation, Init, Layer, Momentum, Noise, Shape};
 
     fn configs() -> (GeneratorConfig, DiscriminatorConfig) {
         let image = Shape { channels: 1, height: 8, width: 8 };
         let generator = GeneratorConfig {
             latent_dim: 5,
+            noise: Noise::Normal,
             image,
             layers: vec![
                 Layer::Project { to: (6, 4, 4).into(), bias: false },
-                Layer::BatchNorm { epsilon: 1e-5, momentum: 0.1 },
+                Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: false },
                 Layer::Activation(Activation::Relu),
                 Layer::ConvTranspose { channels: 1, kernel: 4, stride: 2, bias: true },
                 Layer::Activation(Activation::Tanh),

@@ -5,7 +5,9 @@
 
 use crate::config::{self, Init, Shape};
 use crate::error::Result;
-use candle_core::{Device, Tensor, Var};
+use crate::norm::{Features, Norm};
+use crate::parameters::truncated;
+use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use gan_kernels::{Activation, Affine, BatchNorm, Dropout, Epilogue, Geometry, LayerPass, Window};
 use rand::RngCore;
@@ -41,6 +43,14 @@ impl Backend {
             Self::Candle => features.clone(),
         })
     }
+
+    /// Which dimension of features their channels are.
+    pub(crate) fn channels(self) -> Features {
+        Features::Channels(match self {
+            Self::Kernels => 3,
+            Self::Candle => 1,
+        })
+    }
 }
 
 /// What a forward pass is for.
@@ -50,6 +60,18 @@ pub enum Pass<'a> {
     /// Training: batch statistics, and dropout from this generator. Running statistics move where
     /// the weights are variables ([`crate::Parameters`]), not where they were loaded for use.
     Train(&'a mut dyn RngCore),
+}
+
+impl Pass<'_> {
+    /// Dropout of this probability, where this pass has any.
+    pub(crate) fn dropout(&mut self, probability: f32) -> Result<Option<Dropout>> {
+        Ok(match self {
+            Pass::Train(rng) if probability > 0.0 => {
+                Some(Dropout::new(probability, rng.next_u64())?)
+            }
+            _ => None,
+        })
+    }
 }
 
 /// Where a product's inputs meet its outputs.
@@ -73,20 +95,11 @@ pub(crate) struct Stage {
     weight: Tensor,
     /// (C out), or (H * W * C out) after a projection.
     bias: Option<Tensor>,
-    pub(crate) norm: Option<Norm>,
+    norm: Option<Norm>,
+    /// What is normalised.
+    normalised: Features,
     pub(crate) activation: Option<config::Activation>,
     pub(crate) dropout: f32,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Norm {
-    name: String,
-    gamma: Tensor,
-    beta: Tensor,
-    running_mean: Tensor,
-    running_variance: Tensor,
-    epsilon: f32,
-    momentum: f32,
 }
 
 /// What a stage's weights are made of.
@@ -117,18 +130,16 @@ impl Stage {
             Product::Dense | Product::Project => (input.len(), output.len()),
             _ => (taps * input.channels, taps * output.channels),
         };
+        let shape = (kernel.0, kernel.1, input.channels, output.channels);
         let uniform = |bound: f64| candle_nn::Init::Uniform { lo: -bound, up: bound };
+        let zero = candle_nn::init::ZERO;
         let fan_in_bound = 1.0 / (fan_in as f64).sqrt();
         let (weight_init, bias_init) = match init {
-            Init::Normal(stdev) => {
-                (candle_nn::Init::Randn { mean: 0.0, stdev }, candle_nn::init::ZERO)
-            }
-            Init::Glorot => {
-                (uniform((6.0 / (fan_in + fan_out) as f64).sqrt()), candle_nn::init::ZERO)
-            }
+            Init::Normal(stdev) => (candle_nn::Init::Randn { mean: 0.0, stdev }, zero),
+            Init::TruncatedNormal(stdev) => (truncated(stdev, shape), zero),
+            Init::Glorot => (uniform((6.0 / (fan_in + fan_out) as f64).sqrt()), zero),
             Init::FanIn => (uniform(fan_in_bound), uniform(fan_in_bound)),
         };
-        let shape = (kernel.0, kernel.1, input.channels, output.channels);
         let weight = vars.get_with_hints(shape, "weight", weight_init)?;
         let features = match product {
             Product::Project => output.len(),
@@ -143,6 +154,7 @@ impl Stage {
             weight,
             bias,
             norm: None,
+            normalised: Features::Channels(1),
             activation: None,
             dropout: 0.0,
         })
@@ -156,29 +168,26 @@ impl Stage {
             && self.dropout == 0.0
     }
 
-    /// Adds batch normalisation.
+    /// Adds batch normalisation; of a projection per output, unless `per_channel`.
     pub(crate) fn normalise(
         &mut self,
         epsilon: f32,
         momentum: f32,
+        per_channel: bool,
         vars: &VarBuilder,
     ) -> Result<()> {
-        let features = match self.product {
-            Product::Project => self.output.len(),
-            _ => self.output.channels,
+        let (features, normalised) = match self.product {
+            Product::Project if !per_channel => (self.output.len(), Features::Values(self.output)),
+            _ => (self.output.channels, Features::Channels(1)),
         };
-        let get =
-            |name: &str, value| vars.get_with_hints(features, name, candle_nn::Init::Const(value));
-        self.norm = Some(Norm {
-            name: vars.prefix(),
-            gamma: get("weight", 1.0)?,
-            beta: get("bias", 0.0)?,
-            running_mean: get("running_mean", 0.0)?,
-            running_variance: get("running_var", 1.0)?,
-            epsilon,
-            momentum,
-        });
+        self.normalised = normalised;
+        self.norm = Some(Norm::new(features, epsilon, momentum, vars)?);
         Ok(())
+    }
+
+    /// Whether the stage is normalised, so that pictures of a batch mix.
+    pub(crate) fn is_normalised(&self) -> bool {
+        self.norm.is_some()
     }
 
     /// The same stage with weights that no gradient reaches.
@@ -186,10 +195,7 @@ impl Stage {
         let mut stage = self.clone();
         stage.weight = stage.weight.detach();
         stage.bias = stage.bias.map(|bias| bias.detach());
-        if let Some(norm) = &mut stage.norm {
-            norm.gamma = norm.gamma.detach();
-            norm.beta = norm.beta.detach();
-        }
+        stage.norm = stage.norm.as_ref().map(Norm::detached);
         stage
     }
 
@@ -197,21 +203,13 @@ impl Stage {
     pub(crate) fn trained(&self) -> Vec<(String, &Tensor)> {
         let mut all = vec![(format!("{}.weight", self.name), &self.weight)];
         all.extend(self.bias.as_ref().map(|bias| (format!("{}.bias", self.name), bias)));
-        if let Some(norm) = &self.norm {
-            all.push((format!("{}.weight", norm.name), &norm.gamma));
-            all.push((format!("{}.bias", norm.name), &norm.beta));
-        }
+        all.extend(self.norm.iter().flat_map(Norm::trained));
         all
     }
 
     /// Name of weight and bias, without the last part.
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Shape of the output.
-    pub(crate) fn output(&self) -> Shape {
-        self.output
     }
 
     /// Multiply-adds for one picture.
@@ -228,19 +226,6 @@ impl Stage {
         }
     }
 
-    fn dropout(&self, pass: &mut Pass) -> Result<Option<Dropout>> {
-        Ok(match pass {
-            Pass::Train(rng) if self.dropout > 0.0 => {
-                Some(Dropout::new(self.dropout, rng.next_u64())?)
-            }
-            _ => None,
-        })
-    }
-
-    fn per_pixel(&self) -> bool {
-        matches!(self.product, Product::Project)
-    }
-
     fn epilogue(&self, pass: &mut Pass) -> Result<Epilogue> {
         let activation = match self.activation {
             None => Activation::Identity,
@@ -249,11 +234,12 @@ impl Stage {
             Some(config::Activation::Tanh) => Activation::Tanh,
             Some(config::Activation::Sigmoid) => Activation::Sigmoid,
         };
-        Ok(Epilogue { activation, dropout: self.dropout(pass)? })
+        Ok(Epilogue { activation, dropout: pass.dropout(self.dropout)? })
     }
 
     fn batch_norm(&self, norm: &Norm) -> BatchNorm {
-        BatchNorm { epsilon: norm.epsilon, per_pixel: self.per_pixel() }
+        let per_pixel = matches!(self.normalised, Features::Values(_));
+        BatchNorm { epsilon: norm.epsilon, per_pixel }
     }
 
     /// A training pass of the kernels outside of autograd.
@@ -292,10 +278,11 @@ impl Stage {
         }
         // With fixed statistics, normalisation is a scale and a shift of the weights.
         let (scale, shift) = norm.scale_and_shift()?;
-        let scale = if self.per_pixel() {
-            scale.reshape((self.output.height, self.output.width, 1, self.output.channels))?
-        } else {
-            scale.reshape((1, 1, 1, self.output.channels))?
+        let scale = match self.normalised {
+            Features::Values(Shape { channels, height, width }) => {
+                scale.reshape((height, width, 1, channels))?
+            }
+            Features::Channels(_) => Features::Channels(3).spread(&scale)?,
         };
         let weight = self.weight.broadcast_mul(&scale)?;
         Ok(gan_kernels::layer(x, &weight, Some(&shift), &self.geometry, epilogue)?)
@@ -304,57 +291,22 @@ impl Stage {
     fn forward_candle(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
         let mut y = self.product_candle(x)?;
         if let Some(bias) = &self.bias {
-            y = y.broadcast_add(&self.per_feature(bias)?)?;
+            let features = match self.product {
+                Product::Project => Features::Values(self.output),
+                _ => Features::Channels(1),
+            };
+            y = y.broadcast_add(&features.spread(bias)?)?;
         }
         if let Some(norm) = &self.norm {
-            if let Pass::Train(_) = pass {
-                let dims: &[usize] = if self.per_pixel() { &[0] } else { &[0, 2, 3] };
-                let mean = y.mean_keepdim(dims)?;
-                let centred = y.broadcast_sub(&mean)?;
-                let variance = centred.sqr()?.mean_keepdim(dims)?;
-                let deviation = (&variance + f64::from(norm.epsilon))?.sqrt()?;
-                y = centred
-                    .broadcast_div(&deviation)?
-                    .broadcast_mul(&self.per_feature(&norm.gamma)?)?
-                    .broadcast_add(&self.per_feature(&norm.beta)?)?;
-                let count = y.elem_count() as f64 / mean.elem_count() as f64;
-                let unbiased = (variance.detach() * (count / (count - 1.0).max(1.0)))?;
-                let flat = |t: &Tensor| t.squeeze(0)?.permute((1, 2, 0))?.flatten_all();
-                norm.update(&flat(&mean.detach())?, &flat(&unbiased)?)?;
-            } else {
-                let (scale, shift) = norm.scale_and_shift()?;
-                y = y
-                    .broadcast_mul(&self.per_feature(&scale)?)?
-                    .broadcast_add(&self.per_feature(&shift)?)?;
-            }
+            y = norm.forward(&y, self.normalised, matches!(pass, Pass::Train(_)))?;
         }
-        y = match self.activation {
-            None => y,
-            Some(config::Activation::Relu) => y.relu()?,
-            // max(z, 0) + slope * min(z, 0)
-            Some(config::Activation::LeakyRelu(slope)) => {
-                (y.relu()? - (y.neg()?.relu()? * f64::from(slope))?)?
-            }
-            Some(config::Activation::Tanh) => y.tanh()?,
-            Some(config::Activation::Sigmoid) => candle_nn::ops::sigmoid(&y)?,
-        };
-        if let Some(dropout) = self.dropout(pass)? {
-            // The mask is defined by the order (H, W, B, C).
-            let (b, c, h, w) = y.dims4()?;
-            let mask = Tensor::from_vec(dropout.mask(y.elem_count()), (h, w, b, c), &Device::Cpu)?;
-            y = (y.clone() * mask.permute((2, 3, 0, 1))?.contiguous()?.to_device(y.device())?)?;
+        if let Some(activation) = self.activation {
+            y = activate(&y, activation)?;
         }
-        Ok(y)
-    }
-
-    /// A value for each feature, shaped to meet (B, C, H, W).
-    fn per_feature(&self, values: &Tensor) -> Result<Tensor> {
-        let Shape { channels, height, width } = self.output;
-        Ok(if self.per_pixel() {
-            values.reshape((height, width, channels))?.permute((2, 0, 1))?.unsqueeze(0)?
-        } else {
-            values.reshape((1, channels, 1, 1))?
-        })
+        match pass.dropout(self.dropout)? {
+            Some(dropout) => drop_out(&y, dropout, Backend::Candle),
+            None => Ok(y),
+        }
     }
 
     fn product_candle(&self, x: &Tensor) -> Result<Tensor> {
@@ -402,30 +354,29 @@ impl Stage {
     }
 }
 
-impl Norm {
-    /// Moves the running statistics towards a batch's.
-    fn update(&self, mean: &Tensor, variance: &Tensor) -> Result<()> {
-        for (running, value) in [(&self.running_mean, mean), (&self.running_variance, variance)] {
-            move_towards(&Var::from_tensor(running)?, value, f64::from(self.momentum))?;
+/// An activation by candle's operators.
+pub(crate) fn activate(z: &Tensor, activation: config::Activation) -> Result<Tensor> {
+    Ok(match activation {
+        config::Activation::Relu => z.relu()?,
+        // max(z, 0) + slope * min(z, 0)
+        config::Activation::LeakyRelu(slope) => {
+            (z.relu()? - (z.neg()?.relu()? * f64::from(slope))?)?
         }
-        Ok(())
-    }
-
-    /// Normalisation with the running statistics as `scale * z + shift`.
-    fn scale_and_shift(&self) -> Result<(Tensor, Tensor)> {
-        let deviation = (self.running_variance.detach() + f64::from(self.epsilon))?.sqrt()?;
-        let scale = (&self.gamma / deviation)?;
-        let shift = (&self.beta - (self.running_mean.detach() * &scale)?)?;
-        Ok((scale, shift))
-    }
+        config::Activation::Tanh => z.tanh()?,
+        config::Activation::Sigmoid => candle_nn::ops::sigmoid(z)?,
+    })
 }
 
-/// `average += rate * (value - average)`, in place on any device.
-pub(crate) fn move_towards(average: &Var, value: &Tensor, rate: f64) -> Result<()> {
-    if average.device().is_cpu() {
-        return Ok(gan_kernels::move_towards(average, value, rate as f32)?);
-    }
-    let current = average.as_detached_tensor();
-    average.set(&(&current + ((value - &current)? * rate)?)?)?;
-    Ok(())
+/// Dropout by candle's operators.
+pub(crate) fn drop_out(x: &Tensor, dropout: Dropout, backend: Backend) -> Result<Tensor> {
+    // The mask is defined by the order (H, W, B, C).
+    let mask = |shape| Tensor::from_vec(dropout.mask(x.elem_count()), shape, &Device::Cpu);
+    let mask = match backend {
+        Backend::Kernels => mask(x.dims4()?)?,
+        Backend::Candle => {
+            let (b, c, h, w) = x.dims4()?;
+            mask((h, w, b, c))?.permute((2, 3, 0, 1))?.contiguous()?.to_device(x.device())?
+        }
+    };
+    Ok((x * mask)?)
 }

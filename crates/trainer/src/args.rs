@@ -27,8 +27,16 @@ pub enum Command {
     Train(TrainArgs),
     /// Draw pictures with a trained generator.
     Generate(GenerateArgs),
+    /// Draw the way from noise to noise, or from class to class.
+    Interpolate(InterpolateArgs),
     /// Measure how near generated pictures, or any others, are to real ones.
     Evaluate(EvaluateArgs),
+    /// Print a trained discriminator's decision value of each picture: negative fake, positive real.
+    Score(ScoreArgs),
+    /// List the built-in recipes.
+    Recipes,
+    /// Print the layers of both networks: output shapes, parameters, multiply-adds.
+    Summary(SummaryArgs),
     /// Train a classifier, such as the one that metrics look through.
     Classifier(ClassifierArgs),
     /// Time a recipe's training step on the CPU.
@@ -54,6 +62,9 @@ pub struct TrainArgs {
     /// Train until this step, those of earlier sessions included.
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
+    /// Steps between two sample grids [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub sample_every: Option<u64>,
     /// Pictures in a batch.
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
@@ -218,6 +229,85 @@ pub struct GenerateArgs {
     /// How exactly the CPU multiplies [default: as the run did, or high].
     #[arg(long, value_enum)]
     pub precision: Option<PrecisionName>,
+}
+
+/// Options of `interpolate`.
+#[derive(Args, Debug)]
+pub struct InterpolateArgs {
+    /// The run whose generator draws [default: the newest under runs].
+    #[arg(long, value_name = "RUN", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A generator's folder.
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// The run's generator at the step that measured best, not the last one's.
+    #[arg(long, conflicts_with = "weights")]
+    pub best: bool,
+    /// How many noises to visit; 1 keeps to one and walks through the classes [default: one for
+    /// each class, at least 2].
+    #[arg(long, value_name = "N")]
+    pub points: Option<usize>,
+    /// The classes to visit, in turn.
+    #[arg(long, value_name = "C[,C...]", value_delimiter = ',')]
+    pub class: Vec<String>,
+    /// Steps from each point to the next.
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    pub frames: usize,
+    /// Seed of the noise.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// grid: a row from each point to the next; film: an animated PNG that comes round.
+    #[arg(long, value_enum, default_value = "grid")]
+    pub format: WalkFormat,
+    /// Pictures a second of a film.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub fps: u16,
+    /// Pixels of the file for each pixel of a picture, along each side.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub scale: usize,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.png")]
+    pub out: PathBuf,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// How `interpolate` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum WalkFormat {
+    /// One PNG, a way a row.
+    Grid,
+    /// An animated PNG.
+    Film,
+}
+
+/// Options of `score`.
+#[derive(Args, Debug)]
+pub struct ScoreArgs {
+    /// The run whose discriminator judges [default: the newest under runs].
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// The class that the pictures are said to be of, where the run tells classes apart.
+    #[arg(long, value_name = "C")]
+    pub class: Option<String>,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Pictures: PNG files, folders of them, IDX pictures.
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+}
+
+/// Options of `summary`.
+#[derive(Args, Debug)]
+pub struct SummaryArgs {
+    /// A run, whose networks are shown.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// What would be trained, where no run is named.
+    #[command(flatten)]
+    pub train: TrainArgs,
 }
 
 /// Options of `evaluate`.

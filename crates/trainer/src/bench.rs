@@ -4,13 +4,13 @@ use crate::args::{BenchArgs, Operators, TrainArgs};
 use crate::config::TrainConfig;
 use crate::device;
 use crate::gan::Gan;
-use crate::recipe::UpdateRule;
+use crate::recipe::{Separate, UpdateRule};
 use crate::span_times::SpanTimes;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::Batch;
 use gan_kernels::{Activation, Epilogue, Geometry, Precision};
-use gan_models::Backend;
+use gan_models::{Backend, Network};
 use serde::Serialize;
 use std::io::Write;
 use std::sync::Arc;
@@ -143,16 +143,23 @@ impl Report {
 fn multiply_adds(gan: &Gan, update: UpdateRule) -> usize {
     // A forward pass, the input gradients of all layers and the weight gradients of all layers
     // cost the same; the input gradient of a network's first layer is seldom needed.
-    let work = |layers: Vec<usize>| (layers.iter().sum::<usize>(), layers[0]);
-    let (generator, generator_first) = work(gan.generator.network().multiply_adds_by_layer());
-    let (discriminator, first) = work(gan.discriminator.network().multiply_adds_by_layer());
+    let work = |network: &Network| {
+        let layers = || network.layers().iter().map(|layer| layer.multiply_adds);
+        (layers().sum::<usize>(), layers().find(|&count| count > 0).unwrap_or(0))
+    };
+    let (generator, generator_first) = work(gan.generator.network());
+    let (discriminator, first) = work(gan.discriminator.network());
     let train_generator = 3 * generator - generator_first;
     match update {
+        // Half of a batch of each, with fakes made for it.
+        UpdateRule::Separate(Separate { half_batches: true, .. }) => {
+            generator / 2 + (3 * discriminator - first) + train_generator + 2 * discriminator
+        }
         // Real and fake; the gradient reaches the fake pictures.
         UpdateRule::Simultaneous => train_generator + 6 * discriminator - first,
         // The discriminator on real and fake, with fakes made for it; then the generator through
         // the discriminator's input gradients.
-        UpdateRule::Alternating => {
+        UpdateRule::Alternating | UpdateRule::Separate(_) => {
             generator + 2 * (3 * discriminator - first) + train_generator + 2 * discriminator
         }
     }

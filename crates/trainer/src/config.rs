@@ -1,7 +1,9 @@
 //! The resolved configuration: everything that decides what a run computes, checked once.
 
 use crate::args::{PrecisionName, TrainArgs};
-use crate::recipe::{AdamConfig, Decay, Length, Recipe, Regularization, UpdateRule};
+use crate::recipe::{
+    AdamConfig, Decay, Length, Recipe, Regularization, UpdateRule, default_stats_every,
+};
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::{Batches, Dataset, ImageShape, Source, Split};
 use gan_models::{
@@ -51,6 +53,9 @@ pub(crate) struct TrainConfig {
     pub ema_decay: f64,
     /// Steps between two sample grids.
     pub sample_every: u64,
+    /// Steps between two lines of statistics.
+    #[serde(default = "default_stats_every")]
+    pub stats_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
     /// Steps between two measurements of the generator's quality; 0 for none.
@@ -81,6 +86,9 @@ impl TrainConfig {
         };
         if let Some(batch_size) = args.batch_size {
             recipe.batch_size = batch_size;
+        }
+        if let Some(sample_every) = args.sample_every {
+            recipe.sample_every = sample_every;
         }
         let adams = [&mut recipe.generator_adam, &mut recipe.discriminator_adam];
         for (adam, lr) in adams.into_iter().zip(args.lr.iter().chain(args.lr.last())) {
@@ -128,6 +136,7 @@ impl TrainConfig {
             recipe_steps: recipe.length.steps(&batches),
             ema_decay: recipe.ema_decay,
             sample_every: recipe.sample_every,
+            stats_every: recipe.stats_every,
             checkpoint_every: recipe.checkpoint_every,
             measure_every: recipe.measure_every,
             generator_adam: recipe.generator_adam,
@@ -200,9 +209,20 @@ impl Length {
 
 fn check(recipe: &Recipe) -> Result<()> {
     ensure!(
-        recipe.sample_every > 0 && recipe.checkpoint_every > 0,
-        "sample_every and checkpoint_every must be at least 1 step"
+        recipe.sample_every > 0 && recipe.checkpoint_every > 0 && recipe.stats_every > 0,
+        "sample_every, stats_every and checkpoint_every must be at least 1 step"
     );
+    if let UpdateRule::Separate(separate) = recipe.update {
+        ensure!(
+            recipe.batch_size > 1 || !separate.half_batches,
+            "batch size 1: half_batches needs at least 2 pictures to halve"
+        );
+        ensure!(
+            recipe.regularization.gradient_penalty == 0.0,
+            "gradient_penalty belongs to updates on real pictures and fakes together; with \
+             \"separate\" ones, leave it at 0"
+        );
+    }
     ensure!(
         recipe.real_label > 0.0 && recipe.real_label <= 1.0,
         "real_label {} must be above 0 and at most 1",

@@ -9,16 +9,19 @@ mod bench;
 mod checkpoint;
 mod classifier;
 mod config;
+mod describe;
 mod device;
 mod evaluate;
 mod events;
 mod gan;
 mod generate;
+mod interpolate;
 mod judgement;
 mod progress;
 mod quality;
 mod recipe;
 mod run_folder;
+mod score;
 mod span_times;
 mod statistics;
 mod train;
@@ -35,21 +38,18 @@ pub use train::{INTERRUPTED, Outcome};
 pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     match &cli.command {
         None => train::train(&cli.train, print),
-        Some(Command::Train(args)) => train::train(args, print),
-        Some(Command::Generate(args)) => {
-            generate::generate(args, print)?;
-            Ok(Outcome::Complete)
-        }
-        Some(Command::Evaluate(args)) => {
-            evaluate::evaluate(args, print)?;
-            Ok(Outcome::Complete)
-        }
-        Some(Command::Classifier(args)) => {
-            classifier::classifier(args, print)?;
-            Ok(Outcome::Complete)
-        }
-        Some(Command::Bench(args)) => {
-            bench::bench(args, print)?;
+        Some(command) => {
+            match command {
+                Command::Train(args) => return train::train(args, print),
+                Command::Generate(args) => generate::generate(args, print),
+                Command::Interpolate(args) => interpolate::interpolate(args, print),
+                Command::Evaluate(args) => evaluate::evaluate(args, print),
+                Command::Score(args) => score::score(args, print),
+                Command::Recipes => describe::recipes(print),
+                Command::Summary(args) => describe::summary(args, print),
+                Command::Classifier(args) => classifier::classifier(args, print),
+                Command::Bench(args) => bench::bench(args, print),
+            }?;
             Ok(Outcome::Complete)
         }
     }

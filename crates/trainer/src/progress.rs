@@ -80,10 +80,11 @@ impl Progress {
         let left = self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
             * (self.steps - step) as f64;
         format!(
-            "epoch {:.1}/{:.1}  D {:.3}  G {:.3}{}  {:.0} images/s  {} left",
+            "epoch {:.1}/{:.1}  D {:.3} right {:.0}%  G {:.3}{}  {:.0} images/s  {} left",
             step as f64 / self.steps_per_epoch,
             self.steps as f64 / self.steps_per_epoch,
             stats.discriminator_loss,
+            100.0 * stats.accuracy,
             stats.generator_loss,
             self.quality,
             self.images_per_second(step),

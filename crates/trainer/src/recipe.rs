@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// The recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 7] = [
     ("default", include_str!("../../../configs/default.toml")),
     ("conditional", include_str!("../../../configs/conditional.toml")),
     ("dcgan", include_str!("../../../configs/dcgan.toml")),
+    ("ezgan", include_str!("../../../configs/ezgan.toml")),
     ("mlp", include_str!("../../../configs/mlp.toml")),
+    ("mlp-bn", include_str!("../../../configs/mlp-bn.toml")),
     ("mlp-small", include_str!("../../../configs/mlp-small.toml")),
 ];
 
@@ -43,6 +45,9 @@ pub(crate) struct Recipe {
     pub lr_decay: Option<Decay>,
     /// Steps between two sample grids.
     pub sample_every: u64,
+    /// Steps between two lines of statistics.
+    #[serde(default = "default_stats_every")]
+    pub stats_every: u64,
     /// Steps between two checkpoints.
     pub checkpoint_every: u64,
     /// Steps between two measurements of the generator's quality; 0 for none.
@@ -99,8 +104,13 @@ pub(crate) struct Regularization {
     pub augmentation: Augmentation,
 }
 
+/// Steps between two lines of statistics, where a recipe does not say.
+pub(crate) fn default_stats_every() -> u64 {
+    50
+}
+
 /// How the two networks take turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UpdateRule {
     /// The discriminator is updated on real and fake, then the generator, on fresh noise,
@@ -108,6 +118,31 @@ pub(crate) enum UpdateRule {
     Alternating,
     /// Both are updated from the same pass over the same fakes.
     Simultaneous,
+    /// Three updates: of the discriminator on real pictures, of the discriminator on fakes, then of
+    /// the generator on fresh noise.
+    Separate(Separate),
+}
+
+/// Settings of separate updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Separate {
+    /// Whether the discriminator sees half of a batch of each.
+    pub half_batches: bool,
+    /// Losses above which each update is made at all.
+    pub only_above: Thresholds,
+}
+
+/// Losses up to which an update is left out; 0 leaves out none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Thresholds {
+    /// The discriminator's on real pictures.
+    pub real: f32,
+    /// The discriminator's on fakes.
+    pub fake: f32,
+    /// The generator's.
+    pub generator: f32,
 }
 
 /// Settings of Adam.
@@ -132,6 +167,17 @@ impl AdamConfig {
             epsilon: 1e-8,
         }
     }
+}
+
+/// Names of the recipes that are compiled in, and what each is for.
+pub(crate) fn built_in() -> impl Iterator<Item = (&'static str, String)> {
+    BUILT_IN.iter().map(|(name, text)| (*name, summary(text)))
+}
+
+/// The comment that a recipe begins with, as one line.
+fn summary(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("# ")).collect();
+    lines.join(" ")
 }
 
 impl Recipe {
@@ -172,16 +218,27 @@ fn parse(text: &str) -> Result<Recipe> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gan_models::{Momentum, Norm};
 
     #[test]
     fn every_built_in_recipe_is_whole() -> Result<()> {
-        for (name, _) in BUILT_IN {
+        for (name, text) in BUILT_IN {
             let (found, recipe) = Recipe::find(name)?;
             assert_eq!(found, name);
             // What is written is what is read.
-            let text = serde_json::to_string(&recipe)?;
-            assert_eq!(serde_json::from_str::<Recipe>(&text)?, recipe);
+            let written = serde_json::to_string(&recipe)?;
+            assert_eq!(serde_json::from_str::<Recipe>(&written)?, recipe);
+            assert!(!summary(text).is_empty(), "{name} says what it is");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn momentum_may_be_in_keras_convention() -> Result<()> {
+        let (_, recipe) = Recipe::find("mlp-bn")?;
+        let Family::Mlp(mlp) = recipe.network else { unreachable!("dense networks") };
+        let momentum = Momentum(0.2);
+        assert_eq!(mlp.generator.norm, Norm::Batch { epsilon: 1e-3, momentum });
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a run tells of its steps: `stats.jsonl`, TensorBoard events and `curves.svg`.
 
 use crate::events::EventFile;
-use crate::gan::StepStats;
+use crate::gan::{StepStats, Updates};
 use crate::quality::Quality;
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result};
@@ -20,6 +20,12 @@ pub(crate) struct StatsLine {
     pub(crate) generator_loss: f64,
     pub(crate) real_score: f64,
     pub(crate) fake_score: f64,
+    /// Share of pictures that the discriminator was right about.
+    #[serde(default)]
+    pub(crate) accuracy: f64,
+    /// Updates made since the line before, where they can be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) updates: Option<Updates>,
     pub(crate) images_per_second: f64,
     /// What the generator was worth at this step, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,6 +50,12 @@ impl StatsLine {
             generator_loss: mean(|stats| stats.generator_loss),
             real_score: mean(|stats| stats.real_score),
             fake_score: mean(|stats| stats.fake_score),
+            accuracy: mean(|stats| stats.accuracy),
+            updates: window.iter().filter_map(|stats| stats.updates).reduce(|sum, one| Updates {
+                real: sum.real + one.real,
+                fake: sum.fake + one.fake,
+                generator: sum.generator + one.generator,
+            }),
             images_per_second,
             quality: None,
         }
@@ -94,8 +106,16 @@ impl Statistics {
             ("loss/generator", line.generator_loss),
             ("score/real", line.real_score),
             ("score/fake", line.fake_score),
+            ("score/accuracy", line.accuracy),
             ("speed/images_per_second", line.images_per_second),
         ];
+        if let Some(updates) = line.updates {
+            scalars.extend([
+                ("updates/discriminator_on_real", updates.real as f64),
+                ("updates/discriminator_on_fake", updates.fake as f64),
+                ("updates/generator", updates.generator as f64),
+            ]);
+        }
         if let Some(quality) = &line.quality {
             scalars.extend([
                 ("quality/fd-mnistnet-2k", quality.frechet),
@@ -185,6 +205,8 @@ mod tests {
             generator_loss: loss / 2.0,
             real_score: score,
             fake_score: 0.0,
+            accuracy: 0.0,
+            updates: None,
             images_per_second: 1.0,
             quality: None,
         }
@@ -195,6 +217,13 @@ mod tests {
         let stats = |loss| StepStats { discriminator_loss: loss, ..StepStats::default() };
         let line = StatsLine::new(10, 4.0, &[stats(1.0), stats(2.0)], 3.0);
         assert_eq!((line.discriminator_loss, line.epoch, line.generator_loss), (1.5, 2.5, 0.0));
+        assert_eq!(line.updates, None);
+        let updates = |real, fake| {
+            let updates = Some(Updates { real, fake, generator: 1 });
+            StepStats { updates, ..StepStats::default() }
+        };
+        let line = StatsLine::new(10, 4.0, &[updates(1, 0), updates(1, 0), updates(0, 1)], 3.0);
+        assert_eq!(line.updates, Some(Updates { real: 2, fake: 1, generator: 3 }));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::args::TrainArgs;
 use crate::checkpoint;
 use crate::config::TrainConfig;
+use crate::describe;
 use crate::device;
 use crate::gan::{Gan, Stream};
 use crate::progress::{Progress, duration};
@@ -23,8 +24,6 @@ use std::time::Instant;
 const GRID_COLUMNS: usize = 10;
 /// Rows of a sample grid, where classes are not told apart.
 const GRID_ROWS: usize = 10;
-/// Steps between two lines of `stats.jsonl`.
-const STATS_EVERY: u64 = 50;
 
 /// Exit code of a program stopped by Ctrl-C, as shells have it: a command after `&&` does not
 /// take an unfinished run for a finished one.
@@ -115,18 +114,7 @@ impl Session {
     /// Prints what would be trained.
     fn describe(&self, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         writeln!(print, "{}", serde_json::to_string_pretty(&self.config)?)?;
-        let networks = [
-            ("generator", self.gan.generator.network(), &self.gan.generator_parameters),
-            ("discriminator", self.gan.discriminator.network(), &self.gan.discriminator_parameters),
-        ];
-        for (name, network, parameters) in networks {
-            writeln!(
-                print,
-                "{name}: {} parameters, {} multiply-adds a picture",
-                parameters.count(),
-                network.multiply_adds()
-            )?;
-        }
+        describe::networks(&self.config, print)?;
         Ok(Outcome::Complete)
     }
 
@@ -177,7 +165,7 @@ impl Session {
                 }
                 _ => None,
             };
-            let report = step.is_multiple_of(STATS_EVERY) || step == steps || interrupt;
+            let report = step.is_multiple_of(self.config.stats_every) || step == steps || interrupt;
             if report || quality.is_some() {
                 let speed = progress.images_per_second(step);
                 let line = StatsLine::new(step, steps_per_epoch, &window, speed);

@@ -1,6 +1,6 @@
 //! The kernels and candle's own operators are two ways to the same numbers.
 
-use crate::{assert_close, dcgan, discriminator, generator, mlp, values};
+use crate::{assert_close, dcgan, discriminator, generator, lists, mlp, values};
 use candle_core::{Device, Tensor};
 use gan_models::{Backend, Family, Network, Parameters, Pass, Shape, Wants};
 use rand::SeedableRng;
@@ -22,6 +22,7 @@ fn families() -> Vec<(&'static str, Family, Shape)> {
         ("dcgan, kernel 1", dcgan(1), (2, 8, 4).into()),
         ("mlp", mlp(), (1, 6, 5).into()),
         ("mlp in colour", mlp(), (3, 4, 5).into()),
+        ("layers", lists(), (2, 8, 12).into()),
     ]
 }
 

@@ -8,12 +8,12 @@ mod weights;
 
 use candle_core::{Device, Tensor};
 use gan_models::{
-    Activation, ConvStack, Dcgan, DenseStack, Discriminator, Family, Generator, Init, Mlp, Norm,
-    Parameters, Shape,
+    Activation, ConvStack, Dcgan, DenseStack, Discriminator, Family, Generator, Init, Layer,
+    LayerLists, Mlp, Momentum, Noise, Norm, Parameters, Shape,
 };
 
 fn norm() -> Norm {
-    Norm::Batch { epsilon: 1e-3, momentum: 0.1 }
+    Norm::Batch { epsilon: 1e-3, momentum: Momentum(0.1) }
 }
 
 /// A small convolutional pair with everything in it.
@@ -41,13 +41,53 @@ fn mlp() -> Family {
         generator: DenseStack {
             units: vec![9, 12],
             activation: Activation::LeakyRelu(0.2),
+            norm: norm(),
             dropout: vec![],
         },
         discriminator: DenseStack {
             units: vec![12, 9],
             activation: Activation::Relu,
+            norm: Norm::None,
             dropout: vec![0.3],
         },
+    })
+}
+
+/// Every layer, fused with the one before it and on its own.
+fn lists() -> Family {
+    let batch_norm =
+        |per_channel| Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel };
+    let leaky = Layer::Activation(Activation::LeakyRelu(0.2));
+    Family::Layers(LayerLists {
+        latent_dim: 5,
+        noise: Noise::TruncatedNormal,
+        init: Init::TruncatedNormal(0.3),
+        generator: vec![
+            Layer::Project { to: (3, 5, 4).into(), bias: false },
+            batch_norm(true),
+            leaky.clone(),
+            batch_norm(false),
+            Layer::Dropout(0.2),
+            leaky.clone(),
+            Layer::Resize(7, 9),
+            leaky.clone(),
+            Layer::Conv { channels: 4, kernel: 3, stride: 1, bias: true },
+            Layer::Activation(Activation::Sigmoid),
+            Layer::Resize(4, 6),
+            Layer::ConvTranspose { channels: 2, kernel: 3, stride: 2, bias: true },
+            Layer::Activation(Activation::Tanh),
+            Layer::Rescale { scale: 0.5, shift: 0.25 },
+        ],
+        discriminator: vec![
+            Layer::Rescale { scale: 0.5, shift: 0.5 },
+            Layer::Conv { channels: 4, kernel: 3, stride: 1, bias: true },
+            leaky.clone(),
+            Layer::AvgPool(2),
+            Layer::Conv { channels: 6, kernel: 3, stride: 1, bias: true },
+            Layer::AvgPool(3),
+            Layer::Dense { units: 7, bias: true },
+            leaky,
+        ],
     })
 }
 

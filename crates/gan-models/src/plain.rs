@@ -1,0 +1,257 @@
+//! Layers that stand alone: what follows no product that it could be fused with, and changes of
+//! size and range. They run on candle's operators on both backends.
+
+use crate::config::{Activation, Layer};
+use crate::error::Result;
+use crate::norm::Norm;
+use crate::stage::{Backend, Pass, activate, drop_out};
+use candle_core::{Device, Tensor, Var};
+use candle_nn::VarBuilder;
+use gan_kernels::Window;
+use rand::RngCore;
+
+/// A layer on its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Plain {
+    name: String,
+    op: Op,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Op {
+    Norm(Norm),
+    Activation(Activation),
+    Dropout(f32),
+    Resample(Resample),
+    Rescale { scale: f64, shift: f64 },
+}
+
+/// A training pass, with what its way back needs.
+pub(crate) enum PlainPass {
+    /// Of a linear map, which needs nothing.
+    Linear(Tensor),
+    /// Ends of a graph of candle's autograd.
+    Graph { input: Var, output: Tensor },
+}
+
+impl PlainPass {
+    pub(crate) fn output(&self) -> &Tensor {
+        match self {
+            Self::Linear(output) | Self::Graph { output, .. } => output,
+        }
+    }
+}
+
+impl Plain {
+    pub(crate) fn new(op: Op, vars: &VarBuilder) -> Self {
+        Self { name: vars.prefix(), op }
+    }
+
+    /// The layer's name, as of its parameters.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The same with parameters that no gradient reaches.
+    pub(crate) fn detached(&self) -> Self {
+        let op = match &self.op {
+            Op::Norm(norm) => Op::Norm(norm.detached()),
+            op => op.clone(),
+        };
+        Self { op, ..self.clone() }
+    }
+
+    /// Names and values of what is trained.
+    pub(crate) fn trained(&self) -> Vec<(String, &Tensor)> {
+        match &self.op {
+            Op::Norm(norm) => norm.trained().into(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether pictures of a batch mix.
+    pub(crate) fn is_norm(&self) -> bool {
+        matches!(self.op, Op::Norm(_))
+    }
+
+    /// Features through the layer.
+    pub(crate) fn forward(&self, x: &Tensor, backend: Backend, pass: &mut Pass) -> Result<Tensor> {
+        match &self.op {
+            Op::Norm(norm) => norm.forward(x, backend.channels(), matches!(pass, Pass::Train(_))),
+            Op::Activation(activation) => activate(x, *activation),
+            Op::Dropout(probability) => match pass.dropout(*probability)? {
+                Some(dropout) => drop_out(x, dropout, backend),
+                None => Ok(x.clone()),
+            },
+            Op::Resample(resample) => resample.apply(x, backend),
+            Op::Rescale { scale, shift } => Ok(x.affine(*scale, *shift)?),
+        }
+    }
+
+    /// A training pass of the kernels' backend.
+    pub(crate) fn record(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<PlainPass> {
+        let forward = |x: &Tensor, rng| self.forward(x, Backend::Kernels, &mut Pass::Train(rng));
+        if let Op::Resample(_) | Op::Rescale { .. } = self.op {
+            return Ok(PlainPass::Linear(forward(&x.detach(), rng)?));
+        }
+        let input = Var::from_tensor(&x.detach())?;
+        let output = forward(&input, rng)?;
+        Ok(PlainPass::Graph { input, output })
+    }
+
+    /// Gradients of the input and of what is trained, in that order, given that of the output.
+    pub(crate) fn backward(
+        &self,
+        pass: &PlainPass,
+        gradient: &Tensor,
+    ) -> Result<(Tensor, Vec<Tensor>)> {
+        match (pass, &self.op) {
+            (PlainPass::Linear(_), Op::Resample(resample)) => {
+                Ok((resample.transposed()?.apply(gradient, Backend::Kernels)?, Vec::new()))
+            }
+            (PlainPass::Linear(_), Op::Rescale { scale, .. }) => {
+                Ok(((gradient * *scale)?, Vec::new()))
+            }
+            (PlainPass::Linear(_), _) => Ok((gradient.clone(), Vec::new())),
+            (PlainPass::Graph { input, output }, _) => {
+                let found = (output * gradient)?.sum_all()?.backward()?;
+                let of = |tensor: &Tensor| match found.get(tensor) {
+                    Some(gradient) => Ok(gradient.clone()),
+                    None => tensor.zeros_like(),
+                };
+                let trained = self.trained();
+                let gradients = trained.iter().map(|(_, value)| of(value));
+                Ok((of(input)?, gradients.collect::<Result<_, _>>()?))
+            }
+        }
+    }
+}
+
+/// A linear map of pixels, the same for every channel, along each side on its own: output row
+/// `i` is the sum of input rows `j` times `rows[i][j]`, and columns likewise.
+#[derive(Clone, Debug)]
+pub(crate) struct Resample {
+    /// (height out, height in)
+    rows: Tensor,
+    /// (width out, width in)
+    columns: Tensor,
+}
+
+impl Resample {
+    /// What a layer does to this height and width, where it is a resampling.
+    pub(crate) fn of(layer: &Layer, from: (usize, usize), device: &Device) -> Result<Self> {
+        let along = |from: usize, to: usize| match *layer {
+            Layer::AvgPool(side) => matrix(averages(from, side), device),
+            _ => matrix(bilinear(from, to), device),
+        };
+        let to = match *layer {
+            Layer::Resize(height, width) => (height, width),
+            _ => from,
+        };
+        Ok(Self { rows: along(from.0, to.0)?, columns: along(from.1, to.1)? })
+    }
+
+    fn transposed(&self) -> Result<Self> {
+        let turned = |matrix: &Tensor| matrix.t()?.contiguous();
+        Ok(Self { rows: turned(&self.rows)?, columns: turned(&self.columns)? })
+    }
+
+    fn apply(&self, x: &Tensor, backend: Backend) -> Result<Tensor> {
+        let (to_height, to_width) = (self.rows.dim(0)?, self.columns.dim(0)?);
+        match backend {
+            Backend::Kernels => {
+                let (height, width, batch, channels) = x.dims4()?;
+                let values = batch * channels;
+                let x = self.rows.matmul(&x.contiguous()?.reshape((height, width * values))?)?;
+                let x = x.reshape((to_height, width, values))?;
+                let x = self.columns.unsqueeze(0)?.broadcast_matmul(&x)?;
+                Ok(x.reshape((to_height, to_width, batch, channels))?)
+            }
+            Backend::Candle => {
+                let (batch, channels, height, width) = x.dims4()?;
+                let planes = batch * channels;
+                let x = x.contiguous()?.reshape((planes * height, width))?;
+                let x = x.matmul(&self.columns.t()?)?.reshape((planes, height, to_width))?;
+                let x = self.rows.unsqueeze(0)?.broadcast_matmul(&x)?;
+                Ok(x.reshape((batch, channels, to_height, to_width))?)
+            }
+        }
+    }
+}
+
+/// Rows of weights as a matrix.
+fn matrix(rows: Vec<Vec<f32>>, device: &Device) -> Result<Tensor> {
+    let (height, width) = (rows.len(), rows.first().map_or(0, Vec::len));
+    Ok(Tensor::from_vec(rows.concat(), (height, width), device)?)
+}
+
+/// Weights of bilinear interpolation along one side: each new pixel's centre lies between those of
+/// two old ones.
+fn bilinear(from: usize, to: usize) -> Vec<Vec<f32>> {
+    let row = |new: usize| {
+        let centre = (new as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+        let centre = centre.clamp(0.0, (from - 1) as f64);
+        let (first, share) = (centre.floor() as usize, centre.fract());
+        let mut row = vec![0.0; from];
+        row[first] = (1.0 - share) as f32;
+        if share > 0.0 {
+            row[first + 1] = share as f32;
+        }
+        row
+    };
+    (0..to).map(row).collect()
+}
+
+/// Weights of means over `side` pixels, with "same" padding that no mean takes in.
+fn averages(from: usize, side: usize) -> Vec<Vec<f32>> {
+    let before = Window::same((side, side), side, (from, from)).padding.0;
+    let row = |new: usize| {
+        let within = |old: usize| (new * side..(new + 1) * side).contains(&(old + before));
+        let count = (0..from).filter(|&old| within(old)).count();
+        (0..from).map(|old| if within(old) { 1.0 / count as f32 } else { 0.0 }).collect()
+    };
+    (0..from.div_ceil(side)).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PyTorch 2.15: `interpolate(x, size=(4, 3), mode="bilinear", align_corners=False)` of
+    /// `[[0, 1, 2, 3], [4, 5, 6, 7]] ** 2`, and `avg_pool2d(x, 2)` of the same.
+    #[test]
+    fn resampling_agrees_with_pytorch() -> Result<()> {
+        let x = Tensor::arange(0f32, 8.0, &Device::Cpu)?.sqr()?.reshape((1, 1, 2, 4))?;
+        let resized: [[f32; 3]; 4] = [
+            [1.0 / 6.0, 2.5, 49.0 / 6.0],
+            [4.5, 9.5, 107.0 / 6.0],
+            [79.0 / 6.0, 23.5, 223.0 / 6.0],
+            [17.5, 30.5, 281.0 / 6.0],
+        ];
+        let pooled = [[10.5f32, 24.5]];
+        let cases = [
+            (Layer::Resize(4, 3), resized.concat(), (1, 1, 4, 3)),
+            (Layer::AvgPool(2), pooled.concat(), (1, 1, 1, 2)),
+        ];
+        for (layer, want, dims) in cases {
+            let resample = Resample::of(&layer, (2, 4), &Device::Cpu)?;
+            let candle = resample.apply(&x, Backend::Candle)?;
+            assert_eq!(candle.dims4()?, dims);
+            let features = Backend::Kernels.features(&x)?;
+            let kernels = resample.apply(&features, Backend::Kernels)?;
+            for got in [candle, Backend::Kernels.images(&kernels)?] {
+                for (got, want) in got.flatten_all()?.to_vec1::<f32>()?.iter().zip(&want) {
+                    assert!((got - want).abs() < 1e-4, "{layer:?}: {got}, not {want}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_border_does_not_count() {
+        assert_eq!(averages(3, 2), [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]);
+        // "Same" padding puts one pixel before and one behind.
+        assert_eq!(averages(4, 3), [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]);
+    }
+}

@@ -1,0 +1,121 @@
+//! `interpolate`: the pictures on the way from noise to noise and from class to class.
+
+use crate::args::{InterpolateArgs, WalkFormat};
+use crate::device;
+use crate::generate;
+use anyhow::{Result, bail, ensure};
+use candle_core::{Device, Tensor};
+use gan_data::{ImageShape, picture, range};
+use gan_models::{Generator, GeneratorConfig, Pass, slerp};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::io::Write;
+
+/// Draws a walk and writes it, and prints where it is.
+///
+/// # Errors
+/// A generator that cannot be read, a class that it does not draw, a path that cannot be written.
+pub(crate) fn interpolate(args: &InterpolateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    ensure!(args.frames > 0, "--frames 0: at least 1 from each point to the next is needed");
+    ensure!(args.scale > 0, "--scale 0: at least 1 is needed");
+    let (run, folder) = generate::find(args.run.as_deref(), args.weights.as_deref(), args.best)?;
+    device::set_precision(generate::precision(None, run.as_deref()));
+    let generator = Generator::load(&folder, &Device::Cpu)?;
+    let config = generator.config();
+    let points = points(&generator, args)?;
+    let steps = walk(&points, args.frames, args.format == WalkFormat::Film);
+    let values: Vec<f32> = steps.concat();
+    let input = Tensor::from_vec(values, (steps.len(), config.input_len()), &Device::Cpu)?;
+    let images = device::pool(args.threads)?.install(|| -> Result<_> {
+        Ok(range::to_bytes(&generator.forward(&input, Pass::Infer)?)?)
+    })?;
+    let image = config.image;
+    let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
+    let (shape, pixels) = picture::enlarge(shape, &images, args.scale)?;
+    match args.format {
+        // From each point to the next a row.
+        WalkFormat::Grid => picture::write_grid(&args.out, shape, &pixels, args.frames + 1)?,
+        WalkFormat::Film => picture::write_film(&args.out, shape, &pixels, args.fps)?,
+    }
+    writeln!(print, "{} pictures by {} in {}", steps.len(), folder.display(), args.out.display())?;
+    Ok(())
+}
+
+/// What the pictures of the points are made from: noise, and where the class can be chosen a value
+/// for each class.
+fn points(generator: &Generator, args: &InterpolateArgs) -> Result<Vec<Vec<f32>>> {
+    let config = generator.config();
+    let labels = labels(config, args)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
+    let noise = match args.points {
+        // One and the same noise as several classes.
+        Some(1) => generator.noise(1, &mut rng)?.repeat((labels.len(), 1))?,
+        _ => generator.noise(labels.len(), &mut rng)?,
+    };
+    Ok(generator.input(&noise, &labels)?.to_vec2()?)
+}
+
+/// The class of each point.
+fn labels(config: &GeneratorConfig, args: &InterpolateArgs) -> Result<Vec<u32>> {
+    let all = config.classes.join(", ");
+    if !args.class.is_empty() && !config.conditional {
+        bail!("--class: this generator draws what it was trained on, without a choice of class");
+    }
+    let mut labels = Vec::new();
+    for wanted in &args.class {
+        match config.classes.iter().position(|class| class == wanted) {
+            Some(label) => labels.push(label as u32),
+            None => bail!("--class {wanted}: this generator draws class {all} only"),
+        }
+    }
+    let count = match args.points {
+        None => labels.len().max(2),
+        // One noise, and each class in turn.
+        Some(1) => labels.len(),
+        Some(points) => points,
+    };
+    ensure!(
+        count >= 2 && count >= labels.len(),
+        "--points {}: a walk needs 2 points, and one for each --class; --points 1 keeps to one noise \
+         and walks through several classes",
+        args.points.unwrap_or(count)
+    );
+    if labels.is_empty() {
+        labels.push(0);
+    }
+    Ok((0..count).map(|i| labels[i % labels.len()]).collect())
+}
+
+/// The points and what lies between each and the next: `frames` steps apart, each way with both of
+/// its ends; or, for a film, in a circle, without coming to the first again.
+fn walk(points: &[Vec<f32>], frames: usize, film: bool) -> Vec<Vec<f32>> {
+    let ends = if film { points.len() } else { points.len() - 1 };
+    let steps = if film { frames } else { frames + 1 };
+    let way = |from: usize| {
+        let (from, to) = (&points[from], &points[(from + 1) % points.len()]);
+        (0..steps).map(move |step| slerp(from, to, step as f32 / frames as f32))
+    };
+    (0..ends).flat_map(way).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_has_both_ends_and_a_film_comes_round() {
+        let points = [vec![1.0, 0.0], vec![0.0, 1.0], vec![-1.0, 0.0]];
+        let near = |got: &[f32], want: &[f32]| {
+            got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6)
+        };
+        let grid = walk(&points, 2, false);
+        assert_eq!(grid.len(), 6);
+        assert!(near(&grid[0], &points[0]) && near(&grid[2], &points[1]));
+        assert!(near(&grid[3], &points[1]) && near(&grid[5], &points[2]));
+        let film = walk(&points, 4, true);
+        assert_eq!(film.len(), 12);
+        assert!(near(&film[0], &points[0]) && near(&film[8], &points[2]));
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert!(near(&film[2], &[half, half]));
+    }
+}

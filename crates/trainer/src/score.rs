@@ -1,0 +1,81 @@
+//! `score`: what a trained discriminator says of pictures.
+
+use crate::args::ScoreArgs;
+use crate::checkpoint;
+use crate::device;
+use crate::gan::Gan;
+use crate::run_folder::{DEFAULT_RUNS, RunFolder};
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::Device;
+use gan_data::{ImageShape, Pictures, range};
+use gan_models::Pass;
+use std::io::Write;
+use std::path::Path;
+
+/// Pictures judged at a time.
+const CHUNK: usize = 256;
+
+/// Prints the decision value of each picture: negative for fake, positive for real.
+///
+/// # Errors
+/// A run without a checkpoint; pictures that cannot be read or are of another shape; a class that
+/// is missing or not the run's.
+pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    let run = match &args.run {
+        Some(run) => run.clone(),
+        None => RunFolder::newest(Path::new(DEFAULT_RUNS))?,
+    };
+    let (folder, config) = RunFolder::open(&run)?;
+    device::set_precision(config.precision);
+    let mut gan = Gan::new(&config, &Device::Cpu)?;
+    checkpoint::restore_newest(&mut gan, &folder.checkpoints(), &Device::Cpu)?;
+    let label = label(&config.generator.classes, gan.generator.config().conditional, args)?;
+    let image = config.discriminator.image;
+    let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
+    device::pool(args.threads)?.install(|| {
+        for path in &args.images {
+            let pictures = Pictures::load(path)?;
+            ensure!(
+                pictures.shape == shape,
+                "{}: {}, but this discriminator judges {}",
+                path.display(),
+                describe(pictures.shape),
+                describe(shape)
+            );
+            for (chunk, pixels) in pictures.pixels.chunks(CHUNK * shape.len()).enumerate() {
+                let batch = pixels.len() / shape.len();
+                let images = range::to_tensor(pixels, shape)?;
+                let logits =
+                    gan.discriminator.forward(&images, &vec![label; batch], Pass::Infer)?;
+                for (i, value) in logits.to_vec1::<f32>()?.into_iter().enumerate() {
+                    let verdict = if value > 0.0 { "real" } else { "fake" };
+                    let which = match pictures.len() {
+                        1 => String::new(),
+                        _ => format!(" picture {}", chunk * CHUNK + i),
+                    };
+                    writeln!(print, "{value:+9.4}  {verdict}  {}{which}", path.display())?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+fn describe(shape: ImageShape) -> String {
+    let colour = if shape.channels == 1 { "grey" } else { "colour" };
+    format!("{}x{} pixels in {colour}", shape.width, shape.height)
+}
+
+/// The class that the pictures are said to be of; any where classes are not told apart.
+fn label(classes: &[String], conditional: bool, args: &ScoreArgs) -> Result<u32> {
+    if !conditional {
+        return Ok(0);
+    }
+    let all = classes.join(", ");
+    let Some(wanted) = &args.class else {
+        bail!("this discriminator judges pictures of a class: name it by --class, one of {all}");
+    };
+    let found = classes.iter().position(|class| class == wanted);
+    let label = found.with_context(|| format!("--class {wanted}: this run has classes {all}"))?;
+    Ok(label as u32)
+}

@@ -1,0 +1,126 @@
+//! What the networks are, what a discriminator says of pictures, and walks between noises.
+
+use gan_data::{Pictures, Source, Split, idx};
+use serde_json::Value;
+
+use crate::Place;
+
+#[test]
+fn recipes_are_listed_with_what_they_are_for() {
+    let said = Place::new().succeed("recipes");
+    for name in ["default", "conditional", "dcgan", "ezgan", "mlp", "mlp-bn", "mlp-small"] {
+        let line = said.out.lines().find(|line| line.split_whitespace().next() == Some(name));
+        assert!(line.is_some_and(|line| line.len() > 30), "{name} in {said:?}");
+    }
+}
+
+#[test]
+fn a_summary_is_of_what_would_be_trained_or_was() {
+    let place = Place::new();
+    let flags = "--recipe tiny.toml --dataset idx:set";
+    let planned = place.succeed(&format!("summary {flags}"));
+    assert!(planned.out.contains("generator") && planned.out.contains("conv_transpose"));
+    assert!(!place.path("runs").exists(), "a summary leaves no run");
+    place.succeed(&format!("{flags} --steps 2"));
+    let run = place.succeed("summary --run runs/00000-idx-set-tiny");
+    assert_eq!(planned.out, run.out);
+}
+
+/// A discriminator that saw a few batches tells its generator's pictures from real ones.
+#[test]
+fn generated_and_real_pictures_are_told_apart() {
+    let place = Place::new();
+    place.succeed("--digit 5 --recipe mlp-like.toml --steps 150 --batch-size 32");
+    place.succeed("generate --count 40 --format idx --out drawn");
+    let fives = Source::Mnist.load(Split::Test).unwrap();
+    let fives = fives.filter(&["5".to_string()]).unwrap();
+    let pixels = &fives.pixels()[..40 * fives.shape().len()];
+    idx::write(&place.path("real"), fives.shape(), pixels, None).unwrap();
+    let values = |folder: &str| -> Vec<f32> {
+        let said = place.succeed(&format!("score {folder}"));
+        let of = |line: &str| line.split_whitespace().next().unwrap().parse().unwrap();
+        said.out.lines().map(of).collect()
+    };
+    let (real, drawn) = (values("real"), values("drawn"));
+    assert_eq!((real.len(), drawn.len()), (40, 40));
+    let right =
+        real.iter().filter(|&&v| v > 0.0).count() + drawn.iter().filter(|&&v| v < 0.0).count();
+    assert!(right >= 72, "{right} of 80: {real:?}, {drawn:?}");
+    // One picture, by itself or among others.
+    place.succeed("generate --count 3 --format png --out png");
+    let alone = place.succeed("score png/000001.png").out;
+    let value = alone.split_whitespace().next().unwrap();
+    let verdict = if value.starts_with('-') { "fake" } else { "real" };
+    assert!(alone.ends_with(&format!("{value}  {verdict}  png/000001.png\n")), "{alone}");
+    let all = place.succeed("score png").out;
+    assert!(all.lines().nth(1).unwrap().trim_start().starts_with(value), "{all}");
+}
+
+#[test]
+fn pictures_that_cannot_be_scored_are_named() {
+    let place = Place::new();
+    place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
+    place.pictures("small", (12, 8), &[0]);
+    place.refuse_saying("score set", &["--class", "0, 1, 2"]);
+    place.refuse_saying("score set --class 7", &["--class 7", "0, 1, 2"]);
+    place.refuse_saying("score small --class 1", &["small", "8x12", "28x28"]);
+    place.refuse_saying("score absent.png --class 1", &["absent.png"]);
+    assert_eq!(place.succeed("score set --class 1").out.lines().count(), 24);
+}
+
+#[test]
+fn a_walk_is_a_grid_or_a_film() {
+    let place = Place::new();
+    place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
+    place.succeed("interpolate --class 0,2 --points 1 --frames 4 --scale 1 --out grid.png");
+    let grid = Pictures::load(&place.path("grid.png")).unwrap();
+    assert_eq!((grid.shape.width, grid.shape.height), (5 * 30 - 2, 28));
+    // Both ends are what the generator draws of that noise; between them is something else.
+    let at = |column: usize| -> Vec<u8> {
+        let rows = grid.pixels.chunks_exact(grid.shape.width);
+        rows.flat_map(|row| row[column * 30..column * 30 + 28].to_vec()).collect()
+    };
+    place.succeed("generate --count 1 --class 0 --format png --out drawn");
+    assert_eq!(Pictures::load(&place.path("drawn/000000.png")).unwrap().pixels, at(0));
+    assert!(at(2) != at(0) && at(2) != at(4));
+
+    place.succeed(
+        "interpolate --points 3 --frames 5 --scale 2 --fps 20 --format film --out film.png",
+    );
+    let file = std::io::Cursor::new(place.read("film.png"));
+    let mut reader = png::Decoder::new(file).read_info().unwrap();
+    assert_eq!((reader.info().width, reader.info().height), (56, 56));
+    let control = reader.info().animation_control.unwrap();
+    assert_eq!((control.num_frames, control.num_plays), (15, 0));
+    let mut frame = vec![0; reader.output_buffer_size().unwrap()];
+    for _ in 0..15 {
+        reader.next_frame(&mut frame).unwrap();
+        let timing = reader.info().frame_control.unwrap();
+        assert_eq!((timing.delay_num, timing.delay_den), (1, 20));
+    }
+    for (flags, parts) in [
+        ("--points 1", ["--points 1", "2 points"]),
+        ("--class 0,9", ["--class 9", "0, 1, 2"]),
+        ("--frames 0", ["--frames 0", "at least 1"]),
+        ("--points 2 --class 0,1,2", ["--points 2", "each --class"]),
+    ] {
+        place.refuse_saying(&format!("interpolate {flags} --out x.png"), &parts);
+    }
+}
+
+/// Updates that are left out are counted, and a recipe may report as often as it likes.
+#[test]
+fn separate_updates_are_counted() {
+    let place = Place::new();
+    place.succeed("--digit 5 --recipe layers.toml --steps 12");
+    let text = String::from_utf8(place.read("runs/00000-mnist-5-layers/stats.jsonl")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [5, 10, 12]);
+    // At first the discriminator is wrong about half of what it sees, which is above both of its
+    // thresholds; the generator's is out of reach.
+    let updates =
+        |line: &Value| ["real", "fake", "generator"].map(|of| line["updates"][of].as_u64());
+    assert_eq!(updates(&lines[0]), [Some(5), Some(5), Some(0)]);
+    assert!(lines.iter().all(|line| (0.0..=1.0).contains(&line["accuracy"].as_f64().unwrap())));
+}
