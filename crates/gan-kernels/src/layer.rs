@@ -90,9 +90,13 @@ pub fn layer_batch_norm(
 }
 
 fn statistics(saved: &OnceLock<Saved>, rows: Rows) -> Result<BatchStatistics> {
-    let Some(Saved { moments, .. }) = saved.get() else {
-        bail!("layer: the forward pass left no statistics");
-    };
+    match saved.get() {
+        Some(Saved { moments, .. }) => statistics_of(moments, rows),
+        None => bail!("layer: the forward pass left no statistics"),
+    }
+}
+
+pub(crate) fn statistics_of(moments: &Moments, rows: Rows) -> Result<BatchStatistics> {
     let features = moments.mean.len();
     let unbias = rows.rows as f32 / (rows.rows.max(2) - 1) as f32;
     let variance: Vec<f32> = moments.variance.iter().map(|v| v * unbias).collect();

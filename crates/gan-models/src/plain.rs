@@ -1,14 +1,15 @@
 //! Layers that stand alone: what follows no product that it could be fused with, and changes of
-//! size and range. They run on candle's operators on both backends.
+//! size and range.
 
 use crate::config::{Activation, Layer};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::norm::Norm;
 use crate::stage::{Backend, Pass, activate, drop_out};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
-use gan_kernels::Window;
+use gan_kernels::{BatchNormPass, Resampling, Window};
 use rand::RngCore;
+use std::sync::Arc;
 
 /// A layer on its own.
 #[derive(Clone, Debug)]
@@ -26,18 +27,23 @@ pub(crate) enum Op {
     Rescale { scale: f64, shift: f64 },
 }
 
-/// A training pass, with what its way back needs.
+/// A training pass of the kernels' backend, with what its way back needs.
 pub(crate) enum PlainPass {
     /// Of a linear map, which needs nothing.
     Linear(Tensor),
+    Norm(BatchNormPass),
     /// Ends of a graph of candle's autograd.
-    Graph { input: Var, output: Tensor },
+    Graph {
+        input: Var,
+        output: Tensor,
+    },
 }
 
 impl PlainPass {
     pub(crate) fn output(&self) -> &Tensor {
         match self {
             Self::Linear(output) | Self::Graph { output, .. } => output,
+            Self::Norm(pass) => pass.output(),
         }
     }
 }
@@ -91,8 +97,17 @@ impl Plain {
     /// A training pass of the kernels' backend.
     pub(crate) fn record(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<PlainPass> {
         let forward = |x: &Tensor, rng| self.forward(x, Backend::Kernels, &mut Pass::Train(rng));
-        if let Op::Resample(_) | Op::Rescale { .. } = self.op {
-            return Ok(PlainPass::Linear(forward(&x.detach(), rng)?));
+        match &self.op {
+            Op::Resample(_) | Op::Rescale { .. } => {
+                return Ok(PlainPass::Linear(forward(&x.detach(), rng)?));
+            }
+            Op::Norm(norm) => {
+                let pass = BatchNormPass::forward(x, &norm.gamma, &norm.beta, norm.epsilon)?;
+                let statistics = pass.statistics()?;
+                norm.update(&statistics.mean, &statistics.variance)?;
+                return Ok(PlainPass::Norm(pass));
+            }
+            Op::Activation(_) | Op::Dropout(_) => {}
         }
         let input = Var::from_tensor(&x.detach())?;
         let output = forward(&input, rng)?;
@@ -107,68 +122,55 @@ impl Plain {
     ) -> Result<(Tensor, Vec<Tensor>)> {
         match (pass, &self.op) {
             (PlainPass::Linear(_), Op::Resample(resample)) => {
-                Ok((resample.transposed()?.apply(gradient, Backend::Kernels)?, Vec::new()))
+                Ok((resample.map.backward(gradient)?, Vec::new()))
             }
             (PlainPass::Linear(_), Op::Rescale { scale, .. }) => {
                 Ok(((gradient * *scale)?, Vec::new()))
             }
             (PlainPass::Linear(_), _) => Ok((gradient.clone(), Vec::new())),
+            (PlainPass::Norm(pass), _) => {
+                let [of_x, of_gamma, of_beta] = pass.backward(gradient)?;
+                Ok((of_x, vec![of_gamma, of_beta]))
+            }
             (PlainPass::Graph { input, output }, _) => {
                 let found = (output * gradient)?.sum_all()?.backward()?;
-                let of = |tensor: &Tensor| match found.get(tensor) {
-                    Some(gradient) => Ok(gradient.clone()),
-                    None => tensor.zeros_like(),
+                let of_input = match found.get(input) {
+                    Some(gradient) => gradient.clone(),
+                    None => input.zeros_like()?,
                 };
-                let trained = self.trained();
-                let gradients = trained.iter().map(|(_, value)| of(value));
-                Ok((of(input)?, gradients.collect::<Result<_, _>>()?))
+                Ok((of_input, Vec::new()))
             }
         }
     }
 }
 
-/// A linear map of pixels, the same for every channel, along each side on its own: output row
-/// `i` is the sum of input rows `j` times `rows[i][j]`, and columns likewise.
+/// A linear map of pixels, the same for every channel, along each side on its own.
 #[derive(Clone, Debug)]
 pub(crate) struct Resample {
-    /// (height out, height in)
+    map: Arc<Resampling>,
+    /// The same for candle's operators: (height out, height in) and (width out, width in).
     rows: Tensor,
-    /// (width out, width in)
     columns: Tensor,
 }
 
 impl Resample {
-    /// What a layer does to this height and width, where it is a resampling.
+    /// What a layer that is a resampling does to this height and width.
     pub(crate) fn of(layer: &Layer, from: (usize, usize), device: &Device) -> Result<Self> {
-        let along = |from: usize, to: usize| match *layer {
-            Layer::AvgPool(side) => matrix(averages(from, side), device),
-            _ => matrix(bilinear(from, to), device),
+        let (rows, columns) = match *layer {
+            Layer::AvgPool(side) => (averages(from.0, side), averages(from.1, side)),
+            Layer::Resize(height, width) => (bilinear(from.0, height), bilinear(from.1, width)),
+            _ => return Err(Error::Config(format!("{} is no resampling", layer.kind()))),
         };
-        let to = match *layer {
-            Layer::Resize(height, width) => (height, width),
-            _ => from,
-        };
-        Ok(Self { rows: along(from.0, to.0)?, columns: along(from.1, to.1)? })
-    }
-
-    fn transposed(&self) -> Result<Self> {
-        let turned = |matrix: &Tensor| matrix.t()?.contiguous();
-        Ok(Self { rows: turned(&self.rows)?, columns: turned(&self.columns)? })
+        let map = Arc::new(Resampling::new(&rows, &columns)?);
+        Ok(Self { map, rows: matrix(&rows, device)?, columns: matrix(&columns, device)? })
     }
 
     fn apply(&self, x: &Tensor, backend: Backend) -> Result<Tensor> {
-        let (to_height, to_width) = (self.rows.dim(0)?, self.columns.dim(0)?);
         match backend {
-            Backend::Kernels => {
-                let (height, width, batch, channels) = x.dims4()?;
-                let values = batch * channels;
-                let x = self.rows.matmul(&x.contiguous()?.reshape((height, width * values))?)?;
-                let x = x.reshape((to_height, width, values))?;
-                let x = self.columns.unsqueeze(0)?.broadcast_matmul(&x)?;
-                Ok(x.reshape((to_height, to_width, batch, channels))?)
-            }
+            Backend::Kernels => Ok(gan_kernels::resample(x, &self.map)?),
             Backend::Candle => {
                 let (batch, channels, height, width) = x.dims4()?;
+                let (to_height, to_width) = (self.rows.dim(0)?, self.columns.dim(0)?);
                 let planes = batch * channels;
                 let x = x.contiguous()?.reshape((planes * height, width))?;
                 let x = x.matmul(&self.columns.t()?)?.reshape((planes, height, to_width))?;
@@ -180,7 +182,7 @@ impl Resample {
 }
 
 /// Rows of weights as a matrix.
-fn matrix(rows: Vec<Vec<f32>>, device: &Device) -> Result<Tensor> {
+fn matrix(rows: &[Vec<f32>], device: &Device) -> Result<Tensor> {
     let (height, width) = (rows.len(), rows.first().map_or(0, Vec::len));
     Ok(Tensor::from_vec(rows.concat(), (height, width), device)?)
 }
