@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{IMAGES, Images, Kind, LABELS, read_images, read_labels};
+use crate::folder::name;
 use crate::{Dataset, Error, Result, Split};
 
 /// Loads one part of a folder of IDX files, each plain or gzip'd (`.gz`).
@@ -71,15 +72,6 @@ pub(crate) fn join(
         labels.into_iter().map(u32::from).collect(),
         (0..=largest).map(|class| class.to_string()).collect(),
     )
-}
-
-/// The last part of the folder's path.
-fn name(folder: &Path) -> String {
-    let named = match folder.file_name() {
-        Some(_) => folder.into(),
-        None => folder.canonicalize().unwrap_or_default(), // ".", "..", "/"
-    };
-    named.file_name().map_or_else(|| "idx".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// Names of the files in a folder, sorted.
