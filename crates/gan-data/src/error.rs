@@ -217,6 +217,21 @@ pub enum Error {
         classes: usize,
     },
 
+    /// A label that the named set does not have.
+    #[error("{name}: label {label} of picture {index} is out of range: they are {least} to {most}")]
+    LabelOutside {
+        /// The file.
+        name: String,
+        /// Number of the picture, from 0.
+        index: usize,
+        /// Its label.
+        label: u32,
+        /// The least that there is.
+        least: u32,
+        /// The largest that there is.
+        most: u32,
+    },
+
     /// A file format cannot hold this number of channels.
     #[error("{path}: cannot hold pictures of {channels} channels, only {supported}")]
     Channels {

@@ -41,7 +41,7 @@ pub mod range;
 mod source;
 
 pub use batches::{Batch, Batches};
-pub use dataset::{Dataset, ImageShape};
+pub use dataset::{Dataset, ImageShape, class_position};
 pub use error::{Error, Result};
 pub use pictures::Pictures;
 pub use source::{HubDataset, Source, Split};
