@@ -9,6 +9,7 @@ mod bench;
 mod checkpoint;
 mod classifier;
 mod config;
+mod data;
 mod device;
 mod evaluate;
 mod events;
@@ -46,6 +47,10 @@ pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         }
         Some(Command::Classifier(args)) => {
             classifier::classifier(args, print)?;
+            Ok(Outcome::Complete)
+        }
+        Some(Command::Export(args)) => {
+            data::export(args, print)?;
             Ok(Outcome::Complete)
         }
         Some(Command::Bench(args)) => {
