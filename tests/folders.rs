@@ -99,6 +99,9 @@ fn grey_or_rgb_can_be_asked_for() {
         let config: serde_json::Value = serde_json::from_str(json).unwrap();
         assert_eq!(config["generator"]["image"], image, "{flag}");
     }
+    // What was asked for is still so when the run goes on.
+    place.succeed("--dataset folder:paints --recipe tiny.toml --colour grey --size 16 --steps 2");
+    place.succeed("--resume runs/00000-folder-paints-tiny --steps 4");
 }
 
 #[test]

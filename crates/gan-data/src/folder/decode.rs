@@ -114,9 +114,6 @@ fn square(
     height: usize,
     size: usize,
 ) -> Result<Vec<RGB<u8>>> {
-    if (width, height) == (size, size) {
-        return Ok(pixels);
-    }
     let side = width.min(height);
     let start = (height - side) / 2 * width + (width - side) / 2;
     let rows = pixels[start..].chunks(width).take(side).map(|row| &row[..side]);
