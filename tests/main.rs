@@ -11,6 +11,7 @@ mod data;
 mod disk;
 mod evaluate;
 mod film;
+mod folders;
 mod generate;
 mod reproducibility;
 mod training;

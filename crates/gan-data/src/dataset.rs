@@ -157,57 +157,73 @@ impl Dataset {
     /// Keeps the pictures of the classes named, e.g. `"5"`.
     ///
     /// Pictures keep their order. Classes take the order given here, and labels are
-    /// renumbered to it: after `filter(&["7", "2"])` the sevens have label 0.
+    /// renumbered to it: after `filter(&["7", "2"])` the sevens have label 0. Names are found as by
+    /// [`class_position`], and become those of the set.
     ///
     /// # Errors
     ///
     /// [`Error::NoClass`] for an empty list, [`Error::UnknownClass`],
     /// [`Error::RepeatedClass`], and [`Error::EmptyClass`] for a class without pictures.
     pub fn filter(mut self, classes: &[String]) -> Result<Self> {
-        let new_labels = self.renumbering(classes)?;
+        let kept = self.positions(classes)?;
+        let mut new_labels = vec![None; self.classes.len()];
+        (0..).zip(&kept).for_each(|(label, &old)| new_labels[old] = Some(label));
         let len = self.shape.len();
         let mut counts = vec![0_usize; classes.len()];
-        let mut kept = 0;
+        let mut count = 0;
         for index in 0..self.labels.len() {
             let Some(label) = new_labels[self.labels[index] as usize] else {
                 continue;
             };
             let start = index * len;
-            self.images.copy_within(start..start + len, kept * len);
-            self.labels[kept] = label;
+            self.images.copy_within(start..start + len, count * len);
+            self.labels[count] = label;
             counts[label as usize] += 1;
-            kept += 1;
+            count += 1;
         }
         if let Some(empty) = counts.iter().position(|&count| count == 0) {
-            return Err(Error::EmptyClass { dataset: self.name, class: classes[empty].clone() });
+            return Err(Error::EmptyClass {
+                dataset: self.name,
+                class: self.classes[kept[empty]].clone(),
+            });
         }
-        self.images.truncate(kept * len);
+        self.images.truncate(count * len);
         self.images.shrink_to_fit();
-        self.labels.truncate(kept);
+        self.labels.truncate(count);
         self.labels.shrink_to_fit();
-        self.classes = classes.to_vec();
+        self.classes = kept.into_iter().map(|old| std::mem::take(&mut self.classes[old])).collect();
         Ok(self)
     }
 
-    /// For each class its label after keeping `kept`, `None` if it is dropped.
-    fn renumbering(&self, kept: &[String]) -> Result<Vec<Option<u32>>> {
-        if kept.is_empty() {
+    /// Where the classes named stand among those there are.
+    fn positions(&self, names: &[String]) -> Result<Vec<usize>> {
+        if names.is_empty() {
             return Err(Error::NoClass { dataset: self.name.clone(), known: self.classes.clone() });
         }
-        check_unique(&self.name, kept)?;
-        let mut new_labels = vec![None; self.classes.len()];
-        for (label, class) in (0..).zip(kept) {
-            let Some(old) = self.classes.iter().position(|known| known == class) else {
-                return Err(Error::UnknownClass {
-                    dataset: self.name.clone(),
-                    class: class.clone(),
-                    known: self.classes.clone(),
-                });
-            };
-            new_labels[old] = Some(label);
+        let mut positions = Vec::with_capacity(names.len());
+        for class in names {
+            let (dataset, class) = (self.name.clone(), class.clone());
+            match class_position(&self.classes, &class) {
+                None => {
+                    let known = self.classes.clone();
+                    return Err(Error::UnknownClass { dataset, class, known });
+                }
+                Some(position) if positions.contains(&position) => {
+                    return Err(Error::RepeatedClass { dataset, class });
+                }
+                Some(position) => positions.push(position),
+            }
         }
-        Ok(new_labels)
+        Ok(positions)
     }
+}
+
+/// Where the class of a name stands: the one that is called so, else the only one that is but for
+/// the case of letters.
+pub fn class_position(classes: &[String], name: &str) -> Option<usize> {
+    let mut alike = (0..classes.len()).filter(|&i| classes[i].eq_ignore_ascii_case(name));
+    let only = || alike.next().filter(|_| alike.next().is_none());
+    classes.iter().position(|class| class == name).or_else(only)
 }
 
 /// Checks that all labels are less than `classes`.
@@ -262,6 +278,25 @@ mod tests {
         assert_eq!(kept.labels(), [0, 1, 0, 1]);
         assert_eq!(kept.classes(), ["c", "a"]);
         assert_eq!(kept.name(), "toy");
+    }
+
+    #[test]
+    fn the_case_of_a_name_counts_where_it_must() {
+        let classes = names(&["a", "A", "Cat", "dog"]);
+        for (name, position) in [
+            ("a", Some(0)),
+            ("A", Some(1)),
+            ("cat", Some(2)),
+            ("DOG", Some(3)),
+            ("c", None),
+            ("", None),
+        ] {
+            assert_eq!(class_position(&classes, name), position, "{name}");
+        }
+        assert_eq!(class_position(&names(&["Cat", "CAT"]), "cat"), None);
+        assert_eq!(toy().filter(&names(&["C"])).unwrap().classes(), ["c"]);
+        let twice = toy().filter(&names(&["a", "A"])).unwrap_err();
+        assert!(matches!(twice, Error::RepeatedClass { .. }));
     }
 
     #[test]

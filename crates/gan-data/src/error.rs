@@ -217,6 +217,21 @@ pub enum Error {
         classes: usize,
     },
 
+    /// A label that the named set does not have.
+    #[error("{name}: label {label} of picture {index} is out of range: they are {least} to {most}")]
+    LabelOutside {
+        /// The file.
+        name: String,
+        /// Number of the picture, from 0.
+        index: usize,
+        /// Its label.
+        label: u32,
+        /// The least that there is.
+        least: u32,
+        /// The largest that there is.
+        most: u32,
+    },
+
     /// A file format cannot hold this number of channels.
     #[error("{path}: cannot hold pictures of {channels} channels, only {supported}")]
     Channels {
@@ -255,13 +270,89 @@ pub enum Error {
         source: png::EncodingError,
     },
 
-    /// A picture that the PNG decoder cannot read.
-    #[error("{path}: not a whole PNG picture")]
+    /// A picture that its decoder cannot read.
+    #[error("{path}: not a whole {format} picture")]
     Unreadable {
         /// The file.
         path: PathBuf,
+        /// "PNG" or "JPEG".
+        format: &'static str,
         /// The decoder's reason.
-        source: png::DecodingError,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A file that begins as no picture that is read does.
+    #[error("{path}: neither a JPEG nor a PNG picture")]
+    NoPicture {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A picture of a folder that is too small to show anything, or too large to be decoded.
+    #[error(
+        "{path}: a picture of {width}x{height} pixels; those read have sides of {least} to {most} \
+         pixels, and no more than {pixels} pixels"
+    )]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// Its columns.
+        width: usize,
+        /// Its rows.
+        height: usize,
+        /// The shortest side that is read.
+        least: usize,
+        /// The longest side that is read.
+        most: usize,
+        /// Most pixels that are read.
+        pixels: usize,
+    },
+
+    /// A picture could not be resampled.
+    #[error("{path}: cannot be resampled")]
+    Resize {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: resize::Error,
+    },
+
+    /// Pictures beside folders of pictures: they are of no class.
+    #[error("{folder}: {pictures} pictures beside the folders of classes are of no class")]
+    Unsorted {
+        /// The folder.
+        folder: PathBuf,
+        /// Pictures in the folder itself.
+        pictures: usize,
+    },
+
+    /// A folder of which no picture can be read.
+    #[error("{folder}: none of the {pictures} pictures in it can be read; the first")]
+    AllBroken {
+        /// The folder.
+        folder: PathBuf,
+        /// Pictures in it.
+        pictures: usize,
+        /// What is wrong with the first.
+        source: Box<Error>,
+    },
+
+    /// A size that pictures of a folder are not brought to.
+    #[error("size {size}: pictures are brought to {least} to {most} pixels a side")]
+    Size {
+        /// The size asked for.
+        size: usize,
+        /// The least.
+        least: usize,
+        /// The largest.
+        most: usize,
+    },
+
+    /// A folder that pictures are not written into, for it holds something.
+    #[error("{folder}: not empty; pictures are written into a new folder")]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
     },
 
     /// A picture with pixels that are not opaque.
@@ -283,10 +374,12 @@ pub enum Error {
     },
 
     /// A folder without a picture.
-    #[error("{folder}: no pictures in it; looked for IDX files and *.png", folder = folder.display())]
+    #[error("{folder}: no pictures in it; looked for {looked_for}")]
     NoPictures {
         /// The folder.
         folder: PathBuf,
+        /// What would do.
+        looked_for: &'static str,
     },
 
     /// A class that the set does not have.
@@ -343,7 +436,9 @@ pub enum Error {
     },
 
     /// A `--dataset` that names no source.
-    #[error("unknown dataset {given:?}; known are mnist, idx:DIR, hub:mnist, hub:fashion-mnist")]
+    #[error(
+        "unknown dataset {given:?}; known are mnist, idx:DIR, folder:DIR, hub:mnist, hub:fashion-mnist"
+    )]
     UnknownSource {
         /// What was given.
         given: String,

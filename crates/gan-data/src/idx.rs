@@ -2,8 +2,10 @@
 //!
 //! A file of pictures is four big-endian u32 (magic 0x0803, count, rows, columns) and then
 //! a byte a pixel; a file of labels is two (magic 0x0801, count) and then a byte a label.
+//! Files of EMNIST, whose names begin with `emnist-`, hold each picture transposed, which is undone.
 //! Format: Yann LeCun, "The MNIST database of handwritten digits".
 
+mod emnist;
 mod folder;
 mod parse;
 mod write;

@@ -1,5 +1,5 @@
 //! Picture sets for GAN training: load them, keep some classes, draw seeded batches, and
-//! write generated pictures as PNG grids or as a new set in MNIST's own format.
+//! write pictures as PNG grids, as a new set in MNIST's own format, or as a folder for each class.
 //!
 //! MNIST is compiled in, so this needs no file and no network:
 //!
@@ -31,6 +31,7 @@ mod batches;
 mod dataset;
 mod error;
 pub mod files;
+pub mod folder;
 mod hub;
 pub mod idx;
 mod mnist;
@@ -40,7 +41,7 @@ pub mod range;
 mod source;
 
 pub use batches::{Batch, Batches};
-pub use dataset::{Dataset, ImageShape};
+pub use dataset::{Dataset, ImageShape, class_position};
 pub use error::{Error, Result};
 pub use pictures::Pictures;
 pub use source::{HubDataset, Source, Split};

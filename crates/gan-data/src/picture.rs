@@ -1,5 +1,6 @@
 //! Pictures to PNG files: grey for one channel, colour for three, 8 bits, not scaled.
 
+use std::io::{BufRead, Seek};
 use std::path::Path;
 
 use crate::files::write_whole;
@@ -165,15 +166,8 @@ const MAX_VALUES: usize = 1 << 28;
 pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     let file =
         std::fs::File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
-    let unreadable = |source| Error::Unreadable { path: path.into(), source };
-    let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
-    decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(unreadable)?;
-    let size = reader.output_buffer_size().filter(|&size| size <= MAX_VALUES);
-    let mut values = vec![0; size.ok_or_else(|| unreadable(png::DecodingError::LimitsExceeded))?];
-    let frame = reader.next_frame(&mut values).map_err(unreadable)?;
-    values.truncate(frame.buffer_size());
-    let samples = frame.color_type.samples();
+    let Rows { width, height, samples, values } =
+        decode_png(path, std::io::BufReader::new(file), |_, _| Ok(()))?;
     // The last of 2 or of 4 values is how opaque a pixel is.
     let colours = if samples < 3 { 1 } else { 3 };
     let mut pixels = values.chunks_exact(samples);
@@ -185,8 +179,46 @@ pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     // (H, W, C) to (C, H, W).
     let of_channel = |c| values.iter().skip(c).step_by(samples).copied();
     let pixels = (0..channels).flat_map(of_channel).collect();
-    let (height, width) = (frame.height as usize, frame.width as usize);
     Ok((ImageShape { channels, height, width }, pixels))
+}
+
+/// A picture as decoders give it.
+pub(crate) struct Rows {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    /// Values of a pixel: grey; grey and opacity; red, green, blue; those and opacity.
+    pub(crate) samples: usize,
+    /// H x W x samples values in 0..=255.
+    pub(crate) values: Vec<u8>,
+}
+
+/// Decodes a PNG picture of any kind to 8 bits a sample, once `check` agrees with its width and
+/// height; `path` is only a name for messages.
+///
+/// # Errors
+///
+/// [`Error::Unreadable`], and those of `check`.
+pub(crate) fn decode_png(
+    path: &Path,
+    bytes: impl BufRead + Seek,
+    check: impl FnOnce(usize, usize) -> Result<()>,
+) -> Result<Rows> {
+    let unreadable = |source: png::DecodingError| Error::Unreadable {
+        path: path.into(),
+        format: "PNG",
+        source: source.into(),
+    };
+    let mut decoder = png::Decoder::new(bytes);
+    decoder.set_transformations(png::Transformations::normalize_to_color8());
+    let mut reader = decoder.read_info().map_err(unreadable)?;
+    let (width, height) = reader.info().size();
+    let (width, height) = (width as usize, height as usize);
+    check(width, height)?;
+    let size = reader.output_buffer_size().filter(|&size| size <= MAX_VALUES);
+    let mut values = vec![0; size.ok_or_else(|| unreadable(png::DecodingError::LimitsExceeded))?];
+    let frame = reader.next_frame(&mut values).map_err(unreadable)?;
+    values.truncate(frame.buffer_size());
+    Ok(Rows { width, height, samples: frame.color_type.samples(), values })
 }
 
 /// Length of a side of the grid, which PNG limits to 2^31 - 1.

@@ -49,7 +49,7 @@ impl Pictures {
                 let labels = labels.map(|labels| labels.into_iter().map(u32::from).collect());
                 Self::new(path, images.shape, images.pixels, labels)
             }
-            Err(Error::MissingFile { .. }) => Err(Error::NoPictures { folder: path.into() }),
+            Err(Error::MissingFile { .. }) => Err(no_pictures(path)),
             Err(error) => Err(error),
         }
     }
@@ -66,7 +66,7 @@ impl Pictures {
         }
         match expected {
             Some(shape) => Self::new(path, shape, all, None),
-            None => Err(Error::NoPictures { folder: path.into() }),
+            None => Err(no_pictures(path)),
         }
     }
 
@@ -96,6 +96,10 @@ impl From<&Dataset> for Pictures {
         let (pixels, labels) = (set.pixels().to_vec(), Some(set.labels().to_vec()));
         Self { shape: set.shape(), pixels, labels }
     }
+}
+
+fn no_pictures(folder: &Path) -> Error {
+    Error::NoPictures { folder: folder.into(), looked_for: "IDX files and *.png" }
 }
 
 fn is_png(path: &Path) -> bool {

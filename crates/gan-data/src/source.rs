@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::folder::{self, Loaded};
 use crate::{Dataset, Error, Result, hub, idx, mnist};
 
 /// A part of a set.
@@ -15,7 +16,7 @@ pub enum Split {
     Test,
 }
 
-/// A set to load: `mnist`, `idx:DIR`, `hub:mnist` or `hub:fashion-mnist`.
+/// A set to load: `mnist`, `idx:DIR`, `folder:DIR`, `hub:mnist` or `hub:fashion-mnist`.
 ///
 /// Text and value convert both ways (`FromStr`, `Display`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,8 @@ pub enum Source {
     Mnist,
     /// `idx:DIR`: a folder of IDX files, as [`idx::load`] takes them.
     Idx(PathBuf),
+    /// `folder:DIR`: a folder of pictures, as [`folder::load`] takes them.
+    Folder(PathBuf),
     /// `hub:NAME`: a set of the hub, downloaded once and cached.
     Hub(HubDataset),
 }
@@ -40,18 +43,31 @@ pub enum HubDataset {
 }
 
 impl Source {
-    /// Loads one part of the set.
+    /// Loads one part of the set, a [`Source::Folder`] with the default options.
     ///
     /// # Errors
     ///
-    /// For [`Source::Idx`] those of [`idx::load`]. For [`Source::Hub`] [`Error::Hub`], or
-    /// [`Error::HubDisabled`] in a program built without the feature `hub`.
+    /// Those of [`Source::load_with`].
     pub fn load(&self, split: Split) -> Result<Dataset> {
-        match self {
+        Ok(self.load_with(split, &folder::Options::default())?.set)
+    }
+
+    /// Loads one part of the set; the options are those of a [`Source::Folder`], the only one of
+    /// which anything is ever left out.
+    ///
+    /// # Errors
+    ///
+    /// For [`Source::Idx`] those of [`idx::load`], for [`Source::Folder`] those of
+    /// [`folder::load`]. For [`Source::Hub`] [`Error::Hub`], or [`Error::HubDisabled`] in a program
+    /// built without the feature `hub`.
+    pub fn load_with(&self, split: Split, options: &folder::Options) -> Result<Loaded> {
+        let set = match self {
             Self::Mnist => mnist::load(split),
             Self::Idx(folder) => idx::load(folder, split),
+            Self::Folder(folder) => return folder::load(folder, split, options),
             Self::Hub(dataset) => hub::load(*dataset, split),
-        }
+        };
+        Ok(Loaded { set: set?, skipped: Vec::new() })
     }
 }
 
@@ -65,6 +81,7 @@ impl FromStr for Source {
         match text.split_once(':') {
             None if text == "mnist" => Ok(Self::Mnist),
             Some(("idx", folder)) if !folder.is_empty() => Ok(Self::Idx(folder.into())),
+            Some(("folder", folder)) if !folder.is_empty() => Ok(Self::Folder(folder.into())),
             Some(("hub", "mnist")) => Ok(Self::Hub(HubDataset::Mnist)),
             Some(("hub", "fashion-mnist")) => Ok(Self::Hub(HubDataset::FashionMnist)),
             _ => Err(Error::UnknownSource { given: text.into() }),
@@ -77,6 +94,7 @@ impl fmt::Display for Source {
         match self {
             Self::Mnist => f.write_str("mnist"),
             Self::Idx(folder) => write!(f, "idx:{}", folder.display()),
+            Self::Folder(folder) => write!(f, "folder:{}", folder.display()),
             Self::Hub(dataset) => write!(f, "hub:{}", dataset.name()),
         }
     }
@@ -120,6 +138,7 @@ mod tests {
         for (text, source) in [
             ("mnist", Source::Mnist),
             ("idx:some/folder", Source::Idx("some/folder".into())),
+            ("folder:faces", Source::Folder("faces".into())),
             (r"idx:C:\sets", Source::Idx(r"C:\sets".into())),
             ("hub:mnist", Source::Hub(HubDataset::Mnist)),
             ("hub:fashion-mnist", Source::Hub(HubDataset::FashionMnist)),
@@ -131,7 +150,7 @@ mod tests {
 
     #[test]
     fn other_sources_are_errors_that_list_the_known() {
-        for text in ["", "MNIST", "idx", "idx:", "hub:cifar", "mnist:", "folder:x"] {
+        for text in ["", "MNIST", "idx", "idx:", "hub:cifar", "mnist:", "folder:", "folders:x"] {
             let error = text.parse::<Source>().unwrap_err();
             assert!(matches!(&error, Error::UnknownSource { given } if given == text));
             assert!(error.to_string().contains("hub:fashion-mnist"), "{error}");

@@ -2,6 +2,7 @@
 
 use crate::recipe::{Recipe, Regularization};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gan_data::folder::Colour;
 use gan_models::{Conditioning, GanLoss};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub enum Command {
     Summary(SummaryArgs),
     /// Train a classifier, such as the one that metrics look through.
     Classifier(ClassifierArgs),
+    /// Write a set as a folder of pictures, one sub-folder for each class.
+    Export(ExportArgs),
     /// Time a recipe's training step on the CPU.
     Bench(BenchArgs),
 }
@@ -50,8 +53,11 @@ pub struct TrainArgs {
     #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
     pub digit: Vec<String>,
     /// Where the pictures come from [default: mnist].
-    #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist")]
+    #[arg(long, value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist")]
     pub dataset: Option<String>,
+    /// How pictures of folders are read.
+    #[command(flatten)]
+    pub folder: FolderArgs,
     /// A built-in recipe or a file of one's own [default: default for one class, conditional for
     /// several].
     #[arg(long, value_name = "NAME|FILE.toml")]
@@ -91,12 +97,45 @@ pub struct TrainArgs {
     pub out: Option<PathBuf>,
     /// Go on with this run from its last checkpoint; its configuration stays.
     #[arg(long, value_name = "RUN", conflicts_with_all =
-        ["digit", "dataset", "recipe", "batch_size", "lr", "seed", "precision", "out", "loss",
+        ["digit", "dataset", "size", "colour", "recipe", "batch_size", "lr", "seed", "precision", "out", "loss",
         "condition", "gradient_penalty", "spectral_norm", "translation", "cutout", "instance_noise"])]
     pub resume: Option<PathBuf>,
     /// Print the configuration and the networks' sizes, and stop.
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// How pictures of folders are read.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Folders of pictures (--dataset folder:DIR)")]
+pub struct FolderArgs {
+    /// Rows and columns that pictures are brought to [default: 28].
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// Channels of the pictures [default: rgb if any of them has colour].
+    #[arg(long, visible_alias = "color", value_enum, value_name = "NAME")]
+    pub colour: Option<ColourName>,
+    /// Fail at a picture that cannot be read, instead of leaving it out with a warning.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Channels of pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColourName {
+    /// One.
+    Grey,
+    /// Three.
+    Rgb,
+}
+
+impl From<ColourName> for Colour {
+    fn from(name: ColourName) -> Self {
+        match name {
+            ColourName::Grey => Self::Grey,
+            ColourName::Rgb => Self::Rgb,
+        }
+    }
 }
 
 /// What to change of a recipe's loss and regularisation.
@@ -329,7 +368,7 @@ pub struct EvaluateArgs {
     #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
     pub digit: Vec<String>,
     /// Where the real pictures come from [default: as in the run, or mnist].
-    #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist")]
+    #[arg(long, value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist")]
     pub dataset: Option<String>,
     /// How many pictures to draw.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -352,7 +391,11 @@ pub struct EvaluateArgs {
 #[derive(Args, Debug)]
 pub struct ClassifierArgs {
     /// Where the pictures come from.
-    #[arg(long, value_name = "mnist|idx:DIR|hub:mnist|hub:fashion-mnist", default_value = "mnist")]
+    #[arg(
+        long,
+        value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist",
+        default_value = "mnist"
+    )]
     pub dataset: String,
     /// How often every picture is seen.
     #[arg(long, value_name = "N", default_value_t = crate::classifier::EPOCHS)]
@@ -369,6 +412,43 @@ pub struct ClassifierArgs {
     /// The folder that the weights are written into.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+}
+
+/// Options of `export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// Where the pictures come from.
+    #[arg(
+        long,
+        value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist",
+        default_value = "mnist"
+    )]
+    pub dataset: String,
+    /// Write these classes only, e.g. 5 or 3,5,8 [default: all].
+    #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
+    pub digit: Vec<String>,
+    /// The part of the set.
+    #[arg(long, value_enum, default_value_t)]
+    pub split: SplitName,
+    /// How pictures of folders are read.
+    #[command(flatten)]
+    pub folder: FolderArgs,
+    /// Threads of the CPU [default: all].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// The folder to make; none is there, or an empty one.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// A part of a set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// What models are trained on.
+    #[default]
+    Train,
+    /// What is held back to measure them.
+    Test,
 }
 
 /// Options of `bench`.

@@ -1,11 +1,12 @@
 //! `classifier`: trains the network that metrics look through, or one on generated digits.
 
 use crate::args::ClassifierArgs;
+use crate::data;
 use crate::device;
 use crate::progress::duration;
 use crate::quality::{self, observe};
 use anyhow::{Context, Result};
-use gan_data::{Batches, Dataset, Source, Split};
+use gan_data::{Batches, Dataset, Split};
 use gan_metrics::{Trained, Training};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -24,8 +25,9 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     device::set_precision(args.precision);
     device::pool(args.threads)?.install(|| {
-        let source: Source = args.dataset.parse().context("--dataset")?;
-        let (train_set, test_set) = (source.load(Split::Train)?, source.load(Split::Test)?);
+        let source = data::source(&args.dataset)?;
+        let load = |split| data::load(&source, split, &quality::MEASURED);
+        let (train_set, test_set) = (load(Split::Train)?, load(Split::Test)?);
         let started = Instant::now();
         let trained = train(train_set, args.epochs, args.seed)?;
         let seconds = started.elapsed().as_secs_f64();

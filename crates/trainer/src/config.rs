@@ -1,11 +1,13 @@
 //! The resolved configuration: everything that decides what a run computes, checked once.
 
 use crate::args::{PrecisionName, TrainArgs};
+use crate::data;
 use crate::recipe::{
     AdamConfig, Decay, Length, Recipe, Regularization, UpdateRule, default_stats_every,
 };
 use anyhow::{Context, Result, bail, ensure};
-use gan_data::{Batches, Dataset, ImageShape, Source, Split};
+use gan_data::folder::{Colour, Options};
+use gan_data::{Batches, ImageShape, Source, Split};
 use gan_models::{
     Augmentation, ClassCondition, DiscriminatorConfig, GanLoss, GeneratorConfig, Layer,
 };
@@ -20,6 +22,12 @@ pub(crate) struct TrainConfig {
     pub recipe: String,
     /// Where the pictures come from.
     pub dataset: String,
+    /// Rows and columns that the pictures of a folder are brought to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<usize>,
+    /// Channels that the pictures of a folder are given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour: Option<Colour>,
     /// Classes asked for, in the order of their labels; none stands for all.
     pub classes: Vec<String>,
     /// Pictures of these classes.
@@ -78,7 +86,9 @@ impl TrainConfig {
     /// Whatever does not fit together, naming the flag or key and what would be right.
     pub(crate) fn resolve(args: &TrainArgs) -> Result<(Self, Batches)> {
         let dataset = args.dataset.as_deref().unwrap_or("mnist");
-        let data = load(dataset, &args.digit)?;
+        let source = data::source(dataset)?;
+        let options = data::options(&source, &args.folder)?;
+        let data = data::keep(data::load(&source, Split::Train, &options)?, &args.digit)?;
         let (name, mut recipe) = match &args.recipe {
             Some(recipe) => Recipe::find(recipe)?,
             None if data.classes().len() > 1 => Recipe::find("conditional")?,
@@ -99,6 +109,7 @@ impl TrainConfig {
         check(&recipe)
             .and_then(|()| check_augmentation(recipe.regularization.augmentation, shape))
             .with_context(|| format!("recipe {name}"))?;
+        let is_folder = matches!(source, Source::Folder(_));
         let seed = args.seed.unwrap_or(0);
         let batches = Batches::new(data, recipe.batch_size, seed)?;
         let data = batches.dataset();
@@ -122,7 +133,9 @@ impl TrainConfig {
         let config = Self {
             recipe: name,
             dataset: dataset.to_string(),
-            classes: args.digit.clone(),
+            size: is_folder.then_some(options.size),
+            colour: is_folder.then(|| Colour::of(shape.channels)),
+            classes: if args.digit.is_empty() { Vec::new() } else { data.classes().to_vec() },
             pictures: data.len(),
             seed,
             precision: args.precision,
@@ -153,7 +166,10 @@ impl TrainConfig {
     /// # Errors
     /// Data that is gone or has changed.
     pub(crate) fn resume(mut self, args: &TrainArgs) -> Result<(Self, Batches)> {
-        let data = load(&self.dataset, &self.classes)?;
+        let source = data::source(&self.dataset)?;
+        let size = self.size.unwrap_or(Options::SIZE);
+        let options = Options { size, colour: self.colour, strict: args.folder.strict };
+        let data = data::keep(data::load(&source, Split::Train, &options)?, &self.classes)?;
         let batches = Batches::new(data, self.batch_size, self.seed)?;
         ensure!(
             batches.dataset().len() == self.pictures,
@@ -179,18 +195,6 @@ impl TrainConfig {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "+._-".contains(c) { c } else { '-' };
         parts.join("-").chars().map(plain).collect()
     }
-}
-
-/// The training set's pictures of these classes, of all if none is named.
-fn load(dataset: &str, classes: &[String]) -> Result<Dataset> {
-    let source: Source = dataset.parse().context("--dataset")?;
-    let data = source.load(Split::Train)?;
-    let occupied = data.occupied_classes();
-    Ok(match classes {
-        [] if occupied.len() < data.classes().len() => data.filter(&occupied)?,
-        [] => data,
-        _ => data.filter(classes)?,
-    })
 }
 
 /// The length that the flags ask for.

@@ -2,13 +2,14 @@
 
 use crate::args::{EvaluateArgs, PrecisionName};
 use crate::classifier;
+use crate::data;
 use crate::device;
 use crate::generate;
-use crate::quality::{DIGITS, LEAST, Variety, metric_name, observe};
+use crate::quality::{self, DIGITS, LEAST, Variety, metric_name, observe};
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::{Dataset, ImageShape, Pictures, Source, Split, range};
+use gan_data::{Dataset, ImageShape, Pictures, Split, range};
 use gan_metrics::{Classifier, Features, Observations, Reference, nearest};
 use gan_models::Generator;
 use rand::SeedableRng;
@@ -53,6 +54,19 @@ enum PicturesFrom {
     Files(Pictures),
 }
 
+impl PicturesFrom {
+    fn shape(&self) -> ImageShape {
+        match self {
+            Self::Files(pictures) => pictures.shape,
+            Self::Generator(generator, _) => {
+                let image = generator.config().image;
+                let (height, width) = (image.height, image.width);
+                ImageShape { channels: image.channels, height, width }
+            }
+        }
+    }
+}
+
 impl Measured {
     fn find(args: &EvaluateArgs) -> Result<Self> {
         let (name, source, of_run) = match &args.images {
@@ -71,14 +85,15 @@ impl Measured {
             }
         };
         let dataset = args.dataset.clone().or(of_run).unwrap_or_else(|| "mnist".to_string());
-        let real: Source = dataset.parse().context("--dataset")?;
+        quality::check_shape(source.shape()).with_context(|| name.clone())?;
+        let real = data::source(&dataset)?;
         let classes = match &source {
             _ if !args.digit.is_empty() => args.digit.as_slice(),
             PicturesFrom::Generator(generator, _) => generator.config().classes.as_slice(),
             PicturesFrom::Files(_) => &[],
         };
         let load = |split| -> Result<Dataset> {
-            let data = real.load(split)?;
+            let data = data::load(&real, split, &quality::MEASURED)?;
             Ok(if classes.is_empty() { data } else { data.filter(classes)? })
         };
         let (training, test) = (load(Split::Train)?, load(Split::Test)?);
@@ -113,10 +128,7 @@ impl Measured {
         };
         // The very pictures that `generate` would write.
         device::set_precision(precision);
-        let config = generator.config();
-        let image = config.image;
-        let shape =
-            ImageShape { channels: image.channels, height: image.height, width: image.width };
+        let (config, shape) = (generator.config(), self.source.shape());
         let labels = generate::in_turn(config, count);
         let mut pixels = Vec::new();
         let mut rng = ChaCha8Rng::seed_from_u64(seed);

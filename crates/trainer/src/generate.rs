@@ -4,7 +4,7 @@ use crate::args::{Format, GenerateArgs, PrecisionName};
 use crate::device;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use anyhow::{Context, Result, bail, ensure};
-use gan_data::{ImageShape, idx, picture, range};
+use gan_data::{ImageShape, class_position, idx, picture, range};
 use gan_models::{Generator, GeneratorConfig};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -132,7 +132,7 @@ impl Classes {
         let drawn = match args.class.as_deref() {
             None if config.conditional => (0..classes.len() as u32).collect(),
             None => vec![0],
-            Some(wanted) => match classes.iter().position(|class| class == wanted) {
+            Some(wanted) => match class_position(classes, wanted) {
                 Some(class) if config.conditional || classes.len() == 1 => vec![class as u32],
                 Some(_) => bail!(
                     "--class {wanted}: this generator was trained on classes {all} without telling \

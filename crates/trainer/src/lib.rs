@@ -9,6 +9,7 @@ mod bench;
 mod checkpoint;
 mod classifier;
 mod config;
+mod data;
 mod describe;
 mod device;
 mod evaluate;
@@ -45,6 +46,7 @@ pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
                 Command::Interpolate(args) => interpolate::interpolate(args, print),
                 Command::Evaluate(args) => evaluate::evaluate(args, print),
                 Command::Score(args) => score::score(args, print),
+                Command::Export(args) => data::export(args, print),
                 Command::Recipes => describe::recipes(print),
                 Command::Summary(args) => describe::summary(args, print),
                 Command::Classifier(args) => classifier::classifier(args, print),

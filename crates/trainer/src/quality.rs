@@ -4,6 +4,7 @@ use crate::gan::Stream;
 use crate::generate;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
+use gan_data::folder::{Colour, Options};
 use gan_data::{Dataset, ImageShape, range};
 use gan_metrics::{Classifier, Moments, Observations, Reference};
 use gan_models::{Generator, Pass};
@@ -20,6 +21,10 @@ const ONE_CLASS: f64 = 0.9;
 const ONE_PICTURE: f64 = 0.05;
 /// Classes of the built-in classifier: the digits.
 pub(crate) const DIGITS: usize = 10;
+
+/// Pictures of folders as the classifier takes them.
+pub(crate) const MEASURED: Options =
+    Options { size: Options::SIZE, colour: Some(Colour::Grey), strict: false };
 
 /// What the classifier sees in pictures.
 ///

@@ -144,6 +144,11 @@ impl Session {
             true => Watch::new(self.batches.dataset(), &self.gan.average, self.config.seed)?,
             false => None,
         };
+        if watch.is_none() && (1..=steps).contains(&measure_every) {
+            tracing::info!(
+                "quality is not measured: that takes some grey pictures of 28x28 pixels"
+            );
+        }
         let steps_per_epoch = self.batches.steps_per_epoch();
         let mut progress =
             Progress::new(self.gan.step, steps, self.config.batch_size, steps_per_epoch);

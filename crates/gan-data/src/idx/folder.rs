@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{IMAGES, Images, Kind, LABELS, read_images, read_labels};
+use super::{IMAGES, Images, Kind, LABELS, emnist, read_images, read_labels};
+use crate::folder::name;
 use crate::{Dataset, Error, Result, Split};
 
 /// Loads one part of a folder of IDX files, each plain or gzip'd (`.gz`).
@@ -14,8 +15,13 @@ use crate::{Dataset, Error, Result, Split};
 /// without either, `images-idx3-ubyte` is both. Labels are in the file of the same name
 /// with `labels-idx1` for `images-idx3`.
 ///
+/// Of a folder of several sets, `folder/PREFIX` is the one whose files begin with `PREFIX-`, as
+/// `gzip/emnist-letters` is.
+///
 /// The set is named after the folder, its classes are "0", "1" and so on up to the largest
-/// label.
+/// label. EMNIST's sets that have letters (`emnist-letters-...`, `emnist-balanced-...`,
+/// `emnist-bymerge-...`, `emnist-byclass-...`) have their characters for classes: "A" to "Z" for the
+/// labels 1 to 26 of `letters`.
 ///
 /// # Errors
 ///
@@ -23,8 +29,7 @@ use crate::{Dataset, Error, Result, Split};
 /// [`Error::CountMismatch`]; [`Error::Read`]; those of
 /// [`parse_images`](super::parse_images) and [`parse_labels`](super::parse_labels).
 pub fn load(folder: &Path, split: Split) -> Result<Dataset> {
-    let names = file_names(folder)?;
-    let (images_file, labels_file) = find(folder, &names, split)?;
+    let (images_file, labels_file) = find(folder, split)?;
     let labels_file = labels_file?;
     let images = read_images(&images_file)?;
     let labels = read_labels(&labels_file)?;
@@ -37,8 +42,7 @@ pub fn load(folder: &Path, split: Split) -> Result<Dataset> {
 ///
 /// Those of [`load`], but for labels that are not there.
 pub(crate) fn load_pictures(folder: &Path, split: Split) -> Result<(Images, Option<Vec<u8>>)> {
-    let names = file_names(folder)?;
-    let (images_file, labels_file) = find(folder, &names, split)?;
+    let (images_file, labels_file) = find(folder, split)?;
     let images = read_images(&images_file)?;
     let labels_file = match labels_file {
         Err(Error::MissingFile { .. }) => return Ok((images, None)),
@@ -63,23 +67,33 @@ pub(crate) fn join(
             labels: labels.len(),
         });
     }
-    let largest = labels.iter().max().map_or(0, |&label| u32::from(label));
-    Dataset::new(
-        name,
-        images.shape,
-        images.pixels,
-        labels.into_iter().map(u32::from).collect(),
-        (0..=largest).map(|class| class.to_string()).collect(),
-    )
+    let labels: Vec<u32> = labels.into_iter().map(u32::from).collect();
+    let (least, classes) = emnist::classes(labels_file).unwrap_or_else(|| {
+        let largest = labels.iter().max().copied().unwrap_or(0);
+        (0, (0..=largest).map(|class| class.to_string()).collect())
+    });
+    let most = least + classes.len() as u32 - 1;
+    if let Some(index) = labels.iter().position(|label| !(least..=most).contains(label)) {
+        let name = labels_file.display().to_string();
+        return Err(Error::LabelOutside { name, index, label: labels[index], least, most });
+    }
+    let labels = labels.into_iter().map(|label| label - least).collect();
+    Dataset::new(name, images.shape, images.pixels, labels, classes)
 }
 
-/// The last part of the folder's path.
-fn name(folder: &Path) -> String {
-    let named = match folder.file_name() {
-        Some(_) => folder.into(),
-        None => folder.canonicalize().unwrap_or_default(), // ".", "..", "/"
-    };
-    named.file_name().map_or_else(|| "idx".into(), |name| name.to_string_lossy().into_owned())
+/// A folder, and the names of the files in it, or, if there is no such folder, of those files beside
+/// that begin with its name.
+fn files_of(folder: &Path) -> Result<(&Path, Vec<String>)> {
+    if let (false, Some(parent), Some(prefix)) =
+        (folder.exists(), folder.parent(), folder.file_name().and_then(|name| name.to_str()))
+    {
+        let mut names = file_names(parent).unwrap_or_default();
+        names.retain(|name| name.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('-')));
+        if !names.is_empty() {
+            return Ok((parent, names));
+        }
+    }
+    Ok((folder, file_names(folder)?))
 }
 
 /// Names of the files in a folder, sorted.
@@ -97,7 +111,8 @@ fn file_names(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Paths of the picture and the label file of a split; the latter may be missing alone.
-fn find(folder: &Path, names: &[String], split: Split) -> Result<(PathBuf, Result<PathBuf>)> {
+fn find(folder: &Path, split: Split) -> Result<(PathBuf, Result<PathBuf>)> {
+    let (folder, names) = files_of(folder)?;
     let choose = |kind: &Kind, fits: &dyn Fn(&str) -> bool, looked_for: String| {
         let found: Vec<&String> =
             names.iter().filter(|name| stem(name, kind).is_some_and(fits)).collect();
@@ -210,6 +225,75 @@ mod tests {
         ]);
         assert_eq!(pixels(&folder, Split::Train), [1]);
         assert_eq!(pixels(&folder, Split::Test), [2]);
+    }
+
+    /// A set as EMNIST has it: pictures of 2 x 3 with rows and columns exchanged.
+    fn emnist(folder: &Path, set: &str, labels: &[u32]) {
+        let shape = ImageShape { channels: 1, height: 3, width: 2 };
+        let pixels = [1, 4, 2, 5, 3, 6].repeat(labels.len());
+        for part in ["train", "test"] {
+            let path = |what| folder.join(format!("emnist-{set}-{part}-{what}-ubyte"));
+            let (images, labels_file) = (path("images-idx3"), path("labels-idx1"));
+            fs::write(&images, encode_images(&images, shape, &pixels).unwrap()).unwrap();
+            fs::write(&labels_file, encode_labels(&labels_file, labels).unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn letters_of_emnist_stand_upright_and_have_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        emnist(folder.path(), "letters", &[1, 26, 3]);
+        for split in [Split::Train, Split::Test] {
+            let set = load(folder.path(), split).unwrap();
+            assert_eq!(set.shape(), ImageShape { channels: 1, height: 2, width: 3 });
+            assert_eq!(set.pixels(), (1..=6).collect::<Vec<u8>>().repeat(3));
+            assert_eq!(set.labels(), [0, 25, 2]);
+            assert_eq!(set.classes().concat(), "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+            assert_eq!(set.occupied_classes(), ["A", "C", "Z"]);
+            // Both cases are one class, which either names.
+            let asked = ["c".to_string(), "A".to_string()];
+            let kept = set.clone().filter(&asked).unwrap();
+            assert_eq!((kept.classes().concat(), kept.labels()), ("CA".into(), &[1, 0][..]));
+        }
+        let (images, labels) = load_pictures(folder.path(), Split::Train).unwrap();
+        assert_eq!((&images.pixels[..6], labels), (&[1, 2, 3, 4, 5, 6][..], Some(vec![1, 26, 3])));
+
+        for (labels, index) in [([1, 0], 1), ([27, 1], 0)] {
+            emnist(folder.path(), "letters", &labels);
+            let error = load(folder.path(), Split::Train).unwrap_err().to_string();
+            let want = format!("label {} of picture {index} is out of range", labels[index]);
+            assert!(error.ends_with(&format!("{want}: they are 1 to 26")), "{error}");
+        }
+    }
+
+    #[test]
+    fn sets_of_emnist_may_share_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        for (set, labels) in
+            [("digits", [0, 9]), ("balanced", [10, 46]), ("byclass", [38, 61]), ("mnist", [0, 1])]
+        {
+            emnist(folder.path(), set, &labels);
+        }
+        let of = |set: &str| load(&folder.path().join(set), Split::Train).unwrap();
+        assert_eq!(of("emnist-digits").occupied_classes(), ["0", "9"]);
+        assert_eq!(of("emnist-balanced").occupied_classes(), ["A", "t"]);
+        assert_eq!(of("emnist-byclass").occupied_classes(), ["c", "z"]);
+        let mnist = of("emnist-mnist");
+        assert_eq!((mnist.name(), mnist.classes().len()), ("emnist-mnist", 2));
+        assert_eq!(mnist.pixels()[..6], [1, 2, 3, 4, 5, 6]);
+        // Small letters are classes of their own where they are written otherwise.
+        let position = |set: &str, class| crate::class_position(of(set).classes(), class);
+        assert_eq!(
+            [position("emnist-balanced", "a"), position("emnist-balanced", "c")],
+            [Some(36), Some(12)]
+        );
+        assert_eq!(position("emnist-byclass", "c"), Some(38));
+        let error = load(folder.path(), Split::Train).unwrap_err();
+        assert!(matches!(error, Error::AmbiguousFile { .. }));
+        let error = load(&folder.path().join("emnist"), Split::Train).unwrap_err();
+        assert!(matches!(error, Error::AmbiguousFile { .. }));
+        let error = load(&folder.path().join("emnis"), Split::Train).unwrap_err();
+        assert!(matches!(error, Error::Read { path, .. } if path.ends_with("emnis")));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use super::{IMAGES, Kind, LABELS};
+use super::{IMAGES, Kind, LABELS, emnist};
 use crate::{Error, ImageShape, Result};
 
 /// A gzip'd byte stands for at most this many: the limit of the deflate format.
@@ -28,13 +28,14 @@ impl Images {
     }
 }
 
-/// Reads a file of pictures; see [`parse_images`].
+/// Reads a file of pictures; see [`parse_images`]. Those of a file whose name begins with `emnist-`
+/// are transposed, for there rows and columns are exchanged.
 ///
 /// # Errors
 ///
 /// [`Error::Read`], and those of [`parse_images`].
 pub fn read_images(path: &Path) -> Result<Images> {
-    parse_images(path, &read(path)?)
+    Ok(emnist::upright(path, parse_images(path, &read(path)?)?))
 }
 
 /// Reads a file of labels; see [`parse_labels`].

@@ -1,0 +1,256 @@
+//! Folders of pictures, handwritten letters, and `export`.
+
+use std::fs;
+
+use gan_data::{ImageShape, Source, Split, folder, idx, picture};
+use serde_json::json;
+
+use crate::{Place, SMALL, assert_same, tree};
+
+/// Colours of 16 x 16 pixels, a class each.
+const COLOURS: [(&str, [u8; 3]); 3] =
+    [("blue", [20, 40, 220]), ("green", [30, 200, 60]), ("red", [210, 30, 30])];
+
+/// Writes `count` pictures a class, JPEG and PNG in turn.
+fn colours(place: &Place, folder: &str, count: u8) {
+    for (class, [r, g, b]) in COLOURS {
+        for i in 0..count {
+            let name = format!("{folder}/{class}/{i}");
+            if i % 2 == 0 {
+                let mut bytes = Vec::new();
+                let encoder = jpeg_encoder::Encoder::new(&mut bytes, 90);
+                let pixels = [r, g, b.saturating_add(i)].repeat(256);
+                encoder.encode(&pixels, 16, 16, jpeg_encoder::ColorType::Rgb).unwrap();
+                place.write(&format!("{name}.jpg"), bytes);
+            } else {
+                let planes = [r, g, b.saturating_add(i)].map(|value| [value; 256]).concat();
+                let shape = ImageShape { channels: 3, height: 16, width: 16 };
+                picture::write(&place.path(&format!("{name}.png")), shape, &planes).unwrap();
+            }
+        }
+    }
+}
+
+/// The lines that begin so, in what a program said.
+fn lines<'a>(said: &'a str, start: &str) -> Vec<&'a str> {
+    said.lines().map(str::trim).filter_map(|line| line.strip_prefix(start)).collect()
+}
+
+#[test]
+fn a_folder_of_colour_pictures_trains_and_goes_on() {
+    let place = Place::new();
+    colours(&place, "paints", 4);
+    let train = "--dataset folder:paints --size 16 --recipe by-class.toml --steps";
+    let said = place.succeed(&format!("{train} 8 --out halves"));
+    assert!(said.err.contains("12 pictures of folder:paints read in"), "{said:?}");
+    assert!(said.err.contains("3 x 16 x 16 values each"), "{said:?}");
+    assert!(said.err.contains("quality is not measured"), "{said:?}");
+    let run = "halves/00000-folder-paints-by-class";
+    let config = place.json(&format!("{run}/config.json"));
+    assert_eq!((&config["size"], &config["colour"]), (&json!(16), &json!("rgb")));
+    assert_eq!(config["generator"]["image"], json!([3, 16, 16]));
+    assert_eq!(config["generator"]["classes"], json!(["blue", "green", "red"]));
+
+    // It finds the same set again: ten steps and a resume are one run, whatever the threads.
+    place.succeed(&format!("--resume {run} --steps 12 --threads 1"));
+    place.succeed(&format!("{train} 12 --out whole"));
+    let whole = "whole/00000-folder-paints-by-class";
+    assert_same(&place.result(run), &place.result(whole));
+    place.succeed(&format!("generate --run {run} --class red --count 3 --format png --out drawn"));
+    let (shape, _) = picture::read(&place.path("drawn/000000.png")).unwrap();
+    assert_eq!((shape.height, shape.width), (16, 16));
+
+    let error = place.fail(&format!("evaluate --run {run} --count 50"));
+    assert!(
+        error.contains("takes grey pictures of 28x28 pixels, these are 16x16 with 3"),
+        "{error}"
+    );
+    fs::remove_file(place.path("paints/red/0.jpg")).unwrap();
+    let error = place.fail(&format!("--resume {run} --steps 15"));
+    assert!(error.contains("11 pictures") && error.contains("began with 12"), "{error}");
+}
+
+#[test]
+fn runs_from_before_folders_go_on() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 4"));
+    let config = place.json("runs/00000-idx-set-tiny/config.json");
+    assert!(config.get("size").is_none() && config.get("colour").is_none(), "{config}");
+    place.succeed("--resume runs/00000-idx-set-tiny --steps 6");
+}
+
+#[test]
+fn grey_or_rgb_can_be_asked_for() {
+    let place = Place::new();
+    colours(&place, "paints", 4);
+    let shape = ImageShape { channels: 1, height: 16, width: 16 };
+    picture::write(&place.path("paints/grey.png"), shape, &[9; 256]).unwrap();
+    fs::create_dir(place.path("paints/grey")).unwrap();
+    fs::rename(place.path("paints/grey.png"), place.path("paints/grey/0.png")).unwrap();
+    for (flag, image) in [
+        ("--size 12", json!([3, 12, 12])),
+        ("--colour grey", json!([1, 28, 28])),
+        ("--size 32 --color rgb --class grey,red", json!([3, 32, 32])),
+    ] {
+        let said = place.succeed(&format!(
+            "--dataset folder:paints --recipe tiny.toml --batch-size 5 {flag} --dry-run"
+        ));
+        let json = said.out.split("\ngenerator:").next().unwrap();
+        let config: serde_json::Value = serde_json::from_str(json).unwrap();
+        assert_eq!(config["generator"]["image"], image, "{flag}");
+    }
+    // What was asked for is still so when the run goes on.
+    place.succeed("--dataset folder:paints --recipe tiny.toml --colour grey --size 16 --steps 2");
+    place.succeed("--resume runs/00000-folder-paints-tiny --steps 4");
+}
+
+#[test]
+fn an_exported_set_is_the_same_set() {
+    let place = Place::new();
+    let said = place.succeed("export --dataset mnist --split test --digit 7,2 --out digits/test");
+    assert_eq!(said.out, "2060 pictures of mnist in digits/test, classes 7, 2\n");
+    assert_eq!(place.names("digits/test"), ["2", "7"]);
+    assert_eq!(place.names("digits"), ["test"]);
+    let set = Source::Mnist.load(Split::Test).unwrap();
+    let set = set.filter(&["2".to_string(), "7".to_string()]).unwrap();
+    let read = Source::Folder(place.path("digits/test")).load(Split::Train).unwrap();
+    assert_eq!((read.shape(), read.classes()), (set.shape(), set.classes()));
+    for class in [0, 1] {
+        let of = |set: &gan_data::Dataset| -> Vec<Vec<u8>> {
+            let labels = set.labels().iter().enumerate().filter(|(_, label)| **label == class);
+            labels.map(|(i, _)| set.image(i).unwrap().to_vec()).collect()
+        };
+        assert!(of(&read) == of(&set), "class {class}");
+    }
+
+    // The two parts of a set are found again, and measured.
+    place.succeed("export --dataset mnist --digit 7,2 --out digits/train");
+    place.succeed("--dataset folder:digits --class 7 --recipe tiny.toml --steps 2");
+    let config = place.json("runs/00000-folder-digits-7-tiny/config.json");
+    assert_eq!((&config["pictures"], &config["colour"]), (&json!(6265), &json!("grey")));
+    let report = place.succeed("evaluate --count 100 --json").out;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["dataset"], "folder:digits");
+    assert_eq!(
+        (&report["training_pictures"], &report["real"]["pictures"]),
+        (&json!(6265), &json!(1028))
+    );
+
+    let full = "export --dataset idx:set --out digits";
+    place.refuse_saying(full, &["digits: not empty", "a new folder"]);
+    place.refuse_saying("export --dataset idx:set --out tiny.toml", &["tiny.toml"]);
+    place.refuse_saying("export --digit 11 --out new", &["mnist has no class \"11\""]);
+    place.refuse_saying("export --dataset idx:gone --out new", &["gone"]);
+}
+
+#[test]
+fn a_colour_set_is_exported_in_colour() {
+    let place = Place::new();
+    colours(&place, "paints", 2);
+    let said = place.succeed("export --dataset folder:paints --size 16 --out again --threads 1");
+    assert!(said.out.ends_with("classes blue, green, red\n"), "{said:?}");
+    let options = folder::Options { size: 16, ..folder::Options::default() };
+    let of = |name: &str| folder::load(&place.path(name), Split::Train, &options).unwrap().set;
+    assert!(of("again").pixels() == of("paints").pixels());
+    assert_eq!(place.names("again/green"), ["000002.png", "000003.png"]);
+}
+
+#[test]
+fn letters_are_told_by_their_names() {
+    let place = Place::new();
+    // As EMNIST has them: labels from 1, rows and columns exchanged.
+    let shape = ImageShape { channels: 1, height: 28, width: 28 };
+    let column = |label: u32| (0..784).map(move |i| if i / 28 == 2 * label { 255 } else { 0 });
+    let labels = [1, 2, 26].repeat(8);
+    let pixels: Vec<u8> = labels.iter().flat_map(|&label| column(label.min(5))).collect();
+    for part in ["train", "test"] {
+        idx::write(&place.path("letters"), shape, &pixels, Some(&labels)).unwrap();
+        for what in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+            let to = format!("letters/emnist-letters-{part}-{what}");
+            fs::rename(place.path(&format!("letters/{what}")), place.path(&to)).unwrap();
+        }
+    }
+    let before = tree(&place.path("letters"));
+    place.succeed("--dataset idx:letters --class a,B --recipe by-class.toml --steps 4");
+    let run = "runs/00000-idx-letters-A+B-by-class";
+    let config = place.json(&format!("{run}/config.json"));
+    assert_eq!((&config["classes"], &config["pictures"]), (&json!(["A", "B"]), &json!(16)));
+    place.succeed(&format!("--resume {run} --steps 6"));
+    place.succeed("generate --class b --count 2 --format png --out drawn");
+    let all = "--dataset idx:letters/emnist-letters --recipe tiny.toml";
+    place.succeed(&format!("{all} --steps 2"));
+    let config = place.json("runs/00001-idx-letters-emnist-letters-tiny/config.json");
+    assert_eq!(config["generator"]["classes"], json!(["A", "B", "Z"]));
+    place.refuse_saying(&format!("{all} --class 1"), &["no class \"1\"", "A, B, C"]);
+    place.refuse_saying(&format!("{all} --class c"), &["no pictures of class \"C\""]);
+    place.refuse_saying(&format!("{all} --class a,A"), &["class \"A\" is named twice"]);
+
+    // Written as pictures, the stroke that lies in the file stands.
+    place.succeed("export --dataset idx:letters --out sorted");
+    assert_eq!(place.names("sorted"), ["A", "B", "Z"]);
+    let (_, pixels) = picture::read(&place.path("sorted/B/000001.png")).unwrap();
+    assert!(pixels.iter().enumerate().all(|(i, &v)| (v == 255) == (i % 28 == 4)));
+    assert_same(&before, &tree(&place.path("letters")));
+}
+
+#[test]
+fn broken_pictures_are_left_out_or_refused() {
+    let place = Place::new();
+    colours(&place, "paints", 4);
+    let whole = place.read("paints/red/0.jpg");
+    place.write("paints/red/0.jpg", &whole[..whole.len() / 2]);
+    place.write("paints/blue/x.png", "no picture");
+    let dot = ImageShape { channels: 1, height: 1, width: 1 };
+    picture::write(&place.path("paints/blue/dot.png"), dot, &[1]).unwrap();
+    let wide = ImageShape { channels: 1, height: 8, width: 20_000 };
+    picture::write(&place.path("paints/blue/wide.png"), wide, &[1; 160_000]).unwrap();
+    let train = "--dataset folder:paints --size 16 --recipe tiny.toml --steps 2";
+    let said = place.succeed(train);
+    let warnings = lines(&said.err, "WARN left out: ");
+    let wants = [
+        "paints/blue/dot.png: a picture of 1x1 pixels; those read have sides of 8 to 16384 pixels",
+        "paints/blue/wide.png: a picture of 20000x8 pixels; those read have sides of 8 to 16384",
+        "paints/blue/x.png: neither a JPEG nor a PNG picture",
+        "paints/red/0.jpg: not a whole JPEG picture: ",
+    ];
+    assert_eq!(warnings.len(), wants.len(), "{said:?}");
+    for (warning, want) in warnings.iter().zip(wants) {
+        assert!(warning.starts_with(want), "{warning}");
+    }
+    let config = place.json("runs/00000-folder-paints-tiny/config.json");
+    assert_eq!(config["pictures"], json!(11));
+    place.refuse_saying(&format!("{train} --strict"), &["blue/dot.png", "1x1"]);
+    let said = place.run(&format!("{train} --batch-size 12"));
+    assert_eq!(said.code, Some(2));
+    let errors = lines(&said.err, "ERROR ");
+    assert_eq!(errors, ["batch size 12 exceeds the 11 pictures of paints"]);
+}
+
+#[test]
+fn folders_that_cannot_be_trained_on() {
+    let place = Place::new();
+    let train = |rest: &str| format!("--recipe tiny.toml --dataset folder:{rest}");
+    fs::create_dir_all(place.path("empty/class")).unwrap();
+    place.refuse_saying(&train("empty"), &["empty: no pictures in it", "*.jpg, *.jpeg and *.png"]);
+    place.refuse_saying(&train("gone"), &["gone", "No such file"]);
+    place.refuse_saying(&train("tiny.toml"), &["tiny.toml", "Not a directory"]);
+    place.refuse_saying(&train(""), &["--dataset", "\"folder:\"", "folder:DIR"]);
+    place.write("broken/a.jpg", "no picture");
+    place.write("broken/b.png", "no picture");
+    let wants = ["broken: none of the 2 pictures in it", "the first: broken/a.jpg: neither a JPEG"];
+    place.refuse_saying(&train("broken"), &wants);
+    colours(&place, "paints", 4);
+    place.refuse_saying(&train("paints --class pink"), &["no class \"pink\"", "blue, green, red"]);
+    for size in ["7", "257", "0"] {
+        let want = [&*format!("size {size}"), "8 to 256"];
+        place.refuse_saying(&train(&format!("paints --size {size}")), &want);
+    }
+    let few = train("paints --class red --batch-size 5");
+    let said = place.run(&few);
+    assert_eq!(lines(&said.err, "ERROR "), ["batch size 5 exceeds the 4 pictures of paints"]);
+    place.refuse_saying(&format!("{SMALL} --size 32"), &["--size", "idx:set stay as they are"]);
+    place.refuse_saying(&format!("{SMALL} --colour rgb"), &["--colour", "folder:DIR"]);
+    place.write("paints/loose.png", "no picture");
+    let strict = train("paints --strict");
+    place.refuse_saying(&strict, &["1 pictures beside the folders of classes are of no class"]);
+}
