@@ -144,10 +144,11 @@ impl Session {
 
     fn steps(&mut self, folder: &RunFolder) -> Result<Outcome> {
         let interrupted = interrupt_flag()?;
-        let mut statistics = Statistics::open(folder)?;
+        let first_step = if self.gan.step == 0 { 0 } else { self.gan.step + 1 };
+        let mut statistics = Statistics::open(folder, first_step)?;
         let samples = self.samples_input()?;
         if self.gan.step == 0 {
-            self.sample(folder, &samples)?;
+            self.sample(folder, &samples, &mut statistics)?;
         }
         let measure_every = self.config.measure_every;
         let steps = self.config.steps;
@@ -185,7 +186,7 @@ impl Session {
                 window.clear();
             }
             if step.is_multiple_of(self.config.sample_every) || step == steps {
-                self.sample(folder, &samples)?;
+                self.sample(folder, &samples, &mut statistics)?;
             }
             if interrupt {
                 outcome = Outcome::Interrupted;
@@ -197,6 +198,7 @@ impl Session {
         }
         drop(progress);
         self.save(folder)?;
+        statistics.draw()?;
         Ok(outcome)
     }
 
@@ -233,10 +235,16 @@ impl Session {
     }
 
     /// Writes the sample grid of the current step.
-    fn sample(&self, folder: &RunFolder, input: &Tensor) -> Result<()> {
+    fn sample(
+        &self,
+        folder: &RunFolder,
+        input: &Tensor,
+        statistics: &mut Statistics,
+    ) -> Result<()> {
         let images = self.gan.average.forward(input, Pass::Infer)?;
         let path = folder.samples().join(format!("{:06}.png", self.gan.step));
-        write_grid(&path, &images, GRID_COLUMNS)
+        write_grid(&path, &images, GRID_COLUMNS)?;
+        statistics.sample(self.gan.step, &path)
     }
 
     /// Writes the checkpoint of the current step, and the generator for use.
@@ -283,6 +291,7 @@ impl Session {
              generator   {path}/generator\n{best}\
              next:\n  \
              cargo xtask gif --run {path}\n  \
+             cargo xtask report --run {path}\n  \
              cargo run -p trainer -- generate --run {path} --count 100 --format grid --out digits.png\n  \
              cargo run -p trainer -- --resume {path} --steps {}",
             self.gan.step,
