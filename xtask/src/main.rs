@@ -9,6 +9,7 @@
     reason = "a command line program reports by printing"
 )]
 
+mod animation;
 mod bench;
 mod check;
 mod ci;
@@ -16,6 +17,7 @@ mod film;
 mod picture;
 mod run_folder;
 mod tidy;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -34,7 +36,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Make an animated GIF of a run's sample pictures
+    /// Make a film of a run's sample pictures: a GIF or an animated PNG
     Gif(film::Film),
     /// Time every recipe's training step and write the tables of docs/benchmarks.md
     Bench(bench::Bench),
