@@ -37,6 +37,14 @@ impl Format {
             _ => bail!("{}: a film is a .gif file or, animated, a .png or .apng", path.display()),
         }
     }
+
+    /// What browsers know it by.
+    pub(crate) fn media_type(self) -> &'static str {
+        match self {
+            Self::Gif => "image/gif",
+            Self::Png => "image/png",
+        }
+    }
 }
 
 /// What all frames have in common.
