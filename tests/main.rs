@@ -11,6 +11,7 @@ mod disk;
 mod evaluate;
 mod film;
 mod generate;
+mod lost;
 mod reproducibility;
 mod tensorboard;
 mod training;
