@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use crate::{Place, SMALL, assert_same, said};
+use crate::{Place, SMALL, TINY, assert_same, said};
 
 #[test]
 fn a_report_that_cannot_be_written_costs_no_step() {
@@ -46,22 +46,27 @@ fn statistics_that_cannot_be_read_are_told_before_training() {
 
 /// The folder is moved; a folder that is removed is as good as that.
 #[cfg(unix)]
-#[test]
-fn a_run_folder_that_is_gone_does_not_come_back_in_part() {
+fn moves_away(recipe: &str, part: &str) {
     let place = Place::new();
+    place.write("tiny.toml", recipe);
     let mut command = place.command(&format!("{SMALL} --steps 1000000"));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let run = place.path("runs/00000-idx-set-tiny");
     let reader = thread::spawn(move || said(&child.wait_with_output().unwrap()));
-    while !run.join("checkpoints/000010").exists() {
+    while !run.join("checkpoints/000200").exists() {
         assert!(!reader.is_finished());
         thread::sleep(Duration::from_millis(2));
     }
+    // Until what is written with the checkpoint is there, and long before the next one.
+    thread::sleep(Duration::from_millis(30));
     fs::rename(&run, place.path("moved")).unwrap();
     let said = reader.join().unwrap();
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
     let error = said.err.lines().last().unwrap();
-    assert!(error.contains("ERROR") && error.contains("runs/00000-idx-set-tiny/"), "{error}");
+    assert!(
+        error.contains("ERROR") && error.contains(&format!("runs/00000-idx-set-tiny/{part}")),
+        "{error}"
+    );
     assert!(error.contains("No such file or directory"), "{error}");
     assert!(!said.err.contains("panicked"), "{said:?}");
     assert_eq!(place.names("runs"), [""; 0]);
@@ -69,4 +74,13 @@ fn a_run_folder_that_is_gone_does_not_come_back_in_part() {
     let last = place.names("moved/checkpoints").pop().unwrap();
     let end = last.parse::<u64>().unwrap() + 1;
     place.succeed(&format!("--resume moved --steps {end}"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_folder_that_is_gone_does_not_come_back_in_part() {
+    let recipe = TINY.replace("checkpoint_every = 5", "checkpoint_every = 200");
+    let sampling = |every| recipe.replace("sample_every = 4", &format!("sample_every = {every}"));
+    moves_away(&sampling(1), "samples/");
+    moves_away(&sampling(1_000_000), "checkpoints/");
 }

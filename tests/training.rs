@@ -127,6 +127,11 @@ fn statistics_are_lines_of_finite_numbers() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [50, 100, 110]);
+    // In the end, the curves show all of them.
+    let curves = String::from_utf8(place.read("runs/00000-idx-set-tiny/curves.svg")).unwrap();
+    let red = curves.lines().find(|line| line.contains("class=\"red\"")).unwrap();
+    let points = red.split('"').nth(1).unwrap();
+    assert_eq!(points.split(' ').count(), steps.len(), "{red}");
     for line in &lines {
         let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
         // 24 pictures in batches of 8.
