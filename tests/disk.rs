@@ -27,6 +27,15 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Lets nothing be written any more, not even by root.
+    fn seal(&self) {
+        let mut command = Command::new("mount");
+        command.args(["-o", "remount,ro"]).arg(&self.0);
+        assert!(command.status().unwrap().success());
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(&self.0).status();
@@ -97,4 +106,37 @@ fn a_disk_too_small_for_another_checkpoint_keeps_those_before() {
         4 * 4096 + sample + pages(&run.join("generator")) + checkpoint * 5 / 2
     };
     fills_up(&recipe, bytes, "checkpoints/000009");
+}
+
+/// Whichever file is the first that does not fit.
+#[test]
+fn a_disk_too_small_for_a_beginning_is_told_in_one_line() {
+    let place = Place::new();
+    let mut events = 0;
+    for pages in 1..=8 {
+        let name = format!("disk-{pages}");
+        let Some(disk) = Disk::mount(place.path(&name), pages * 4096) else { return };
+        let error = place.fail(&format!("{SMALL} --out {name}"));
+        assert!(error.contains(&format!("{name}/00000-idx-set-tiny")), "{pages} pages: {error}");
+        assert!(error.contains("No space left on device"), "{pages} pages: {error}");
+        events += usize::from(error.contains("events.out.tfevents."));
+        let left = tree(&disk.0);
+        let hidden = left.keys().any(|name| name.contains("/.") || name.contains("tmp"));
+        assert!(!hidden, "{pages} pages: {:?}", left.keys());
+    }
+    assert!(events > 0, "no event file was too large");
+}
+
+/// Whatever a run's folder holds, a session that may not write there leaves it as it was.
+#[test]
+fn a_run_on_a_sealed_disk_is_left_as_it_was() {
+    let place = Place::new();
+    let Some(disk) = Disk::mount(place.path("disk"), 4 << 20) else { return };
+    place.succeed(&format!("{SMALL} --steps 6 --out disk"));
+    disk.seal();
+    place.refuse_saying(
+        "--resume disk/00000-idx-set-tiny --steps 9",
+        &["disk/00000-idx-set-tiny/", "Read-only"],
+    );
+    place.refuse_saying(&format!("{SMALL} --out disk"), &["disk/00001-idx-set-tiny", "Read-only"]);
 }

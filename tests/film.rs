@@ -59,7 +59,7 @@ fn the_film_of_a_run_has_a_frame_for_every_sample() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --steps 10"));
     place.succeed(&format!("{SMALL} --steps 21 --seed 1"));
-    let gif = |args: &str| {
+    let task = |args: &str| {
         let mut command = Command::new(xtask());
         command.args(args.split_whitespace()).current_dir(place.path(""));
         let said = finish(&mut command);
@@ -67,15 +67,24 @@ fn the_film_of_a_run_has_a_frame_for_every_sample() {
         said.out
     };
     // 0, 4, 8 and 10.
-    let line = gif("gif --run runs/00000-idx-set-tiny");
+    let line = task("gif --run runs/00000-idx-set-tiny");
     assert!(line.contains("runs/00000-idx-set-tiny/training.gif: 4 frames of 298x298"), "{line}");
     let film = place.read("runs/00000-idx-set-tiny/training.gif");
     assert_eq!(frames(&film), (298, 298, 4));
     // The newest run: 0, 4, 8, 12, 16, 20 and 21.
-    gif("gif");
+    task("gif");
     assert_eq!(frames(&place.read("runs/00001-idx-set-tiny/training.gif")), (298, 298, 7));
     // A run with a film in it still goes on.
     place.succeed("--resume runs/00000-idx-set-tiny --steps 12");
-    gif("gif --run runs/00000-idx-set-tiny --out film.gif");
+    task("gif --run runs/00000-idx-set-tiny --out film.gif");
     assert_eq!(frames(&place.read("film.gif")), (298, 298, 5));
+    // What the trainer writes is what the report looks for.
+    let line = task("report --run runs/00000-idx-set-tiny");
+    assert!(line.contains("report.html: ") && !line.contains("left out"), "{line}");
+    let page = place.read("runs/00000-idx-set-tiny/report.html");
+    let page = String::from_utf8(page).unwrap();
+    for part in ["<svg class=\"curves\"", "film of 5 grids", "<dt>generator loss</dt>", "12 steps"]
+    {
+        assert!(page.contains(part), "no {part}");
+    }
 }

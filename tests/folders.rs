@@ -95,8 +95,8 @@ fn grey_or_rgb_can_be_asked_for() {
         let said = place.succeed(&format!(
             "--dataset folder:paints --recipe tiny.toml --batch-size 5 {flag} --dry-run"
         ));
-        let json = said.out.split("\ngenerator:").next().unwrap();
-        let config: serde_json::Value = serde_json::from_str(json).unwrap();
+        let end = said.out.find("\n}").unwrap() + 2;
+        let config: serde_json::Value = serde_json::from_str(&said.out[..end]).unwrap();
         assert_eq!(config["generator"]["image"], image, "{flag}");
     }
     // What was asked for is still so when the run goes on.

@@ -13,7 +13,9 @@ mod evaluate;
 mod film;
 mod folders;
 mod generate;
+mod lost;
 mod reproducibility;
+mod tensorboard;
 mod training;
 
 use std::collections::BTreeMap;
@@ -293,7 +295,7 @@ impl Place {
     /// where a session ended.
     fn result(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = tree(&self.path(run));
-        for report in ["stats.jsonl", "curves.svg"] {
+        for report in ["stats.jsonl", "curves.svg", "curves.png"] {
             assert!(files.remove(report).is_some(), "{run}: {report}");
         }
         files.retain(|name, _| !name.starts_with("events.out.tfevents."));

@@ -33,6 +33,10 @@ fn one_seed_gives_one_result() {
         line
     };
     assert_eq!(stats("a"), stats("b"));
+    for curves in ["curves.svg", "curves.png"] {
+        let [a, b] = ["a", "b"].map(|out| place.read(&format!("{out}/{run}/{curves}")));
+        assert!(a == b, "{curves}");
+    }
     assert_ne!(stats("a"), stats("c"));
 }
 

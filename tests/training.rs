@@ -1,7 +1,7 @@
 //! What training leaves and says.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::path::Path;
 
 use candle_core::Device;
@@ -25,13 +25,25 @@ fn a_run_on_fives_leaves_its_folder() {
     place.succeed("--digit 5 --recipe tiny.toml --seed 3 --lr 1e-3 2e-3 --batch-size 9");
     let run = "runs/00000-mnist-5-tiny";
     assert_eq!(place.names("runs"), ["00000-mnist-5-tiny"]);
-    let files = ["checkpoints", "config.json", "curves.svg", "generator", "samples", "stats.jsonl"];
+    let files = [
+        "checkpoints",
+        "config.json",
+        "curves.png",
+        "curves.svg",
+        "generator",
+        "samples",
+        "stats.jsonl",
+    ];
     let mut names = place.names(run);
     let events = names.iter().position(|name| name.starts_with("events.out.tfevents."));
     names.remove(events.unwrap());
     assert_eq!(names, files);
     let curves = String::from_utf8(place.read(&format!("{run}/curves.svg"))).unwrap();
     assert!(curves.starts_with("<svg") && curves.ends_with("</svg>\n"), "{curves}");
+    // One line of statistics is a point of each curve: two panels, two curves each.
+    assert_eq!(curves.matches("<circle").count(), 4, "{curves}");
+    let curves = Decoder::new(Cursor::new(place.read(&format!("{run}/curves.png"))));
+    assert_eq!(curves.read_info().unwrap().info().size(), (1600, 992));
 
     let config = place.json(&format!("{run}/config.json"));
     for (key, value) in [
@@ -115,6 +127,11 @@ fn statistics_are_lines_of_finite_numbers() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [50, 100, 110]);
+    // In the end, the curves show all of them.
+    let curves = String::from_utf8(place.read("runs/00000-idx-set-tiny/curves.svg")).unwrap();
+    let red = curves.lines().find(|line| line.contains("class=\"red\"")).unwrap();
+    let points = red.split('"').nth(1).unwrap();
+    assert_eq!(points.split(' ').count(), steps.len(), "{red}");
     for line in &lines {
         let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
         // 24 pictures in batches of 8.
@@ -149,6 +166,7 @@ fn the_summary_says_where_everything_is() {
         &format!("samples     {run}/samples, 4 grids, the last 000012.png\n"),
         &format!("generator   {run}/generator\n"),
         &format!("cargo xtask gif --run {run}\n"),
+        &format!("cargo xtask report --run {run}\n"),
         &format!("cargo run -p trainer -- generate --run {run} --count 100 --format grid --out "),
         &format!("cargo run -p trainer -- --resume {run} --steps 24\n"),
     ] {

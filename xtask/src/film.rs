@@ -1,20 +1,20 @@
-//! `cargo xtask gif`: the sample pictures of a run as one animated GIF.
+//! `cargo xtask gif`: the sample pictures of a run as one film.
 //!
-//! One frame is in memory at a time. The film is written beside its final path
-//! and renamed, so that path holds a whole film or what it held before.
+//! One frame is in memory at a time.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use gif::{Encoder, Repeat};
 
-use crate::picture::{Picture, enlarged, greys};
+use crate::animation::{Encoder, Format, Screen};
+use crate::picture::Picture;
 use crate::run_folder;
+use crate::whole::write_whole;
 
 /// How long the last frame stays, in hundredths of a second.
 const LAST_DELAY: u16 = 200;
@@ -32,7 +32,7 @@ pub(crate) struct Film {
     #[arg(long)]
     run: Option<PathBuf>,
 
-    /// File to write [default: RUN/training.gif]
+    /// File to write: a .gif or, animated, a .png or .apng [default: RUN/training.gif]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
@@ -62,57 +62,68 @@ impl Film {
             Some(run) => run,
             None => run_folder::newest(Path::new("runs"))?,
         };
-        let frames = every_nth(run_folder::frames(&run)?, self.every);
         let path = self.out.unwrap_or_else(|| run.join("training.gif"));
-
-        let part = path.with_added_extension("part");
-        let made = write(&part, &frames, self.fps, self.scale)
-            .and_then(|made| {
-                fs::rename(&part, &path)?;
-                Ok(made)
-            })
-            .with_context(|| format!("making {}", path.display()));
-        if made.is_err() {
-            // The first error is the one to report; there may be no file yet.
-            let _ = fs::remove_file(&part);
-        }
-        Ok(format!("{}: {}", path.display(), made?))
+        let format = Format::of(&path)?;
+        let frames = every_nth(run_folder::frames(&run)?, self.every);
+        let made = write_whole(&path, |file| write(file, format, &frames, self.fps, self.scale))?;
+        Ok(format!("{}: {made}, {} bytes", path.display(), fs::metadata(&path)?.len()))
     }
 }
 
 /// What was made, for the line that reports it.
-struct Made {
+pub(crate) struct Made {
     frames: usize,
     size: (u16, u16),
     hundredths: u32,
-    bytes: u64,
 }
 
 impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { frames, bytes, .. } = self;
-        let (width, height) = self.size;
+        let Self { frames, size: (width, height), .. } = self;
         let plural = if *frames == 1 { "" } else { "s" };
         let seconds = f64::from(self.hundredths) / 100.0;
-        write!(
-            f,
-            "{frames} frame{plural} of {width}x{height} pixels, {seconds:.2} s, {bytes} bytes"
-        )
+        write!(f, "{frames} frame{plural} of {width}x{height} pixels, {seconds:.2} s")
     }
 }
 
 /// Writes the frames, at least one, as a film that plays for ever.
-fn write(path: &Path, frames: &[PathBuf], fps: u32, scale: u16) -> Result<Made> {
-    let first = &frames[0];
-    let open = |path: &Path| Picture::open(path).with_context(|| path.display().to_string());
-    let size = open(first)?.size();
-    let (width, height) = screen(size, scale).with_context(|| first.display().to_string())?;
-
-    let file = File::create(path)?;
-    let mut encoder = Encoder::new(BufWriter::new(file), width, height, &greys())?;
-    encoder.set_repeat(Repeat::Infinite)?;
+///
+/// # Errors
+/// A frame is damaged, too large, or not of the first one's size; the film cannot be written.
+pub(crate) fn write(
+    file: &mut impl Write,
+    format: Format,
+    frames: &[PathBuf],
+    fps: u32,
+    scale: u16,
+) -> Result<Made> {
+    let screen = survey(frames, scale)?;
+    let mut encoder = Encoder::new(format, screen, file)?;
     let mut hundredths = 0;
     for (index, path) in frames.iter().enumerate() {
+        let pixels = open(path)?.into_pixels().with_context(|| path.display().to_string())?;
+        let delay = match index + 1 == frames.len() {
+            true => LAST_DELAY,
+            false => delay(index, fps),
+        };
+        hundredths += u32::from(delay);
+        encoder.write(pixels.enlarged(scale.into()), delay)?;
+    }
+    encoder.finish()?;
+    Ok(Made { frames: frames.len(), size: (screen.width, screen.height), hundredths })
+}
+
+fn open(path: &Path) -> Result<Picture> {
+    Picture::open(path).with_context(|| path.display().to_string())
+}
+
+/// What the frames' headers have in common.
+fn survey(frames: &[PathBuf], scale: u16) -> Result<Screen> {
+    let first = &frames[0];
+    let size = open(first)?.size();
+    let (width, height) = screen(size, scale).with_context(|| first.display().to_string())?;
+    let mut grey = true;
+    for path in frames {
         let picture = open(path)?;
         ensure!(
             picture.size() == size,
@@ -124,24 +135,9 @@ fn write(path: &Path, frames: &[PathBuf], fps: u32, scale: u16) -> Result<Made> 
             picture.size().0,
             picture.size().1,
         );
-        let frame = picture.into_frame().with_context(|| path.display().to_string())?;
-        let mut frame = enlarged(frame, scale);
-        frame.delay = match index + 1 == frames.len() {
-            true => LAST_DELAY,
-            false => delay(index, fps),
-        };
-        hundredths += u32::from(frame.delay);
-        encoder.write_frame(&frame)?;
+        grey &= picture.is_grey();
     }
-    let file = encoder.into_inner()?.into_inner()?;
-    file.sync_all()?;
-
-    Ok(Made {
-        frames: frames.len(),
-        size: (width, height),
-        hundredths,
-        bytes: file.metadata()?.len(),
-    })
+    Ok(Screen { width, height, grey, frames: u32::try_from(frames.len())? })
 }
 
 /// Width and height of the film whose frames are `size` before enlarging.
@@ -158,7 +154,7 @@ fn screen(size: (u32, u32), scale: u16) -> Result<(u16, u16)> {
 }
 
 /// Every `n`-th frame, the first included, and the last.
-fn every_nth(frames: Vec<PathBuf>, n: NonZeroUsize) -> Vec<PathBuf> {
+pub(crate) fn every_nth(frames: Vec<PathBuf>, n: NonZeroUsize) -> Vec<PathBuf> {
     let last = frames.len() - 1;
     let taken = |index: usize| index.is_multiple_of(n.get()) || index == last;
     frames

@@ -9,13 +9,16 @@
     reason = "a command line program reports by printing"
 )]
 
+mod animation;
 mod bench;
 mod check;
 mod ci;
 mod film;
 mod picture;
+mod report;
 mod run_folder;
 mod tidy;
+mod whole;
 
 use std::process::ExitCode;
 
@@ -34,8 +37,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Make an animated GIF of a run's sample pictures
+    /// Make a film of a run's sample pictures: a GIF or an animated PNG
     Gif(film::Film),
+    /// Write a run's report: pictures, curves, metrics and configuration on one page
+    Report(report::Report),
     /// Time every recipe's training step and write the tables of docs/benchmarks.md
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Gif(film) => println!("{}", film.make()?),
+        Task::Report(report) => println!("{}", report.make(&workspace_root())?),
         Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),

@@ -1,26 +1,27 @@
-//! A PNG file as one frame of a GIF.
+//! A PNG file as the pixels of a film's frame.
 //!
-//! Grey pictures keep their exact values, as indices into the film's own grey
-//! palette. Colour pictures bring a palette of their own: exact up to 256
-//! colours, quantised above. Transparent pixels are laid over white, and samples
-//! of 16 bits lose their lower byte.
+//! Transparent pixels are laid over white, and samples of 16 bits lose their
+//! lower byte.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::io::BufReader;
 use std::iter;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use gif::Frame;
 use png::{ColorType, Decoder, Reader, Transformations};
-
-/// NeuQuant looks at one pixel in this many: its authors' trade of time for fidelity.
-const QUANTISER_SPEED: i32 = 10;
 
 /// A PNG file whose header has been read and whose pixels have not.
 pub(crate) struct Picture {
     reader: Reader<BufReader<File>>,
+}
+
+/// Pixels of one byte, grey, or of three, red, green and blue.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Pixels {
+    pub(crate) width: usize,
+    pub(crate) grey: bool,
+    pub(crate) samples: Vec<u8>,
 }
 
 impl Picture {
@@ -40,13 +41,19 @@ impl Picture {
         self.reader.info().size()
     }
 
-    /// Reads the pixels as a frame without delay, of the picture's own size.
+    /// Whether its pixels will be grey.
+    pub(crate) fn is_grey(&self) -> bool {
+        matches!(
+            self.reader.output_color_type().0,
+            ColorType::Grayscale | ColorType::GrayscaleAlpha
+        )
+    }
+
+    /// Reads the pixels.
     ///
     /// # Errors
-    /// A side is longer than 65,535 pixels, or the file is damaged.
-    pub(crate) fn into_frame(mut self) -> Result<Frame<'static>> {
-        let (width, height) = self.size();
-        let (width, height) = (u16::try_from(width)?, u16::try_from(height)?);
+    /// The file is damaged.
+    pub(crate) fn into_pixels(mut self) -> Result<Pixels> {
         let length = self.reader.output_buffer_size().context("too large")?;
         let mut samples = vec![0; length];
         let damaged = "a damaged PNG";
@@ -59,46 +66,38 @@ impl Picture {
             ColorType::Rgba => over_white::<4>(&samples),
             ColorType::Grayscale | ColorType::Rgb | ColorType::Indexed => samples,
         };
-        Ok(match color {
-            ColorType::Grayscale | ColorType::GrayscaleAlpha => {
-                Frame::from_indexed_pixels(width, height, samples, None)
-            }
-            ColorType::Rgb | ColorType::Rgba | ColorType::Indexed => {
-                Frame::from_rgb_speed(width, height, &samples, QUANTISER_SPEED)
-            }
-        })
+        Ok(Pixels { width: self.size().0 as usize, grey: self.is_grey(), samples })
     }
 }
 
-/// The palette that the indices of grey frames point into: 256 greys, black first.
-pub(crate) fn greys() -> Vec<u8> {
-    (0..=255).flat_map(|grey| [grey; 3]).collect()
-}
+impl Pixels {
+    /// The same picture, every pixel a square of `scale` by `scale`.
+    pub(crate) fn enlarged(self, scale: usize) -> Self {
+        if scale == 1 {
+            return self;
+        }
+        let bytes = if self.grey { 1 } else { 3 };
+        let mut samples = Vec::with_capacity(self.samples.len() * scale * scale);
+        for row in self.samples.chunks_exact(self.width * bytes) {
+            let start = samples.len();
+            for pixel in row.chunks_exact(bytes) {
+                samples.extend(iter::repeat_n(pixel, scale).flatten());
+            }
+            let end = samples.len();
+            for _ in 1..scale {
+                samples.extend_from_within(start..end);
+            }
+        }
+        Self { width: self.width * scale, samples, ..self }
+    }
 
-/// A frame with every pixel made a square of `scale` by `scale`.
-///
-/// The caller sees to it that the sides stay within 65,535 pixels.
-pub(crate) fn enlarged(frame: Frame<'static>, scale: u16) -> Frame<'static> {
-    if scale == 1 {
-        return frame;
-    }
-    let times = usize::from(scale);
-    let mut pixels = Vec::with_capacity(frame.buffer.len() * times * times);
-    for row in frame.buffer.chunks_exact(usize::from(frame.width)) {
-        let start = pixels.len();
-        for &pixel in row {
-            pixels.extend(iter::repeat_n(pixel, times));
+    /// The same picture in colour.
+    pub(crate) fn coloured(self) -> Self {
+        if !self.grey {
+            return self;
         }
-        let end = pixels.len();
-        for _ in 1..times {
-            pixels.extend_from_within(start..end);
-        }
-    }
-    Frame {
-        width: frame.width * scale,
-        height: frame.height * scale,
-        buffer: Cow::Owned(pixels),
-        ..frame
+        let samples = self.samples.iter().flat_map(|&grey| [grey; 3]).collect();
+        Self { grey: false, samples, ..self }
     }
 }
 
@@ -127,9 +126,18 @@ mod tests {
 
     #[test]
     fn enlarging_repeats_columns_and_rows() {
-        let frame = enlarged(Frame::from_indexed_pixels(2, 2, [1, 2, 3, 4], None), 2);
-        assert_eq!((frame.width, frame.height), (4, 4));
-        let want = [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4];
-        assert_eq!(*frame.buffer, want);
+        let grey = Pixels { width: 2, grey: true, samples: vec![1, 2, 3, 4] };
+        let grey = grey.enlarged(2);
+        assert_eq!(grey.samples, [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
+        assert_eq!(grey.width, 4);
+        let colour = Pixels { width: 1, grey: false, samples: vec![1, 2, 3] };
+        assert_eq!(colour.enlarged(2).samples, [1, 2, 3].repeat(4));
+    }
+
+    #[test]
+    fn grey_is_a_colour() {
+        let grey = Pixels { width: 2, grey: true, samples: vec![1, 2] };
+        let coloured = Pixels { width: 2, grey: false, samples: vec![1, 1, 1, 2, 2, 2] };
+        assert_eq!(grey.coloured(), coloured);
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 
 /// What to do for want of a run.
-const REMEDY: &str = "`cargo run -p trainer -- --digit 5` makes a run with samples";
+pub(crate) const REMEDY: &str = "`cargo run -p trainer -- --digit 5` makes a run with samples";
 
 /// The run folder with the highest number in `runs`.
 ///
@@ -77,7 +77,7 @@ fn run_number(path: &Path) -> Option<u64> {
 }
 
 /// The training step that a frame is named by.
-fn step(path: &Path) -> Option<u64> {
+pub(crate) fn step(path: &Path) -> Option<u64> {
     let digits = path.file_name()?.to_str()?.strip_suffix(".png")?;
     let is_number = digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()

@@ -38,6 +38,9 @@ pub enum GanLoss {
 /// Logits below this count as this in derivatives against label 0, so that those, and the ratio to
 /// the generator's, stay normal numbers of f32 whose product is right.
 const MOST_CONFIDENT: f32 = -60.0;
+/// Derivatives by fake logits are no nearer to 0 than this, for the same reason: where a hinge or a
+/// square is flat to the discriminator, it is not to the generator.
+const LEAST_SLOPE: f32 = 1e-6;
 
 impl GanLoss {
     /// The discriminator's loss. `real_label` is what real pictures are worth: 1, or a little less
@@ -78,8 +81,8 @@ impl GanLoss {
     pub fn on_fake(self, fake: &Tensor) -> Result<Loss> {
         match self {
             Self::NonSaturating => cross_entropy(fake, 0.0),
-            Self::Hinge => mean_of(fake, |l| if l > -1.0 { (1.0 + l, 1.0) } else { (0.0, 0.0) }),
-            Self::LeastSquares => square(fake, 0.0),
+            Self::Hinge => mean_of(fake, |l| ((1.0 + l).max(0.0), hinge_slope(l))),
+            Self::LeastSquares => mean_of(fake, |l| (l.powi(2) / 2.0, square_slope(l))),
             Self::Wasserstein => mean_of(fake, |l| (l, 1.0)),
         }
     }
@@ -99,8 +102,8 @@ impl GanLoss {
     }
 
     /// For each fake logit, the derivative of the generator's loss over that of the
-    /// discriminator's; none for losses where the latter can be 0 alone. Of the non-saturating loss
-    /// it is `(s - 1) / s = -exp(-l)` with `s` the logistic function of `l`.
+    /// discriminator's. Of the non-saturating loss it is `(s - 1) / s = -exp(-l)` with `s` the
+    /// logistic function of `l`.
     ///
     /// Where a discriminator treats every picture on its own, the gradient of the generator's loss
     /// at a picture is that of the discriminator's times this number: one backward pass through the
@@ -114,14 +117,15 @@ impl GanLoss {
     /// Failures of the device.
     /// # Reference
     /// Shen et al. 2021, "Training generative adversarial networks in one stage".
-    pub fn generator_to_discriminator_ratio(self, fake: &Tensor) -> Result<Option<Tensor>> {
+    pub fn generator_to_discriminator_ratio(self, fake: &Tensor) -> Result<Tensor> {
         let ratio = match self {
             Self::NonSaturating => |l: f32| -(-l.max(MOST_CONFIDENT)).exp(),
             Self::Wasserstein => |_| -1.0,
-            Self::Hinge | Self::LeastSquares => return Ok(None),
+            Self::Hinge => |l| -1.0 / hinge_slope(l),
+            Self::LeastSquares => |l| (l - 1.0) / square_slope(l),
         };
         let ratio: Vec<f32> = fake.to_vec1()?.into_iter().map(ratio).collect();
-        Ok(Some(Tensor::from_vec(ratio, fake.dims(), fake.device())?))
+        Ok(Tensor::from_vec(ratio, fake.dims(), fake.device())?)
     }
 
     /// What is told of logits while training: the mean probability of being real that they stand
@@ -170,6 +174,16 @@ fn mean_of(logits: &Tensor, of: impl Fn(f32) -> (f32, f32)) -> Result<Loss> {
     let derivative: Vec<f32> = values.into_iter().map(take).collect();
     let derivative = Tensor::from_vec(derivative, logits.dims(), logits.device())?;
     Ok(Loss { value: (sum / f64::from(count)) as f32, derivative })
+}
+
+/// The derivative of `max(0, 1 + l)`.
+fn hinge_slope(l: f32) -> f32 {
+    if l > -1.0 { 1.0 } else { LEAST_SLOPE }
+}
+
+/// The derivative of `l^2 / 2`.
+fn square_slope(l: f32) -> f32 {
+    l.abs().max(LEAST_SLOPE).copysign(l)
 }
 
 fn square(logits: &Tensor, label: f32) -> Result<Loss> {
@@ -287,20 +301,27 @@ mod tests {
     #[test]
     fn the_ratio_turns_one_derivative_into_the_other() {
         let logits = tensor(&[-1e4f32, -100.0, -70.0, -30.0, -3.0, 0.0, 0.5, 9.0]);
-        for loss in [GanLoss::NonSaturating, GanLoss::Wasserstein] {
+        for loss in ALL {
             let both = loss.discriminator(&logits, &logits, 1.0).expect("a loss").derivative;
             let of_d: Vec<f32> = both.to_vec1().expect("a vector").split_off(8);
             let of_g: Vec<f32> =
                 loss.generator(&logits).expect("a loss").derivative.to_vec1().expect("a vector");
             let ratio = loss.generator_to_discriminator_ratio(&logits).expect("a ratio");
-            let ratio: Vec<f32> = ratio.expect("there is one").to_vec1().expect("a vector");
+            let ratio: Vec<f32> = ratio.to_vec1().expect("a vector");
             for i in 0..of_d.len() {
                 let got = of_d[i] * ratio[i];
                 assert!((got - of_g[i]).abs() < 1e-5 * of_g[i].abs(), "{got} {}", of_g[i]);
             }
         }
-        for loss in [GanLoss::Hinge, GanLoss::LeastSquares] {
-            assert!(loss.generator_to_discriminator_ratio(&logits).expect("none").is_none());
+    }
+
+    /// Where a loss is flat to the discriminator, all but nothing reaches it.
+    #[test]
+    fn flat_places_are_all_but_flat() {
+        for (loss, at) in [(GanLoss::Hinge, -3.0f32), (GanLoss::LeastSquares, 0.0)] {
+            let derivative = loss.on_fake(&tensor(&[at])).expect("a loss").derivative;
+            let derivative = derivative.to_vec1::<f32>().expect("a vector")[0];
+            assert!(derivative > 0.0 && derivative < 2e-6, "{derivative}");
         }
     }
 
@@ -325,7 +346,7 @@ mod tests {
         let rest = GanLoss::Hinge.discriminator(&tensor(&[1.5]), &tensor(&[-2.0]), 1.0);
         let rest = rest.expect("a loss");
         assert_eq!(rest.value, 0.0);
-        assert_eq!(rest.derivative.to_vec1::<f32>().expect("a vector"), [0.0, 0.0]);
+        assert_eq!(rest.derivative.to_vec1::<f32>().expect("a vector"), [0.0, 1e-6]);
     }
 
     #[test]

@@ -89,7 +89,10 @@ fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
     let path = folder.join(name);
     let unfinished = folder.join(format!(".{name}.unfinished"));
     let write = || -> Result<()> {
-        fs::create_dir_all(&unfinished)?;
+        // Of a program that was killed.
+        remove(&unfinished)?;
+        // Not what it is in: a run that was moved or removed is not to come back in part.
+        fs::create_dir(&unfinished)?;
         weights::save_tensors(&unfinished.join(TENSORS), tensors(gan))?;
         let state = State {
             step: gan.step,
@@ -104,7 +107,7 @@ fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
             return Ok(fs::rename(&unfinished, &path)?);
         }
         let old = folder.join(format!(".{name}.old"));
-        // Of a program that was killed between the next two lines.
+        // Of one that was killed between the next two lines.
         remove(&old)?;
         fs::rename(&path, &old)?;
         fs::rename(&unfinished, &path)?;

@@ -155,6 +155,14 @@ impl RunFolder {
     }
 }
 
+#[cfg(test)]
+impl RunFolder {
+    /// An empty folder that is there.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+}
+
 /// Run folders by number, the newest last.
 fn all(runs: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(runs) {

@@ -1,15 +1,38 @@
-//! What a run tells of its steps: `stats.jsonl`, TensorBoard events and `curves.svg`.
+//! What a run tells of its steps: `stats.jsonl`, TensorBoard events and curves.
 
+use crate::curves::curves;
 use crate::events::EventFile;
 use crate::gan::{StepStats, Updates};
 use crate::quality::Quality;
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Time between two drawings of the curves, which must not slow training down.
+const DRAW_EVERY: Duration = Duration::from_secs(10);
+
+/// A tag of TensorBoard's, and what it shows of a line.
+type Scalar = (&'static str, fn(&StatsLine) -> Option<f64>);
+
+const SCALARS: &[Scalar] = &[
+    ("loss/discriminator", |line| Some(line.discriminator_loss)),
+    ("loss/generator", |line| Some(line.generator_loss)),
+    ("score/real", |line| Some(line.real_score)),
+    ("score/fake", |line| Some(line.fake_score)),
+    ("score/accuracy", |line| Some(line.accuracy)),
+    ("updates/discriminator_on_real", |line| Some(line.updates?.real as f64)),
+    ("updates/discriminator_on_fake", |line| Some(line.updates?.fake as f64)),
+    ("updates/generator", |line| Some(line.updates?.generator as f64)),
+    ("speed/images_per_second", |line| Some(line.images_per_second)),
+    ("quality/fd-mnistnet-2k", |line| Some(line.quality.as_ref()?.frechet)),
+    ("quality/precision", |line| Some(line.quality.as_ref()?.precision)),
+    ("quality/recall", |line| Some(line.quality.as_ref()?.recall)),
+    ("quality/wanted_class", |line| line.quality.as_ref()?.agreement),
+];
 
 /// One line of `stats.jsonl`: means since the line before.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,24 +90,27 @@ pub(crate) struct Statistics {
     path: PathBuf,
     file: File,
     events: EventFile,
+    /// The curves' files, less their extensions.
     curves: PathBuf,
+    drawn: Option<Instant>,
     lines: Vec<StatsLine>,
 }
 
 impl Statistics {
-    /// Takes up what the run's folder holds.
+    /// Takes up what the run's folder holds, for a session whose first step is `first_step`.
     ///
     /// # Errors
     /// Files that cannot be read or written.
-    pub(crate) fn open(folder: &RunFolder) -> Result<Self> {
+    pub(crate) fn open(folder: &RunFolder, first_step: u64) -> Result<Self> {
         let path = folder.stats();
         let context = || format!("opening {}", path.display());
         let file =
             OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
         let text = fs::read_to_string(&path).with_context(context)?;
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let events = EventFile::create(folder.path())?;
-        Ok(Self { path, file, events, curves: folder.path().join("curves.svg"), lines })
+        let events = EventFile::create(folder.path(), first_step)?;
+        let curves = folder.path().join("curves");
+        Ok(Self { path, file, events, curves, drawn: None, lines })
     }
 
     /// The Frechet distance measured at a step.
@@ -93,7 +119,7 @@ impl Statistics {
         Some(line.quality.as_ref()?.frechet)
     }
 
-    /// Adds a line everywhere.
+    /// Adds a line everywhere, to the curves not at once.
     ///
     /// # Errors
     /// Files that cannot be written.
@@ -101,116 +127,52 @@ impl Statistics {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
         self.file.write_all(&text).with_context(|| format!("writing {}", self.path.display()))?;
-        let mut scalars = vec![
-            ("loss/discriminator", line.discriminator_loss),
-            ("loss/generator", line.generator_loss),
-            ("score/real", line.real_score),
-            ("score/fake", line.fake_score),
-            ("score/accuracy", line.accuracy),
-            ("speed/images_per_second", line.images_per_second),
-        ];
-        if let Some(updates) = line.updates {
-            scalars.extend([
-                ("updates/discriminator_on_real", updates.real as f64),
-                ("updates/discriminator_on_fake", updates.fake as f64),
-                ("updates/generator", updates.generator as f64),
-            ]);
-        }
-        if let Some(quality) = &line.quality {
-            scalars.extend([
-                ("quality/fd-mnistnet-2k", quality.frechet),
-                ("quality/precision", quality.precision),
-                ("quality/recall", quality.recall),
-            ]);
-            scalars.extend(quality.agreement.map(|share| ("quality/wanted_class", share)));
-        }
+        let scalars: Vec<(&str, f64)> =
+            SCALARS.iter().filter_map(|(tag, value)| Some((*tag, value(&line)?))).collect();
         self.events.scalars(line.step, &scalars)?;
         self.lines.push(line);
-        Ok(gan_data::files::write_whole(&self.curves, curves(&self.lines).as_bytes())?)
+        match self.drawn {
+            Some(drawn) if drawn.elapsed() < DRAW_EVERY => Ok(()),
+            _ => self.draw(),
+        }
+    }
+
+    /// Shows a step's sample grid in TensorBoard.
+    ///
+    /// # Errors
+    /// A grid that cannot be read; files that cannot be written.
+    pub(crate) fn sample(&mut self, step: u64, grid: &Path) -> Result<()> {
+        let png = fs::read(grid).with_context(|| format!("reading {}", grid.display()))?;
+        self.events.image(step, "samples", &png)
+    }
+
+    /// Draws the curves of all lines.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn draw(&mut self) -> Result<()> {
+        let drawing = curves(&self.lines);
+        let write = |extension, bytes: &[u8]| {
+            gan_data::files::write_whole(&self.curves.with_extension(extension), bytes)
+        };
+        write("svg", drawing.svg().as_bytes())?;
+        write("png", &drawing.png()?)?;
+        self.drawn = Some(Instant::now());
+        Ok(())
     }
 }
 
-/// A curve's name, colour and values.
-type Curve = (&'static str, &'static str, fn(&StatsLine) -> f64);
-
-const LOSSES: [Curve; 2] = [
-    ("discriminator loss", "#c0392b", |line| line.discriminator_loss),
-    ("generator loss", "#2471a3", |line| line.generator_loss),
-];
-const SCORES: [Curve; 2] = [
-    ("D(x), real", "#c0392b", |line| line.real_score),
-    ("D(G(z)), fake", "#2471a3", |line| line.fake_score),
-];
-
-/// Losses and scores over steps, one above the other, as SVG.
-fn curves(lines: &[StatsLine]) -> String {
-    let mut svg = String::from(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 520\" \
-         font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"760\" height=\"520\" fill=\"white\"/>\n",
-    );
-    panel(&mut svg, 20.0, &LOSSES, lines);
-    panel(&mut svg, 270.0, &SCORES, lines);
-    svg.push_str("</svg>\n");
-    svg
-}
-
-/// One diagram of 700 by 200, its values from 0 to 1 at least.
-fn panel(svg: &mut String, top: f64, curves: &[Curve], lines: &[StatsLine]) {
-    let values = || curves.iter().flat_map(|(_, _, value)| lines.iter().map(value));
-    let (least, most) = (values().fold(0.0, f64::min), values().fold(1.0, f64::max));
-    let (left, width, height) = (50.0, 690.0, 200.0);
-    let last = lines.last().map_or(1, |line| line.step);
-    let bottom = top + height;
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        svg,
-        "<path d=\"M{left} {top}V{bottom}H{}\" fill=\"none\" stroke=\"#888\"/>\n\
-         <text x=\"45\" y=\"{}\" text-anchor=\"end\">{most:.2}</text>\n\
-         <text x=\"45\" y=\"{bottom}\" text-anchor=\"end\">{}</text>\n\
-         <text x=\"{}\" y=\"{}\" text-anchor=\"end\">step {last}</text>",
-        left + width,
-        top + 10.0,
-        if least < 0.0 { format!("{least:.2}") } else { "0".to_string() },
-        left + width,
-        bottom + 16.0,
-    );
-    for (i, (name, colour, value)) in curves.iter().enumerate() {
-        let mut points = String::new();
-        for line in lines {
-            let x = left + width * line.step as f64 / last as f64;
-            let y = bottom - height * (value(line) - least) / (most - least);
-            let _ = write!(points, "{x:.1},{y:.1} ");
-        }
-        let _ = writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>\n\
-             <text x=\"{}\" y=\"{}\" fill=\"{colour}\">{name}</text>",
-            points.trim_end(),
-            left + 10.0 + 150.0 * i as f64,
-            bottom + 16.0,
-        );
+#[cfg(test)]
+impl StatsLine {
+    /// A line of zeros.
+    pub(crate) fn blank(step: u64) -> Self {
+        Self::new(step, 1.0, &[StepStats::default()], 0.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(step: u64, loss: f64, score: f64) -> StatsLine {
-        StatsLine {
-            step,
-            epoch: 0.0,
-            discriminator_loss: loss,
-            generator_loss: loss / 2.0,
-            real_score: score,
-            fake_score: 0.0,
-            accuracy: 0.0,
-            updates: None,
-            images_per_second: 1.0,
-            quality: None,
-        }
-    }
 
     #[test]
     fn lines_are_means_over_their_window() {
@@ -226,20 +188,23 @@ mod tests {
         assert_eq!(line.updates, Some(Updates { real: 2, fake: 1, generator: 3 }));
     }
 
+    /// However many lines come, the curves are drawn now and then; in the end, all of them.
     #[test]
-    fn curves_stand_where_their_values_are() {
-        let svg = curves(&[line(50, 2.0, 0.25), line(100, 1.0, 1.0)]);
-        // 0 to 2 over 200 pixels up from 220: 2 is at 20, 1 at 120, 0.5 at 170.
-        assert!(svg.contains("points=\"395.0,20.0 740.0,120.0\""), "{svg}");
-        assert!(svg.contains("points=\"395.0,120.0 740.0,170.0\""), "{svg}");
-        // 0 to 1 up from 470.
-        assert!(svg.contains("points=\"395.0,420.0 740.0,270.0\""), "{svg}");
-        // -2 to 2.
-        let svg = curves(&[line(50, 2.0, 0.25), line(100, -2.0, 1.0)]);
-        assert!(
-            svg.contains("points=\"395.0,20.0 740.0,220.0\"") && svg.contains(">-2.00<"),
-            "{svg}"
-        );
-        assert!(svg.contains("step 100") && svg.ends_with("</svg>\n"));
+    fn curves_are_drawn_at_times() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let mut statistics = Statistics::open(&RunFolder::at(folder.path()), 0)?;
+        let svg = || fs::read_to_string(folder.path().join("curves.svg"));
+        let points = |svg: &str| svg.matches("<circle").count();
+        statistics.add(StatsLine::blank(50))?;
+        let first = svg()?;
+        assert_eq!(points(&first), 4);
+        for step in 2..100 {
+            statistics.add(StatsLine::blank(50 * step))?;
+        }
+        assert_eq!(svg()?, first);
+        statistics.draw()?;
+        assert_eq!(points(&svg()?), 0);
+        assert!(svg()?.contains(">4,000</text>"));
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use candle_core::{Device, Tensor};
 use gan_data::{Batches, ImageShape, picture, range};
 use gan_models::Pass;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -132,10 +132,13 @@ impl Session {
 
     fn steps(&mut self, folder: &RunFolder) -> Result<Outcome> {
         let interrupted = interrupt_flag()?;
-        let mut statistics = Statistics::open(folder)?;
+        let first_step = if self.gan.step == 0 { 0 } else { self.gan.step + 1 };
+        let mut statistics = Statistics::open(folder, first_step)?;
         let samples = self.samples_input()?;
-        if self.gan.step == 0 {
-            self.sample(folder, &samples)?;
+        // At the beginning, or where the grid of the checkpoint's step could not be written.
+        let is_due = self.gan.step.is_multiple_of(self.config.sample_every);
+        if is_due && !self.sample_path(folder).exists() {
+            self.sample(folder, &samples, &mut statistics)?;
         }
         let measure_every = self.config.measure_every;
         let steps = self.config.steps;
@@ -162,24 +165,29 @@ impl Session {
             progress.update(step, &stats);
             window.push(stats);
             let interrupt = interrupted.load(Ordering::Relaxed) && step < steps;
-            let quality = match &watch {
-                Some(watch) if step.is_multiple_of(measure_every) || step == steps => {
-                    let quality = self.measure(watch, folder, &statistics)?;
-                    progress.measured(&quality);
-                    Some(quality)
+            let mut report = || -> Result<()> {
+                let quality = match &watch {
+                    Some(watch) if step.is_multiple_of(measure_every) || step == steps => {
+                        let quality = self.measure(watch, folder, &statistics)?;
+                        progress.measured(&quality);
+                        Some(quality)
+                    }
+                    _ => None,
+                };
+                let report =
+                    step.is_multiple_of(self.config.stats_every) || step == steps || interrupt;
+                if report || quality.is_some() {
+                    let speed = progress.images_per_second(step);
+                    let line = StatsLine::new(step, steps_per_epoch, &window, speed);
+                    statistics.add(StatsLine { quality, ..line })?;
+                    window.clear();
                 }
-                _ => None,
+                if step.is_multiple_of(self.config.sample_every) || step == steps {
+                    self.sample(folder, &samples, &mut statistics)?;
+                }
+                Ok(())
             };
-            let report = step.is_multiple_of(self.config.stats_every) || step == steps || interrupt;
-            if report || quality.is_some() {
-                let speed = progress.images_per_second(step);
-                let line = StatsLine::new(step, steps_per_epoch, &window, speed);
-                statistics.add(StatsLine { quality, ..line })?;
-                window.clear();
-            }
-            if step.is_multiple_of(self.config.sample_every) || step == steps {
-                self.sample(folder, &samples)?;
-            }
+            report().map_err(|error| self.rescue(folder, error))?;
             if interrupt {
                 outcome = Outcome::Interrupted;
                 break;
@@ -190,7 +198,18 @@ impl Session {
         }
         drop(progress);
         self.save(folder)?;
+        statistics.draw()?;
         Ok(outcome)
+    }
+
+    /// A report that cannot be written ends training; what was learnt is kept if it can be.
+    fn rescue(&self, folder: &RunFolder, error: anyhow::Error) -> anyhow::Error {
+        // A run that was moved or removed is not to come back in part.
+        if folder.config().exists() && self.save(folder).is_ok() {
+            return error
+                .context(format!("stopped at step {}, its checkpoint written", self.gan.step));
+        }
+        error
     }
 
     /// Measures the generator, and keeps it if it is the best so far.
@@ -225,11 +244,21 @@ impl Session {
         Ok(generator.input(&noise, &labels)?)
     }
 
+    fn sample_path(&self, folder: &RunFolder) -> PathBuf {
+        folder.samples().join(format!("{:06}.png", self.gan.step))
+    }
+
     /// Writes the sample grid of the current step.
-    fn sample(&self, folder: &RunFolder, input: &Tensor) -> Result<()> {
+    fn sample(
+        &self,
+        folder: &RunFolder,
+        input: &Tensor,
+        statistics: &mut Statistics,
+    ) -> Result<()> {
         let images = self.gan.average.forward(input, Pass::Infer)?;
-        let path = folder.samples().join(format!("{:06}.png", self.gan.step));
-        write_grid(&path, &images, GRID_COLUMNS)
+        let path = self.sample_path(folder);
+        write_grid(&path, &images, GRID_COLUMNS)?;
+        statistics.sample(self.gan.step, &path)
     }
 
     /// Writes the checkpoint of the current step, and the generator for use.
@@ -276,6 +305,7 @@ impl Session {
              generator   {path}/generator\n{best}\
              next:\n  \
              cargo xtask gif --run {path}\n  \
+             cargo xtask report --run {path}\n  \
              cargo run -p trainer -- generate --run {path} --count 100 --format grid --out digits.png\n  \
              cargo run -p trainer -- --resume {path} --steps {}",
             self.gan.step,

@@ -129,6 +129,15 @@ fn a_film_in_a_missing_folder() {
 }
 
 #[test]
+fn a_film_of_another_format() {
+    let place = Place::new();
+    place.grey_frames("run", &[0]);
+    let want = "film.mp4: a film is a .gif file or, animated, a .png or .apng";
+    assert_eq!(error(&place, "gif --run run --out film.mp4"), want);
+    assert!(!place.path("film.mp4").exists());
+}
+
+#[test]
 fn numbers_out_of_range() {
     let place = Place::new();
     place.grey_frames("run", &[0]);

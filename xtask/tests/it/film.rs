@@ -1,9 +1,10 @@
-//! Films that `gif` makes, read back with the GIF decoder.
+//! Films that `gif` makes, read back with the decoders of their formats.
 
 use std::fs::{self, File};
+use std::io::BufReader;
 
 use gif::{ColorOutput, DecodeOptions, Repeat};
-use png::{BitDepth, ColorType};
+use png::{BitDepth, BlendOp, ColorType, DisposeOp};
 
 use crate::{Place, write_png};
 
@@ -30,6 +31,42 @@ impl Decoded {
             frames.push(frame.buffer.to_vec());
         }
         Self { size, repeat: decoder.repeat(), delays, frames }
+    }
+}
+
+/// A decoded animated PNG: colour type, plays, delays in seconds and pixels as they are stored.
+struct Animated {
+    size: (u32, u32),
+    color: ColorType,
+    plays: u32,
+    delays: Vec<(u16, u16)>,
+    frames: Vec<Vec<u8>>,
+}
+
+impl Animated {
+    fn read(place: &Place, name: &str) -> Self {
+        let file = BufReader::new(File::open(place.path(name)).unwrap());
+        let mut reader = png::Decoder::new(file).read_info().unwrap();
+        let info = reader.info();
+        let control = info.animation_control.unwrap();
+        let mut film = Self {
+            size: info.size(),
+            color: info.color_type,
+            plays: control.num_plays,
+            delays: Vec::new(),
+            frames: Vec::new(),
+        };
+        for _ in 0..control.num_frames {
+            let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+            reader.next_frame(&mut pixels).unwrap();
+            let frame = reader.info().frame_control.unwrap();
+            assert_eq!((frame.width, frame.height), film.size);
+            assert_eq!((frame.blend_op, frame.dispose_op), (BlendOp::Source, DisposeOp::None));
+            film.delays.push((frame.delay_num, frame.delay_den));
+            film.frames.push(pixels);
+        }
+        reader.finish().unwrap();
+        film
     }
 }
 
@@ -177,4 +214,66 @@ fn other_kinds_of_png_are_read() {
         vec![5, 6, 7, 255, 70, 80, 90, 255],
     ];
     assert_eq!(film.frames, want);
+}
+
+/// The same frames, for the same time, without end: in either format.
+#[test]
+fn animated_pngs_are_exact_and_loop() {
+    let place = Place::new();
+    let frames = place.grey_frames("run", &[0, 50, 100, 2000]);
+    let line = place.succeed("gif --run run --out film.png");
+    let film = Animated::read(&place, "film.png");
+    assert_eq!((film.size, film.color, film.plays), ((5, 4), ColorType::Grayscale, 0));
+    assert_eq!(film.delays, [(8, 100), (9, 100), (8, 100), (200, 100)]);
+    assert_eq!(film.frames, frames);
+    let bytes = fs::metadata(place.path("film.png")).unwrap().len();
+    assert_eq!(line, format!("film.png: 4 frames of 5x4 pixels, 2.25 s, {bytes} bytes\n"));
+
+    place.succeed("gif --run run --out film.apng --scale 2 --every 2 --fps 50");
+    let film = Animated::read(&place, "film.apng");
+    assert_eq!((film.size, film.delays.len()), ((10, 8), 3));
+    assert_eq!(film.delays, [(2, 100), (2, 100), (200, 100)]);
+    for (got, index) in film.frames.iter().zip([0, 2, 3]) {
+        let want: Vec<u8> = (0..80).map(|i| frames[index][i / 10 / 2 * 5 + i % 10 / 2]).collect();
+        assert_eq!(*got, want);
+    }
+}
+
+#[test]
+fn animated_pngs_keep_every_colour() {
+    let place = Place::new();
+    let smooth: Vec<u8> =
+        (0..64 * 64u32).flat_map(|i| [(i % 64 * 4) as u8, (i / 64 * 4) as u8, 128]).collect();
+    let grey: Vec<u8> = (0..64 * 64u32).map(|i| (i / 16) as u8).collect();
+    place.picture("run/samples/0.png", (64, 64), ColorType::Grayscale, &grey);
+    place.picture("run/samples/1.png", (64, 64), ColorType::Rgb, &smooth);
+    place.succeed("gif --run run --out film.png");
+
+    let film = Animated::read(&place, "film.png");
+    assert_eq!((film.color, film.frames.len()), (ColorType::Rgb, 2));
+    assert_eq!(film.frames[0], grey.iter().flat_map(|&g| [g; 3]).collect::<Vec<_>>());
+    assert_eq!(film.frames[1], smooth);
+}
+
+/// Grids of sixty-four by sixty-four pixels, three channels, as a run on colour pictures leaves.
+#[test]
+fn colour_grids_become_films_of_both_formats() {
+    let place = Place::new();
+    let side = 658;
+    for step in 0..3u32 {
+        let pixels: Vec<u8> = (0..side * side)
+            .flat_map(|i| [(i % side / 3) as u8, (i / side / 3) as u8, (step * 80) as u8])
+            .collect();
+        place.picture(&format!("run/samples/{step}.png"), (side, side), ColorType::Rgb, &pixels);
+    }
+    place.succeed("gif --run run");
+    place.succeed("gif --run run --out film.png");
+    let (gif, png) =
+        (Decoded::read(&place, "run/training.gif"), Animated::read(&place, "film.png"));
+    assert_eq!((gif.frames.len(), png.frames.len()), (3, 3));
+    for (gif, png) in gif.frames.iter().zip(&png.frames) {
+        let gif: Vec<u8> = gif.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect();
+        let (mean, _) = distance(&gif, png);
+        assert!(mean < 8.0, "off by {mean}");
+    }
 }

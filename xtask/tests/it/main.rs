@@ -5,6 +5,7 @@
 mod checks;
 mod errors;
 mod film;
+mod report;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! One step: the ways in which the two networks take turns.
 
-use super::{BOTH, Gan, INPUT, PARAMETERS, StepStats, Updates};
+use super::{BOTH, Gan, PARAMETERS, StepStats, Updates};
 use crate::judgement::{FAKE, Judgement};
 use crate::recipe::{Separate, Thresholds};
 use anyhow::Result;
@@ -22,32 +22,14 @@ impl Gan {
     }
 
     /// The gradients of the discriminator's parameters by its loss, and of the fake pictures by
-    /// the generator's: from one way back where the losses' derivatives are multiples of each
-    /// other ([`GanLoss::generator_to_discriminator_ratio`]), else from two.
+    /// the generator's: from one way back, as the losses' derivatives are multiples of each other
+    /// ([`gan_models::GanLoss::generator_to_discriminator_ratio`]).
     fn one_pass_back(&self, judgement: &Judgement) -> Result<(Gradients, Tensor)> {
-        let fake = &judgement.logits[FAKE];
-        let (at_fake, gradients) = match self.rules.loss.generator_to_discriminator_ratio(fake)? {
-            Some(ratio) => {
-                let (at_fake, gradients) = judgement.backward(&judgement.derivatives, BOTH)?;
-                let at_fake = at_fake
-                    .map(|at_fake| {
-                        at_fake.broadcast_mul(&ratio.reshape((ratio.dim(0)?, 1, 1, 1))?)
-                    })
-                    .transpose()?;
-                (at_fake, gradients)
-            }
-            None => {
-                let (_, gradients) = judgement.backward(&judgement.derivatives, PARAMETERS)?;
-                let mut derivatives = judgement
-                    .derivatives
-                    .iter()
-                    .map(Tensor::zeros_like)
-                    .collect::<Result<Vec<_>, _>>()?;
-                derivatives[FAKE] = self.rules.loss.generator(fake)?.derivative;
-                (judgement.backward(&derivatives, INPUT)?.0, gradients)
-            }
-        };
-        Ok((gradients, judgement.augmented.backward(&self.reached(at_fake)?)?))
+        let ratio = self.rules.loss.generator_to_discriminator_ratio(&judgement.logits[FAKE])?;
+        let (at_fake, gradients) = judgement.backward(&judgement.derivatives, BOTH)?;
+        let at_fake =
+            self.reached(at_fake)?.broadcast_mul(&ratio.reshape((ratio.dim(0)?, 1, 1, 1))?)?;
+        Ok((gradients, judgement.augmented.backward(&at_fake)?))
     }
 
     pub(super) fn alternating_step(&mut self, real: &Batch) -> Result<StepStats> {
@@ -128,6 +110,7 @@ mod tests {
     use super::*;
     use crate::args::TrainArgs;
     use crate::config::TrainConfig;
+    use crate::gan::INPUT;
     use crate::recipe::{Regularization, UpdateRule};
     use candle_core::Device;
     use gan_models::{Augmentation, GanLoss};
@@ -154,6 +137,8 @@ mod tests {
             (-6.0, GanLoss::NonSaturating, regularised),
             (0.0, GanLoss::Wasserstein, regularised),
             (0.5, GanLoss::Hinge, regularization),
+            // Fakes beyond the margin teach the generator alone.
+            (-3.0, GanLoss::Hinge, regularization),
             (0.5, GanLoss::LeastSquares, regularised),
         ];
         for (confidence, loss, regularization) in cases {

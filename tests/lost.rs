@@ -1,0 +1,86 @@
+//! Reports that cannot be written while training, and run folders that go away: nothing is lost.
+
+use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
+
+use crate::{Place, SMALL, TINY, assert_same, said};
+
+#[test]
+fn a_report_that_cannot_be_written_costs_no_step() {
+    let place = Place::new();
+    let args = "--digit 5,7 --recipe by-class.toml";
+    let run = "runs/00000-mnist-5+7-by-class";
+    place.succeed(&format!("{args} --steps 12 --out straight"));
+    place.succeed(&format!("{args} --steps 6"));
+    let curves = format!("{run}/curves.svg");
+    fs::remove_file(place.path(&curves)).unwrap();
+    place.write(&format!("{curves}/in the way"), "");
+    // Measured, and drawn, at step 8.
+    let said = place.run(&format!("--resume {run} --steps 12"));
+    let told = format!("ERROR stopped at step 8, its checkpoint written: cannot write {curves}: ");
+    assert!(said.err.lines().last().unwrap().starts_with(&told), "{said:?}");
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+    assert_eq!(place.names(&format!("{run}/checkpoints")), ["000006", "000008", "best"]);
+
+    fs::remove_dir_all(place.path(&curves)).unwrap();
+    place.succeed(&format!("--resume {run} --steps 12"));
+    let mut result = place.result(run);
+    // Where the first session ended.
+    assert!(result.remove("samples/000006.png").is_some());
+    assert_same(&place.result("straight/00000-mnist-5+7-by-class"), &result);
+}
+
+#[test]
+fn statistics_that_cannot_be_read_are_told_before_training() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 6"));
+    let run = "runs/00000-idx-set-tiny";
+    let stats = format!("{run}/stats.jsonl");
+    fs::remove_file(place.path(&stats)).unwrap();
+    place.write(&format!("{stats}/in the way"), "");
+    let error = place.refuse(&format!("--resume {run} --steps 9"));
+    assert!(error.starts_with(&stats), "{error}");
+}
+
+/// The folder is moved; a folder that is removed is as good as that.
+#[cfg(unix)]
+fn moves_away(recipe: &str, part: &str) {
+    let place = Place::new();
+    place.write("tiny.toml", recipe);
+    let mut command = place.command(&format!("{SMALL} --steps 1000000"));
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = place.path("runs/00000-idx-set-tiny");
+    let reader = thread::spawn(move || said(&child.wait_with_output().unwrap()));
+    while !run.join("checkpoints/000200").exists() {
+        assert!(!reader.is_finished());
+        thread::sleep(Duration::from_millis(2));
+    }
+    // Until what is written with the checkpoint is there, and long before the next one.
+    thread::sleep(Duration::from_millis(30));
+    fs::rename(&run, place.path("moved")).unwrap();
+    let said = reader.join().unwrap();
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+    let error = said.err.lines().last().unwrap();
+    assert!(
+        error.contains("ERROR") && error.contains(&format!("runs/00000-idx-set-tiny/{part}")),
+        "{error}"
+    );
+    assert!(error.contains("No such file or directory"), "{error}");
+    assert!(!said.err.contains("panicked"), "{said:?}");
+    assert_eq!(place.names("runs"), [""; 0]);
+
+    let last = place.names("moved/checkpoints").pop().unwrap();
+    let end = last.parse::<u64>().unwrap() + 1;
+    place.succeed(&format!("--resume moved --steps {end}"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_folder_that_is_gone_does_not_come_back_in_part() {
+    let recipe = TINY.replace("checkpoint_every = 5", "checkpoint_every = 200");
+    let sampling = |every| recipe.replace("sample_every = 4", &format!("sample_every = {every}"));
+    moves_away(&sampling(1), "samples/");
+    moves_away(&sampling(1_000_000), "checkpoints/");
+}

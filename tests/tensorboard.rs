@@ -1,0 +1,78 @@
+//! Event files, read by TensorBoard itself where a Python that has it is named.
+
+#![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::{Place, finish};
+
+/// The Python, of a virtual environment for example, that has the package `tensorboard`.
+const PYTHON: &str = "CANDLE_GAN_TENSORBOARD_PYTHON";
+
+/// Each tag, and where a line of statistics has its value.
+const SCALARS: [(&str, &str); 9] = [
+    ("loss/discriminator", "/discriminator_loss"),
+    ("loss/generator", "/generator_loss"),
+    ("score/real", "/real_score"),
+    ("score/fake", "/fake_score"),
+    ("speed/images_per_second", "/images_per_second"),
+    ("quality/fd-mnistnet-2k", "/quality/fd-mnistnet-2k"),
+    ("quality/precision", "/quality/precision"),
+    ("quality/recall", "/quality/recall"),
+    ("quality/wanted_class", "/quality/agreement"),
+];
+
+/// What TensorBoard shows of a run is what its folder holds: of a run that lost its last steps and
+/// went on, too.
+#[test]
+fn tensorboard_shows_what_the_folder_holds() {
+    let Some(python) = env::var_os(PYTHON) else {
+        eprintln!("skipped: {PYTHON} names no Python");
+        return;
+    };
+    let place = Place::new();
+    let run = "runs/00000-mnist-5+7-by-class";
+    place.succeed("--digit 5,7 --recipe by-class.toml --steps 12");
+    compare(&python, &place, run);
+    std::fs::remove_dir_all(place.path(run).join("checkpoints/000012")).unwrap();
+    place.succeed(&format!("--resume {run} --steps 14"));
+    compare(&python, &place, run);
+}
+
+fn compare(python: &std::ffi::OsStr, place: &Place, run: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/read_events.py");
+    let said = finish(Command::new(python).arg(script).arg(place.path(run)));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+
+    let stats = String::from_utf8(place.read(&format!("{run}/stats.jsonl"))).unwrap();
+    let lines: Vec<Value> = stats.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() >= 3, "{stats}");
+    let series = |pointer: &str| -> Value {
+        let value = |line: &Value| {
+            let value = line.pointer(pointer)?.as_f64()?;
+            Some(json!([line["step"], f64::from(value as f32)]))
+        };
+        lines.iter().filter_map(value).collect()
+    };
+    let wanted: BTreeMap<_, _> =
+        SCALARS.iter().map(|(tag, pointer)| (*tag, series(pointer))).collect();
+    assert_eq!(found["scalars"], json!(wanted));
+
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let grids: Value = place
+        .names(&format!("{run}/samples"))
+        .iter()
+        .map(|name| {
+            let step: u64 = name.strip_suffix(".png").unwrap().parse().unwrap();
+            // Two rows of ten digits.
+            json!([step, 298, 58, [hex(place.read(&format!("{run}/samples/{name}")))]])
+        })
+        .collect();
+    assert_eq!(found["images"], json!({ "samples": grids }));
+}

@@ -1,0 +1,287 @@
+//! Numbers and records as people read them, in HTML.
+
+use serde_json::Value;
+
+use super::Fields;
+
+/// Rows of the table of metrics, at most about.
+const ROWS: usize = 40;
+
+/// Keys of a configuration that come first, in this order.
+const FIRST_IN_CONFIG: [&str; 12] = [
+    "recipe",
+    "dataset",
+    "classes",
+    "pictures",
+    "steps",
+    "batch_size",
+    "seed",
+    "precision",
+    "loss",
+    "update",
+    "generator_adam",
+    "discriminator_adam",
+];
+
+/// Keys of a line of statistics that come first, and of its quality.
+const FIRST_IN_LINE: [&str; 9] = [
+    "step",
+    "epoch",
+    "fd-mnistnet-2k",
+    "precision",
+    "recall",
+    "agreement",
+    "discriminator_loss",
+    "generator_loss",
+    "real_score",
+];
+
+/// A text with nothing in it that HTML takes for its own.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
+}
+
+/// A whole number with its thousands apart.
+pub(super) fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A measured value, rounded to what counts of it.
+pub(super) fn rounded(value: &Value) -> String {
+    match (value.as_u64(), value.as_f64()) {
+        (Some(whole), _) => thousands(whole),
+        (None, Some(number)) => match number.abs() {
+            100.0.. => format!("{number:.0}"),
+            10.0..100.0 => format!("{number:.1}"),
+            1.0..10.0 => format!("{number:.2}"),
+            0.0 => "0".to_string(),
+            0.001..1.0 => format!("{number:.3}"),
+            _ => format!("{number:.1e}"),
+        },
+        _ => exact(value),
+    }
+}
+
+/// A value as it was given; lists and records of single values on one line.
+pub(super) fn exact(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(all) if all.is_empty() => "all".to_string(),
+        Value::Array(all) => all.iter().map(exact).collect::<Vec<_>>().join(", "),
+        Value::Object(record) => {
+            let field =
+                |(key, value): (&String, &Value)| format!("{} {}", words(key), exact(value));
+            record.iter().map(field).collect::<Vec<_>>().join(", ")
+        }
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// A key as words.
+pub(super) fn words(key: &str) -> String {
+    key.replace('_', " ")
+}
+
+/// The keys of a record, those of `first` before the others.
+fn ordered<'a>(record: &'a Fields, first: &[&str]) -> Vec<&'a String> {
+    let mut keys: Vec<&String> = record.keys().collect();
+    keys.sort_by_key(|key| first.iter().position(|name| name == key).unwrap_or(first.len()));
+    keys
+}
+
+/// A configuration as a table; what is nested unfolds.
+pub(super) fn config(config: &Fields) -> String {
+    let mut rows = String::new();
+    for key in ordered(config, &FIRST_IN_CONFIG) {
+        let value = &config[key];
+        let cell = if is_flat(value) {
+            escape(&exact(value))
+        } else {
+            let keys = value.as_object().into_iter().flat_map(Fields::keys);
+            let keys: Vec<String> = keys.map(|key| words(key)).collect();
+            let summary = escape(&keys.join(", "));
+            format!("<details><summary>{summary}</summary>{}</details>", nested(value))
+        };
+        rows += &format!("<tr><th>{}</th><td>{cell}</td></tr>\n", escape(&words(key)));
+    }
+    format!("<table class=\"record\">\n{rows}</table>\n")
+}
+
+/// Whether a value has a line of its own: one without lists of records or records of records.
+fn is_flat(value: &Value) -> bool {
+    let single = |value: &Value| !value.is_array() && !value.is_object();
+    match value {
+        Value::Array(all) => all.iter().all(single),
+        Value::Object(record) => record.values().all(single),
+        _ => true,
+    }
+}
+
+/// A list of a record's values, or of a list's.
+fn nested(value: &Value) -> String {
+    let item = |name: &str, value: &Value| match value {
+        Value::Object(_) | Value::Array(_) if !is_flat(value) && !name.is_empty() => {
+            format!("<li>{}{}</li>\n", escape(name), nested(value))
+        }
+        _ => format!("<li>{} {}</li>\n", escape(name), escape(&exact(value))),
+    };
+    match value {
+        Value::Object(record) => {
+            let items = record.iter().map(|(key, value)| item(&words(key), value));
+            format!("<ul>\n{}</ul>", items.collect::<String>())
+        }
+        Value::Array(all) => {
+            format!("<ol>\n{}</ol>", all.iter().map(|value| item("", value)).collect::<String>())
+        }
+        _ => escape(&exact(value)),
+    }
+}
+
+/// A record with what is nested in it beside what is not, its inner keys alone.
+pub(super) fn flat(line: &Fields) -> Fields {
+    let mut all = Fields::new();
+    for (key, value) in line {
+        match value {
+            // The metrics' names speak for themselves.
+            Value::Object(record) if key == "quality" => {
+                all.extend(record.clone().into_iter().filter(|(key, _)| key != "pictures"));
+            }
+            Value::Object(record) => {
+                all.extend(record.iter().map(|(inner, v)| (format!("{inner} {key}"), v.clone())));
+            }
+            _ => drop(all.insert(key.clone(), value.clone())),
+        }
+    }
+    all
+}
+
+/// The numbers of one line, each with its name.
+pub(super) fn numbers(line: &Fields) -> String {
+    let line = flat(line);
+    let shown = ordered(&line, &FIRST_IN_LINE).into_iter().filter(|key| !line[*key].is_null());
+    let number = |key: &String| {
+        format!(
+            "<div><dt>{}</dt><dd>{}</dd></div>\n",
+            escape(&words(key)),
+            escape(&rounded(&line[key]))
+        )
+    };
+    format!("<dl>\n{}</dl>\n", shown.map(number).collect::<String>())
+}
+
+/// The metric that tells best how good a generator is: its least value is the best.
+pub(super) fn distance(line: &Fields) -> Option<(&str, f64)> {
+    let quality = line.get("quality")?.as_object()?;
+    let (key, value) = quality.iter().find(|(key, _)| key.starts_with("fd-"))?;
+    Some((key, value.as_f64()?))
+}
+
+/// The lines on which metrics were measured, and the best of them.
+pub(super) fn measured(lines: &[Fields]) -> (Vec<&Fields>, Option<&Fields>) {
+    let of = |line: &Fields| distance(line).map_or(f64::INFINITY, |(_, value)| value);
+    let measured: Vec<_> =
+        lines.iter().filter(|line| line.get("quality").is_some_and(Value::is_object)).collect();
+    let best = measured.iter().copied().min_by(|a, b| of(a).total_cmp(&of(b)));
+    (measured, best)
+}
+
+/// The metrics along the way: some rows of many, always the best one and the last.
+pub(super) fn metrics(lines: &[Fields]) -> Option<String> {
+    let (measured, best) = measured(lines);
+    let best = best?;
+    let every = measured.len().div_ceil(ROWS);
+    let last = measured.len() - 1;
+    let shown: Vec<_> = measured
+        .iter()
+        .enumerate()
+        .filter(|(i, line)| i.is_multiple_of(every) || *i == last || std::ptr::eq(**line, best))
+        .map(|(_, line)| (flat(line), std::ptr::eq(*line, best)))
+        .collect();
+    // Columns that say something.
+    let all: Fields = shown
+        .iter()
+        .flat_map(|(line, _)| line.clone())
+        .filter(|(_, value)| !value.is_null())
+        .collect();
+    let columns = ordered(&all, &FIRST_IN_LINE);
+    let cells = |tag: &str, cell: &dyn Fn(&str) -> String| -> String {
+        columns.iter().map(|key| format!("<{tag}>{}</{tag}>", escape(&cell(key)))).collect()
+    };
+    let mut rows = format!("<tr>{}</tr>\n", cells("th", &words));
+    for (line, is_best) in &shown {
+        let class = if *is_best { " class=\"best\"" } else { "" };
+        let value = |key: &str| match line.get(key) {
+            None | Some(Value::Null) => String::new(),
+            Some(value) => rounded(value),
+        };
+        rows += &format!("<tr{class}>{}</tr>\n", cells("td", &value));
+    }
+    Some(format!("<div class=\"wide\"><table class=\"numbers\">\n{rows}</table></div>\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn numbers_are_rounded_to_what_counts() {
+        for (value, text) in [
+            (json!(15000), "15,000"),
+            (json!(659.67), "660"),
+            (json!(48.47), "48.5"),
+            (json!(1.1949), "1.19"),
+            (json!(0.9876), "0.988"),
+            (json!(-0.5), "-0.500"),
+            (json!(0.0), "0"),
+            (json!(0.00002), "2.0e-5"),
+            (json!("collapsed"), "collapsed"),
+        ] {
+            assert_eq!(rounded(&value), text);
+        }
+        assert_eq!(exact(&json!({ "lr": 0.001, "beta1": 0.5 })), "beta1 0.5, lr 0.001");
+        assert_eq!(exact(&json!([])), "all");
+    }
+
+    #[test]
+    fn text_is_escaped() {
+        assert_eq!(escape("<a href=\"x\">'&'"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;");
+    }
+
+    #[test]
+    fn many_metrics_are_thinned_and_the_best_one_stays() {
+        let lines: Vec<Fields> = (0..1000)
+            .map(|step| {
+                let distance = if step == 333 { 1.0 } else { 10.0 };
+                let line = json!({
+                    "step": step, "updates": { "generator": 2 * step },
+                    "quality": { "fd-mnistnet-2k": distance, "pictures": 7, "collapse": null }
+                });
+                line.as_object().cloned().unwrap_or_default()
+            })
+            .collect();
+        let table = metrics(&lines).unwrap_or_default();
+        assert!((40..45).contains(&table.matches("<tr").count()), "{table}");
+        assert!(
+            table.contains(
+                "<tr><th>step</th><th>fd-mnistnet-2k</th><th>generator updates</th></tr>"
+            )
+        );
+        assert!(table.contains("<tr class=\"best\"><td>333</td><td>1.00</td><td>666</td></tr>"));
+        assert!(table.contains("<tr><td>999</td>"));
+        assert_eq!(metrics(&[Fields::new()]), None);
+    }
+}

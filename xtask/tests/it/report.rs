@@ -1,0 +1,210 @@
+//! Reports that `report` writes, of runs that are whole and of others.
+
+use std::fs;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use png::ColorType;
+use serde_json::json;
+
+use crate::{Place, text};
+
+const CURVES: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"curves\" \
+                      viewBox=\"0 0 8 8\"><text>Losses</text></svg>\n";
+
+/// A run whose name and data hold what HTML takes for its own.
+const RUN: &str = "runs/00003-idx-a<b>&c-tiny";
+
+impl Place {
+    fn run_of(&self, run: &str) {
+        self.grey_frames(run, &[0, 50, 100]);
+        self.write(&format!("{run}/curves.svg"), CURVES);
+        let config = json!({
+            "recipe": "tiny", "dataset": "idx:a<b>&c", "classes": ["3", "5"], "steps": 100,
+            "seed": 7, "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.002 },
+            "generator": { "latent_dim": 64, "layers": [{ "conv": { "channels": 3 } }, "tanh"] }
+        });
+        self.write(&format!("{run}/config.json"), config.to_string());
+        let line = |step: u64, distance: f64| {
+            let quality = json!({ "pictures": 2000, "fd-mnistnet-2k": distance, "collapse": null });
+            let line = json!({ "step": step, "generator_loss": 0.71823, "quality": quality });
+            format!("{line}\n")
+        };
+        let unmeasured = "{\"step\":75,\"generator_loss\":0.5}\n";
+        let stats = [&line(50, 31.26), unmeasured, &line(100, 44.0)].concat();
+        self.write(&format!("{run}/stats.jsonl"), stats);
+    }
+
+    fn page(&self, name: &str) -> String {
+        text(&fs::read(self.path(name)).unwrap())
+    }
+}
+
+/// What the data URIs of a page's images hold.
+fn images(page: &str) -> Vec<(&str, Vec<u8>)> {
+    let uris = page.split(" src=\"data:").skip(1).map(|rest| rest.split_once('"').unwrap().0);
+    uris.map(|uri| {
+        let (media_type, data) = uri.split_once(";base64,").unwrap();
+        (media_type, STANDARD.decode(data).unwrap())
+    })
+    .collect()
+}
+
+/// Nothing that a browser would fetch or run.
+fn assert_alone(page: &str) {
+    for other in ["://", "<script", "<link", "<iframe", "@import", "url("] {
+        assert!(!page.contains(other), "{other} in {page}");
+    }
+    assert_eq!(page.matches(" src=\"").count(), page.matches(" src=\"data:image/").count());
+    assert_eq!(page.matches(" href=").count(), 0);
+    for tag in ["section", "table", "tr", "td", "th", "figure", "details", "dl", "ul", "ol", "li"] {
+        let opened =
+            page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+        assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag} in {page}");
+    }
+}
+
+#[test]
+fn a_report_holds_the_run() {
+    let place = Place::new();
+    place.run_of(RUN);
+    let line = place.succeed("report");
+    let page = place.page(&format!("{RUN}/report.html"));
+    assert_eq!(line.replace('\\', "/"), format!("{RUN}/report.html: {} bytes\n", page.len()));
+    assert_alone(&page);
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    assert!(!page.contains("a<b>") && !page.contains("Left out"));
+    for part in [
+        "<title>00003-idx-a&lt;b&gt;&amp;c-tiny</title>",
+        "recipe tiny · dataset idx:a&lt;b&gt;&amp;c · classes 3, 5 · 100 steps",
+        // The last line, rounded; the best step; every measured line.
+        "<dt>generator loss</dt><dd>0.718</dd>",
+        "Least fd-mnistnet-2k: 31.3 at step 50.",
+        "<tr><th>step</th><th>fd-mnistnet-2k</th><th>generator loss</th></tr>",
+        "<tr class=\"best\"><td>50</td><td>31.3</td><td>0.718</td></tr>",
+        "<tr><td>100</td><td>44.0</td><td>0.718</td></tr>",
+        "<svg class=\"curves\" viewBox=\"0 0 8 8\"><text>Losses</text></svg>",
+        "<tr><th>seed</th><td>7</td></tr>",
+        "<summary>latent dim, layers</summary>",
+        "<li> conv channels 3</li>",
+        "cargo run -p trainer -- --recipe tiny.toml \\\n  --class 3,5 \\\n  \
+         --dataset &#39;idx:a&lt;b&gt;&amp;c&#39; \\\n  --steps 100 \\\n  --seed 7 \\\n  --lr 0.001 0.002",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(!page.contains("<td>75</td>"), "not measured at step 75");
+
+    let images = images(&page);
+    let sample = |step: &str| fs::read(place.path(&format!("{RUN}/samples/{step}.png"))).unwrap();
+    assert_eq!(images[0], ("image/png", sample("000000")));
+    assert_eq!(images[1], ("image/png", sample("000100")));
+    place.succeed("gif --out film.png");
+    assert_eq!(images[2], ("image/png", fs::read(place.path("film.png")).unwrap()));
+    assert_eq!(images.len(), 3);
+}
+
+#[test]
+fn a_report_of_colours_has_a_gif() {
+    let place = Place::new();
+    for step in [0, 1] {
+        let name = format!("run/samples/{step}.png");
+        place.picture(&name, (2, 1), ColorType::Rgb, &[step, 2, 3, 4, 5, 6]);
+    }
+    place.succeed("report --run run --out page.html");
+    place.succeed("gif --run run");
+    let page = place.page("page.html");
+    let film = fs::read(place.path("run/training.gif")).unwrap();
+    assert_eq!(images(&page)[2], ("image/gif", film));
+    assert!(!place.path("run/report.html").exists());
+}
+
+/// Thousands of large frames: every n-th of them.
+#[test]
+fn a_report_of_many_frames_stays_small() {
+    let place = Place::new();
+    let mut noise = 1_u32;
+    for step in 0..40 {
+        let pixels: Vec<u8> = (0..600 * 600)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (noise >> 24) as u8
+            })
+            .collect();
+        place.picture(
+            &format!("run/samples/{step}.png"),
+            (600, 600),
+            ColorType::Grayscale,
+            &pixels,
+        );
+    }
+    place.succeed("report --run run");
+    let page = place.page("run/report.html");
+    assert!((1 << 20..10 << 20).contains(&page.len()), "{}", page.len());
+    assert!(page.contains("film of 14 of 40 grids"), "{:?}", page.find("film of"));
+}
+
+/// A run just begun: a configuration, one grid, no statistics.
+#[test]
+fn an_unfinished_run_has_a_report_of_what_is_there() {
+    let place = Place::new();
+    place.run_of("run");
+    for name in ["stats.jsonl", "curves.svg", "samples/000050.png", "samples/000100.png"] {
+        fs::remove_file(place.path("run").join(name)).unwrap();
+    }
+    let line = place.succeed("report --run run").replace('\\', "/");
+    assert!(line.contains("; left out: run/stats.jsonl: No such file"), "{line}");
+    assert_eq!(line.lines().count(), 1);
+    let page = place.page("run/report.html");
+    assert_alone(&page);
+    assert!(page.contains("unfinished: step 0 of 100"), "{page}");
+    assert!(page.contains("<li>run/stats.jsonl: No such file"), "{page}");
+    assert_eq!(images(&page).len(), 1);
+    for title in ["Curves", "Metrics along the way", "Final numbers"] {
+        assert!(!page.contains(title), "{title}");
+    }
+}
+
+#[test]
+fn damaged_parts_are_left_out() {
+    let place = Place::new();
+    let damages: [(&str, &[u8], &str); 7] = [
+        ("config.json", b"{", "run/config.json: not a run's configuration: "),
+        ("config.json", b"[1]", "run/config.json: not a run's configuration: "),
+        ("stats.jsonl", b"", "run/stats.jsonl: no statistics yet"),
+        ("stats.jsonl", b"{\"step\":50}\n{\"st", "run/stats.jsonl: damaged lines: 1"),
+        ("stats.jsonl", b"\xff\n", "run/stats.jsonl: stream did not contain valid UTF-8"),
+        ("curves.svg", b"<svg><script>", "run/curves.svg: not whole, or not the trainer's"),
+        ("samples/000100.png", b"\x89PNG", "run/samples/000100.png: not a readable PNG: "),
+    ];
+    for (name, bytes, said) in damages {
+        place.run_of("run");
+        place.write(&format!("run/{name}"), bytes);
+        let line = place.succeed("report --run run").replace('\\', "/");
+        assert!(line.contains(&format!("; left out: {said}")), "{name}: {line}");
+        assert_eq!(line.lines().count(), 1, "{line}");
+        assert_alone(&place.page("run/report.html"));
+    }
+    // Odd values where others are expected.
+    place.run_of("run");
+    place.write("run/config.json", r#"{"classes":7,"steps":"many","recipe":[],"generator":null}"#);
+    place
+        .write("run/stats.jsonl", "{\"step\":\"x\",\"quality\":{\"fd-\":null}}\n{\"quality\":3}\n");
+    place.succeed("report --run run");
+    assert_alone(&place.page("run/report.html"));
+}
+
+#[test]
+fn what_is_no_run_has_no_report() {
+    let place = Place::new();
+    let said = place.fail("report --run nowhere", 2);
+    assert!(said.starts_with("error: nowhere: no such run folder; "), "{said}");
+    let said = place.fail("report", 2);
+    assert!(said.starts_with("error: runs: no run folder in it; "), "{said}");
+    place.write("notes/a.txt", "");
+    let said = place.fail("report --run notes", 2);
+    assert!(said.starts_with("error: notes: not a run folder: notes/config.json: "), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    place.run_of("run");
+    let said = place.fail("report --run run --out no/page.html", 2);
+    assert!(said.starts_with("error: making no/page.html: "), "{said}");
+}
