@@ -64,6 +64,10 @@ fn pictures_that_cannot_be_scored_are_named() {
     place.refuse_saying("score set", &["--class", "0, 1, 2"]);
     place.refuse_saying("score set --class 7", &["--class 7", "0, 1, 2"]);
     place.refuse_saying("score small --class 1", &["small", "8x12", "28x28"]);
+    // A single picture is brought to the discriminator's size.
+    let shape = gan_data::ImageShape { channels: 3, height: 40, width: 60 };
+    gan_data::picture::write(&place.path("large.png"), shape, &[77; 7200]).unwrap();
+    assert!(place.succeed("score large.png --class 1").out.ends_with("  large.png\n"));
     place.refuse_saying("score absent.png --class 1", &["absent.png"]);
     assert_eq!(place.succeed("score set --class 1").out.lines().count(), 24);
 }

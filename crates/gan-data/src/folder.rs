@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, Error, ImageShape, Result, Split};
 
+pub use decode::read;
 pub use write::write;
 
 /// Least and largest size that pictures are brought to.

@@ -333,7 +333,7 @@ pub struct ScoreArgs {
     /// Threads of the CPU [default: all].
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Pictures: PNG files, folders of them, IDX pictures.
+    /// Pictures: JPEG or PNG files, IDX pictures, folders of PNG or IDX files.
     #[arg(value_name = "IMAGE", required = true)]
     pub images: Vec<PathBuf>,
 }

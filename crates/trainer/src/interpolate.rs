@@ -5,7 +5,7 @@ use crate::device;
 use crate::generate;
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::{ImageShape, picture, range};
+use gan_data::{ImageShape, class_position, picture, range};
 use gan_models::{Generator, GeneratorConfig, Pass, slerp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -63,7 +63,7 @@ fn labels(config: &GeneratorConfig, args: &InterpolateArgs) -> Result<Vec<u32>> 
     }
     let mut labels = Vec::new();
     for wanted in &args.class {
-        match config.classes.iter().position(|class| class == wanted) {
+        match class_position(&config.classes, wanted) {
             Some(label) => labels.push(label as u32),
             None => bail!("--class {wanted}: this generator draws class {all} only"),
         }

@@ -7,7 +7,8 @@ use crate::gan::Gan;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::{ImageShape, Pictures, range};
+use gan_data::folder::{self, Colour};
+use gan_data::{ImageShape, Pictures, class_position, range};
 use gan_models::Pass;
 use std::io::Write;
 use std::path::Path;
@@ -18,8 +19,8 @@ const CHUNK: usize = 256;
 /// Prints the decision value of each picture: negative for fake, positive for real.
 ///
 /// # Errors
-/// A run without a checkpoint; pictures that cannot be read or are of another shape; a class that
-/// is missing or not the run's.
+/// A run without a checkpoint; pictures that cannot be read, or are of another shape and stay so; a
+/// class that is missing or not the run's.
 pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     let run = match &args.run {
         Some(run) => run.clone(),
@@ -34,14 +35,7 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
     device::pool(args.threads)?.install(|| {
         for path in &args.images {
-            let pictures = Pictures::load(path)?;
-            ensure!(
-                pictures.shape == shape,
-                "{}: {}, but this discriminator judges {}",
-                path.display(),
-                describe(pictures.shape),
-                describe(shape)
-            );
+            let pictures = read(path, shape)?;
             for (chunk, pixels) in pictures.pixels.chunks(CHUNK * shape.len()).enumerate() {
                 let batch = pixels.len() / shape.len();
                 let images = range::to_tensor(pixels, shape)?;
@@ -61,6 +55,27 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     })
 }
 
+/// The pictures of a file or folder. A JPEG or PNG picture is brought to the shape that is judged, as
+/// in training, if that is a square.
+fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
+    let is_picture = path.extension().is_some_and(|extension| {
+        ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    });
+    if is_picture && path.is_file() && shape.height == shape.width {
+        let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
+        return Ok(Pictures { shape, pixels, labels: None });
+    }
+    let pictures = Pictures::load(path)?;
+    ensure!(
+        pictures.shape == shape,
+        "{}: {}, but this discriminator judges {}",
+        path.display(),
+        describe(pictures.shape),
+        describe(shape)
+    );
+    Ok(pictures)
+}
+
 fn describe(shape: ImageShape) -> String {
     let colour = if shape.channels == 1 { "grey" } else { "colour" };
     format!("{}x{} pixels in {colour}", shape.width, shape.height)
@@ -75,7 +90,7 @@ fn label(classes: &[String], conditional: bool, args: &ScoreArgs) -> Result<u32>
     let Some(wanted) = &args.class else {
         bail!("this discriminator judges pictures of a class: name it by --class, one of {all}");
     };
-    let found = classes.iter().position(|class| class == wanted);
-    let label = found.with_context(|| format!("--class {wanted}: this run has classes {all}"))?;
+    let label = class_position(classes, wanted)
+        .with_context(|| format!("--class {wanted}: this run has classes {all}"))?;
     Ok(label as u32)
 }

@@ -19,7 +19,7 @@ const SIDES: std::ops::RangeInclusive<usize> = 8..=16_384;
 /// Most pixels of a picture that is read: the decoded rows take no more than 128 MB.
 const PIXELS: usize = 1 << 25;
 
-/// Reads one picture.
+/// Reads one picture, as [`load`](super::load) does each.
 ///
 /// # Shapes
 ///
@@ -29,7 +29,7 @@ const PIXELS: usize = 1 << 25;
 /// # Errors
 ///
 /// [`Error::Read`], [`Error::NoPicture`], [`Error::Unreadable`], [`Error::Unfit`].
-pub(super) fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
+pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
     let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let rows = if bytes.starts_with(b"\xff\xd8") {
         decode_jpeg(path, &bytes)?
