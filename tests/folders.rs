@@ -70,6 +70,24 @@ fn a_folder_of_colour_pictures_trains_and_goes_on() {
     assert!(error.contains("11 pictures") && error.contains("began with 12"), "{error}");
 }
 
+/// The recipe of 28x28 pixels makes networks of 64x64x3.
+#[test]
+fn dcgan_grows_to_large_pictures_in_colour() {
+    let place = Place::new();
+    colours(&place, "paints", 4);
+    let flags = "--recipe dcgan --dataset folder:paints --class red --size 64 --batch-size 4";
+    place.succeed(&format!("{flags} --steps 1"));
+    let run = "runs/00000-folder-paints-red-dcgan";
+    let config = place.json(&format!("{run}/config.json"));
+    assert_eq!(config["generator"]["image"], json!([3, 64, 64]));
+    let summary = place.succeed(&format!("summary --run {run}")).out;
+    for part in ["256x8x8", "128x16x16", "64x32x32", "3x64x64"] {
+        assert!(summary.contains(part), "{part} in {summary}");
+    }
+    let (grid, _) = picture::read(&place.path(&format!("{run}/samples/000001.png"))).unwrap();
+    assert_eq!((grid.channels, grid.height, grid.width), (3, 10 * 66 - 2, 10 * 66 - 2));
+}
+
 #[test]
 fn runs_from_before_folders_go_on() {
     let place = Place::new();
