@@ -103,7 +103,7 @@ fn a_walk_is_a_grid_or_a_film() {
         assert_eq!((timing.delay_num, timing.delay_den), (1, 20));
     }
     for (flags, parts) in [
-        ("--points 1", ["--points 1", "2 points"]),
+        ("--points 1 --class 2", ["--points 1", "2 points"]),
         ("--class 0,9", ["--class 9", "0, 1, 2"]),
         ("--frames 0", ["--frames 0", "at least 1"]),
         ("--points 2 --class 0,1,2", ["--points 2", "each --class"]),

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     match task {
         Task::Gif(film) => println!("{}", film.make()?),
-        Task::Report(report) => println!("{}", report.make(&workspace_root())?),
+        Task::Report(report) => println!("{}", report.make()?),
         Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),

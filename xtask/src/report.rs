@@ -62,7 +62,7 @@ impl Report {
     ///
     /// # Errors
     /// There is no run, or nothing of one in its folder; the page cannot be written.
-    pub(crate) fn make(self, root: &Path) -> Result<String> {
+    pub(crate) fn make(self) -> Result<String> {
         let run = match self.run {
             Some(run) => run,
             None => run_folder::newest(Path::new("runs"))?,
@@ -89,7 +89,7 @@ impl Report {
             &record,
             &figures.unwrap_or_default(),
             curves.as_deref(),
-            &command::command(&record.config, root),
+            &command::command(&record.config),
             &left_out,
         );
         let path = self.out.unwrap_or_else(|| run.join("report.html"));

@@ -103,7 +103,7 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
     let decoded: Vec<Result<Vec<u8>>> =
         files.par_iter().map(|(path, _)| decode::read(path, size, colour)).collect();
 
-    let mut skipped = Vec::from_iter(unsorted);
+    let mut skipped = Vec::new();
     let (mut pictures, mut labels) = (Vec::new(), Vec::new());
     for (picture, (_, label)) in decoded.into_iter().zip(&files) {
         match picture {
@@ -114,6 +114,8 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
             Err(error) => skipped.push(error),
         }
     }
+    // Last: it is no picture.
+    skipped.extend(unsorted);
     if strict && !skipped.is_empty() {
         return Err(skipped.swap_remove(0));
     }

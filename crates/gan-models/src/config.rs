@@ -98,14 +98,14 @@ pub enum Layer {
         /// Whether each channel has a bias.
         bias: bool,
     },
-    /// Batch normalisation (Ioffe and Szegedy 2015): per channel, or after a dense layer per
-    /// output.
+    /// Batch normalisation (Ioffe and Szegedy 2015) per channel.
     BatchNorm {
         /// Added to the variance.
         epsilon: f32,
         /// How fast the running statistics follow.
         momentum: Momentum,
-        /// Per channel after [`Layer::Project`] too, where it is else per output.
+        /// Per channel also where it directly follows a [`Layer::Project`] without bias, and is
+        /// else per output.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         per_channel: bool,
     },

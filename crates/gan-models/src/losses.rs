@@ -141,24 +141,33 @@ impl GanLoss {
         Ok(values.iter().map(of).sum::<f32>() / values.len() as f32)
     }
 
+    /// A logit as a decision value: positive for real, negative for fake. Least squares decide halfway
+    /// between their labels; where the loss knows no such point (Wasserstein), 0 stands for it.
+    pub fn decision(self, logit: f32, real_label: f32) -> f32 {
+        match self {
+            Self::LeastSquares => logit - real_label / 2.0,
+            Self::NonSaturating | Self::Hinge | Self::Wasserstein => logit,
+        }
+    }
+
+    /// Share of pictures, real and fake, that the discriminator decides rightly about.
+    ///
+    /// # Shapes
+    /// `real`: (B), `fake`: (B').
+    /// # Errors
+    /// Failures of the device.
+    pub fn accuracy(self, real: &Tensor, fake: &Tensor, real_label: f32) -> Result<f32> {
+        let (real, fake) = (real.to_vec1::<f32>()?, fake.to_vec1::<f32>()?);
+        let is_real = |logit: &&f32| self.decision(**logit, real_label) > 0.0;
+        let right = real.iter().filter(is_real).count()
+            + fake.iter().filter(|logit| !is_real(logit)).count();
+        Ok(right as f32 / (real.len() + fake.len()).max(1) as f32)
+    }
+
     /// Whether real pictures have a label that can be smoothed.
     pub fn has_labels(self) -> bool {
         matches!(self, Self::NonSaturating | Self::LeastSquares)
     }
-}
-
-/// Share of pictures that a discriminator is right about: logits above 0 for real ones, not above 0
-/// for fakes.
-///
-/// # Shapes
-/// `real`: (B), `fake`: (B').
-/// # Errors
-/// Failures of the device.
-pub fn accuracy(real: &Tensor, fake: &Tensor) -> Result<f32> {
-    let (real, fake) = (real.to_vec1::<f32>()?, fake.to_vec1::<f32>()?);
-    let right =
-        real.iter().filter(|l| **l > 0.0).count() + fake.iter().filter(|l| **l <= 0.0).count();
-    Ok(right as f32 / (real.len() + fake.len()).max(1) as f32)
 }
 
 /// Mean over logits of a function that tells its value and derivative.
@@ -246,8 +255,11 @@ mod tests {
 
     #[test]
     fn accuracy_counts_both_kinds() -> Result<()> {
-        let share = accuracy(&tensor(&[0.5, -1.0, 2.0]), &tensor(&[-3.0, 0.0, 1.0, -0.1, -2.0]))?;
-        assert_eq!(share, 6.0 / 8.0);
+        let (real, fake) = (tensor(&[0.5, -1.0, 2.0]), tensor(&[-3.0, 0.0, 1.0, -0.1, -2.0]));
+        assert_eq!(GanLoss::NonSaturating.accuracy(&real, &fake, 1.0)?, 6.0 / 8.0);
+        // Halfway between 0 and 0.9.
+        let (real, fake) = (tensor(&[0.46, 0.44]), tensor(&[0.44, -2.0]));
+        assert_eq!(GanLoss::LeastSquares.accuracy(&real, &fake, 0.9)?, 3.0 / 4.0);
         Ok(())
     }
 

@@ -281,6 +281,9 @@ fn has_bias(layer: &Layer) -> bool {
     }
 }
 
+/// Most pixels a side that a layer resizes to.
+const LARGEST: usize = 1024;
+
 /// Whether a layer's own numbers are in their ranges.
 fn check(layer: &Layer) -> Result<(), &'static str> {
     let (right, wanted) = match *layer {
@@ -294,7 +297,10 @@ fn check(layer: &Layer) -> Result<(), &'static str> {
         Layer::Dropout(probability) => {
             ((0.0..1.0).contains(&probability), "the probability must be at least 0 and below 1")
         }
-        Layer::Resize(height, width) => (height * width > 0, "sizes must be at least 1"),
+        Layer::Resize(height, width) => (
+            [height, width].iter().all(|side| (1..=LARGEST).contains(side)),
+            "sizes must be at least 1 and at most 1024",
+        ),
         Layer::AvgPool(side) => (side > 0, "squares must measure at least 1"),
         Layer::Rescale { scale, shift } => (
             scale != 0.0 && scale.is_finite() && shift.is_finite(),

@@ -127,7 +127,7 @@ impl Plain {
             (PlainPass::Linear(_), Op::Rescale { scale, .. }) => {
                 Ok(((gradient * *scale)?, Vec::new()))
             }
-            (PlainPass::Linear(_), _) => Ok((gradient.clone(), Vec::new())),
+            (PlainPass::Linear(_), _) => unreachable!("the pass of another layer"),
             (PlainPass::Norm(pass), _) => {
                 let [of_x, of_gamma, of_beta] = pass.backward(gradient)?;
                 Ok((of_x, vec![of_gamma, of_beta]))

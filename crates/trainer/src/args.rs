@@ -97,7 +97,7 @@ pub struct TrainArgs {
     pub out: Option<PathBuf>,
     /// Go on with this run from its last checkpoint; its configuration stays.
     #[arg(long, value_name = "RUN", conflicts_with_all =
-        ["digit", "dataset", "size", "colour", "recipe", "batch_size", "lr", "seed", "precision", "out", "loss",
+        ["digit", "dataset", "size", "colour", "recipe", "batch_size", "sample_every", "lr", "seed", "precision", "out", "loss",
         "condition", "gradient_penalty", "spectral_norm", "translation", "cutout", "instance_noise"])]
     pub resume: Option<PathBuf>,
     /// Print the configuration and the networks' sizes, and stop.
@@ -283,10 +283,10 @@ pub struct InterpolateArgs {
     #[arg(long, conflicts_with = "weights")]
     pub best: bool,
     /// How many noises to visit; 1 keeps to one and walks through the classes [default: one for
-    /// each class, at least 2].
+    /// each of the classes visited, at least 2].
     #[arg(long, value_name = "N")]
     pub points: Option<usize>,
-    /// The classes to visit, in turn.
+    /// The classes to visit, in turn [default: all, where they can be chosen].
     #[arg(long, value_name = "C[,C...]", value_delimiter = ',')]
     pub class: Vec<String>,
     /// Steps from each point to the next.
@@ -301,9 +301,9 @@ pub struct InterpolateArgs {
     /// Pictures a second of a film.
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub fps: u16,
-    /// Pixels of the file for each pixel of a picture, along each side.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub scale: usize,
+    /// Pixels of the file for each pixel of a picture, along each side: 1 to 16.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub scale: u8,
     /// The file to write.
     #[arg(long, value_name = "FILE.png")]
     pub out: PathBuf,
@@ -342,11 +342,24 @@ pub struct ScoreArgs {
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
     /// A run, whose networks are shown.
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", conflicts_with_all =
+        ["recipe", "digit", "dataset", "condition", "size", "colour", "strict"])]
     pub run: Option<PathBuf>,
-    /// What would be trained, where no run is named.
+    /// A built-in recipe or a file of one's own [default: as in training].
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub recipe: Option<String>,
+    /// The classes that would be trained on [default: all].
+    #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
+    pub digit: Vec<String>,
+    /// Where their pictures would come from [default: mnist].
+    #[arg(long, value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist")]
+    pub dataset: Option<String>,
+    /// How networks take in the classes, where there are several.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub condition: Option<ConditionName>,
+    /// What pictures of a folder are made of.
     #[command(flatten)]
-    pub train: TrainArgs,
+    pub folder: FolderArgs,
 }
 
 /// Options of `evaluate`.

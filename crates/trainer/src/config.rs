@@ -3,7 +3,7 @@
 use crate::args::{PrecisionName, TrainArgs};
 use crate::data;
 use crate::recipe::{
-    AdamConfig, Decay, Length, Recipe, Regularization, UpdateRule, default_stats_every,
+    AdamConfig, Decay, Length, Recipe, Regularization, Thresholds, UpdateRule, default_stats_every,
 };
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::folder::{Colour, Options};
@@ -20,6 +20,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct TrainConfig {
     /// The recipe's name.
     pub recipe: String,
+    /// The file that it was in, where it is not built in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe_file: Option<String>,
     /// Where the pictures come from.
     pub dataset: String,
     /// Rows and columns that the pictures of a folder are brought to.
@@ -86,11 +89,13 @@ impl TrainConfig {
     /// Whatever does not fit together, naming the flag or key and what would be right.
     pub(crate) fn resolve(args: &TrainArgs) -> Result<(Self, Batches)> {
         let dataset = args.dataset.as_deref().unwrap_or("mnist");
+        // A wrong name is told before pictures are read.
+        let named = args.recipe.as_deref().map(Recipe::find).transpose()?;
         let source = data::source(dataset)?;
         let options = data::options(&source, &args.folder)?;
         let data = data::keep(data::load(&source, Split::Train, &options)?, &args.digit)?;
-        let (name, mut recipe) = match &args.recipe {
-            Some(recipe) => Recipe::find(recipe)?,
+        let (name, mut recipe) = match named {
+            Some(named) => named,
             None if data.classes().len() > 1 => Recipe::find("conditional")?,
             None => Recipe::find("default")?,
         };
@@ -131,6 +136,7 @@ impl TrainConfig {
              dropout makes differ by itself; use one of the two"
         );
         let config = Self {
+            recipe_file: args.recipe.clone().filter(|recipe| *recipe != name),
             recipe: name,
             dataset: dataset.to_string(),
             size: is_folder.then_some(options.size),
@@ -178,6 +184,13 @@ impl TrainConfig {
             batches.dataset().len(),
             self.pictures
         );
+        ensure!(
+            batches.dataset().classes() == self.generator.classes,
+            "{} has classes {} now, the run began with {}",
+            self.dataset,
+            batches.dataset().classes().join(", "),
+            self.generator.classes.join(", ")
+        );
         if let Some(length) = length(args) {
             self.steps = length.steps(&batches);
         }
@@ -217,6 +230,10 @@ fn check(recipe: &Recipe) -> Result<()> {
         "sample_every, stats_every and checkpoint_every must be at least 1 step"
     );
     if let UpdateRule::Separate(separate) = recipe.update {
+        let Thresholds { real, fake, generator } = separate.only_above;
+        for threshold in [real, fake, generator].into_iter().flatten() {
+            ensure!(threshold.is_finite(), "only_above: {threshold} must be finite");
+        }
         ensure!(
             recipe.batch_size > 1 || !separate.half_batches,
             "batch size 1: half_batches needs at least 2 pictures to halve"
@@ -317,14 +334,22 @@ mod tests {
         let args = TrainArgs { digit: vec!["5".to_string()], ..TrainArgs::default() };
         let (config, _) = TrainConfig::resolve(&args)?;
         let mut old = serde_json::to_value(&config)?;
-        let later =
-            ["precision", "loss", "regularization", "lr_decay", "recipe_steps", "measure_every"];
+        let later = [
+            "precision",
+            "loss",
+            "regularization",
+            "lr_decay",
+            "recipe_steps",
+            "measure_every",
+            "stats_every",
+        ];
         for key in later {
             assert!(old.as_object_mut().and_then(|old| old.remove(key)).is_some(), "{key}");
         }
         let read: TrainConfig = serde_json::from_value(old)?;
         assert_eq!((read.loss, read.lr_decay), (GanLoss::NonSaturating, None));
         assert_eq!((read.precision, read.measure_every), (PrecisionName::Highest, 0));
+        assert_eq!(read.stats_every, 50);
         assert_eq!(read.regularization, Regularization::default());
         Ok(())
     }

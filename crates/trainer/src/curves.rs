@@ -1,5 +1,6 @@
 //! The curves of a run: losses, scores and, where it was measured, the distance from real pictures.
 
+use crate::describe::thousands;
 use crate::drawing::{Anchor, Drawing, Ink, text_width};
 use crate::statistics::StatsLine;
 
@@ -184,14 +185,7 @@ fn label(value: f64) -> String {
     let text = text.trim_end_matches('0').trim_end_matches('.');
     let (whole, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
     let (sign, digits) = whole.split_at(usize::from(whole.starts_with('-')));
-    let mut label = sign.to_string();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            label.push(',');
-        }
-        label.push(digit);
-    }
-    label + rest
+    format!("{sign}{}{rest}", thousands(digits))
 }
 
 /// What can be seen of a line of many points: of each unit across, the first and the last, the

@@ -1,6 +1,6 @@
 //! `recipes` and `summary`: what there is to train, and what the networks are.
 
-use crate::args::SummaryArgs;
+use crate::args::{GameArgs, SummaryArgs, TrainArgs};
 use crate::config::TrainConfig;
 use crate::recipe;
 use crate::run_folder::RunFolder;
@@ -29,11 +29,22 @@ pub(crate) fn recipes(print: &mut (dyn Write + Send)) -> Result<()> {
 /// # Errors
 /// As of training: whatever does not fit together.
 pub(crate) fn summary(args: &SummaryArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    let config = match &args.run {
+    let SummaryArgs { run, recipe, digit, dataset, condition, folder } = args;
+    let config = match run {
         Some(run) => RunFolder::open(run)?.1,
-        None => TrainConfig::resolve(&args.train)?.0,
+        None => {
+            let train = TrainArgs {
+                recipe: recipe.clone(),
+                digit: digit.clone(),
+                dataset: dataset.clone(),
+                folder: folder.clone(),
+                game: GameArgs { condition: *condition, ..GameArgs::default() },
+                ..TrainArgs::default()
+            };
+            TrainConfig::resolve(&train)?.0
+        }
     };
-    networks(&config, print).with_context(|| format!("recipe {}", config.recipe))
+    networks(&config, print)
 }
 
 /// Prints the layers of a configuration's networks.
@@ -42,12 +53,15 @@ pub(crate) fn summary(args: &SummaryArgs, print: &mut (dyn Write + Send)) -> Res
 /// Networks that cannot be built; output that cannot be written.
 pub(crate) fn networks(config: &TrainConfig, print: &mut (dyn Write + Send)) -> Result<()> {
     let fresh = &Device::Cpu;
+    let of_recipe = || format!("recipe {}", config.recipe);
     let (generator, _) =
-        Parameters::fresh(0, fresh, |vars| Generator::new(config.generator.clone(), vars))?;
+        Parameters::fresh(0, fresh, |vars| Generator::new(config.generator.clone(), vars))
+            .with_context(of_recipe)?;
     let noise = Shape::vector(config.generator.input_len());
     table("generator", noise, generator.network(), print)?;
     let (discriminator, _) =
-        Parameters::fresh(0, fresh, |vars| Discriminator::new(&config.discriminator, vars))?;
+        Parameters::fresh(0, fresh, |vars| Discriminator::new(&config.discriminator, vars))
+            .with_context(of_recipe)?;
     table("discriminator", config.discriminator.image, discriminator.network(), print)
 }
 
@@ -63,8 +77,11 @@ fn table(
     };
     line(["", name, "output", "parameters", "multiply-adds"])?;
     line(["", "input", &shape(input), "", ""])?;
+    let count = |count: usize| match count {
+        0 => String::new(),
+        count => thousands(&count.to_string()),
+    };
     for (number, layer) in network.layers().iter().enumerate() {
-        let count = |count: usize| if count == 0 { String::new() } else { thousands(count) };
         line([
             &number.to_string(),
             layer.kind,
@@ -75,9 +92,9 @@ fn table(
     }
     let running: usize = network.layers().iter().map(|layer| layer.running).sum();
     let (parameters, multiply_adds) = (network.parameters(), network.multiply_adds());
-    line(["", "total", "", &thousands(parameters), &thousands(multiply_adds)])?;
+    line(["", "total", "", &count(parameters), &count(multiply_adds)])?;
     if running > 0 {
-        writeln!(print, "    and {} running statistics", thousands(running))?;
+        writeln!(print, "    and {} running statistics", thousands(&running.to_string()))?;
     }
     Ok(writeln!(print)?)
 }
@@ -90,36 +107,34 @@ fn shape(Shape { channels, height, width }: Shape) -> String {
     }
 }
 
-/// A number with a comma before every three digits.
-fn thousands(number: usize) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+/// Digits with a comma before every three.
+pub(crate) fn thousands(digits: &str) -> String {
+    let comma = |i: usize| if i > 0 && (digits.len() - i).is_multiple_of(3) { "," } else { "" };
+    digits.char_indices().flat_map(|(i, digit)| [comma(i).to_string(), digit.to_string()]).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::TrainArgs;
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!([7, 700, 7000, 1234567].map(thousands), ["7", "700", "7,000", "1,234,567"]);
+        assert_eq!(
+            ["7", "700", "7000", "1234567"].map(thousands),
+            ["7", "700", "7,000", "1,234,567"]
+        );
     }
 
     /// `dcgan`'s networks, counted by hand.
     #[test]
     fn a_summary_counts_what_there_is() -> Result<()> {
-        let recipe = Some("dcgan".to_string());
-        let train = TrainArgs { recipe, digit: vec!["5".to_string()], ..TrainArgs::default() };
+        let train = TrainArgs {
+            recipe: Some("dcgan".to_string()),
+            digit: vec!["5".to_string()],
+            ..TrainArgs::default()
+        };
         let mut text = Vec::new();
-        summary(&SummaryArgs { run: None, train }, &mut text)?;
+        networks(&TrainConfig::resolve(&train)?.0, &mut text)?;
         let text = String::from_utf8(text)?;
         let cells =
             |line: &str| -> Vec<String> { line.split_whitespace().map(String::from).collect() };
@@ -134,6 +149,41 @@ mod tests {
         // 5 * 5 * 64 and 64 biases; 14 * 5 - 3 meetings along a side.
         has(&["0", "conv", "64x14x14", "1,664", "287,296"]);
         has(&["6", "dense", "1", "6,273", "6,272"]);
+        Ok(())
+    }
+
+    /// The five systems: batch, learning rate, first decay, real label, and the values that are trained
+    /// in both networks, counted by hand from their layers.
+    #[test]
+    fn the_five_systems_are_those_of_their_authors() -> Result<()> {
+        for (recipe, batch, rate, beta1, real_label, generator, discriminator) in [
+            ("mlp", 128, 2e-4, 0.5, 0.9, 1_486_352, 1_460_225),
+            ("ezgan", 50, 1e-4, 0.9, 0.9, 325_478, 3_265_409),
+            ("mlp-bn", 32, 2e-4, 0.5, 1.0, 1_489_936, 533_505),
+            ("mlp-small", 100, 2e-4, 0.9, 1.0, 283_920, 267_009),
+            ("dcgan", 256, 1e-4, 0.9, 1.0, 2_305_472, 212_865),
+        ] {
+            let (name, digit) = (Some(recipe.to_string()), vec!["5".to_string()]);
+            let train = TrainArgs { recipe: name, digit, ..TrainArgs::default() };
+            let config = TrainConfig::resolve(&train)?.0;
+            assert_eq!((config.batch_size, config.real_label), (batch, real_label), "{recipe}");
+            for adam in [config.generator_adam, config.discriminator_adam] {
+                assert_eq!((adam.lr, adam.beta1, adam.beta2), (rate, beta1, 0.999), "{recipe}");
+            }
+            let mut text = Vec::new();
+            networks(&config, &mut text)?;
+            let text = String::from_utf8(text)?;
+            let totals: Vec<&str> = text
+                .lines()
+                .filter(|line| line.trim_start().starts_with("total"))
+                .filter_map(|line| line.split_whitespace().nth(1))
+                .collect();
+            assert_eq!(
+                totals,
+                [generator, discriminator].map(|count: usize| thousands(&count.to_string())),
+                "{recipe}"
+            );
+        }
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ mod step;
 
 use crate::config::TrainConfig;
 use crate::judgement::{FAKE, Judgement, MOVED, REAL};
-use crate::recipe::{AdamConfig, Decay, Regularization, UpdateRule};
+use crate::recipe::{AdamConfig, Decay, Regularization, Separate, UpdateRule};
 use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use gan_data::Batch;
@@ -117,8 +117,15 @@ impl Gan {
             );
         }
         let normalised = generator.network().mixes_batch() || discriminator.network().mixes_batch();
-        if normalised && config.batch_size < 2 {
-            bail!("batch size 1: batch_norm needs at least 2 pictures to differ from each other");
+        let halves =
+            matches!(config.update, UpdateRule::Separate(Separate { half_batches: true, .. }));
+        let (shown, of) =
+            if halves { (config.batch_size / 2, "half of ") } else { (config.batch_size, "") };
+        if normalised && shown < 2 {
+            bail!(
+                "{of}batch size {}: batch_norm needs at least 2 pictures to differ from each other",
+                config.batch_size
+            );
         }
         let ema = Ema::new(&generator_parameters, config.ema_decay)?;
         let average =
@@ -288,7 +295,7 @@ impl Gan {
             generator_loss: self.finite("generator", of_generator)?,
             real_score: self.rules.loss.score(real)?,
             fake_score: self.rules.loss.score(fake)?,
-            accuracy: losses::accuracy(real, fake)?,
+            accuracy: self.rules.loss.accuracy(real, fake, self.rules.real_label)?,
             updates: None,
         })
     }

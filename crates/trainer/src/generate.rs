@@ -5,7 +5,7 @@ use crate::device;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::{ImageShape, class_position, idx, picture, range};
-use gan_models::{Generator, GeneratorConfig};
+use gan_models::{Generator, GeneratorConfig, Shape};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -32,8 +32,7 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
         generator = Generator::load(&folder, &trusted)?;
     }
     let classes = Classes::new(generator.config(), args)?;
-    let image = generator.config().image;
-    let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
+    let shape = image_shape(generator.config().image);
     let mut output = Output::open(args, shape)?;
     device::pool(args.threads)?.install(|| -> Result<()> {
         let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
@@ -43,6 +42,11 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     output.close(args, shape, &classes)?;
     writeln!(print, "{} pictures by {} in {}", args.count, folder.display(), args.out.display())?;
     Ok(())
+}
+
+/// The pictures of a network as those of a set.
+pub(crate) fn image_shape(Shape { channels, height, width }: Shape) -> ImageShape {
+    ImageShape { channels, height, width }
 }
 
 /// The run, if one is used, and the generator's folder: of the run or the weights asked for, else of

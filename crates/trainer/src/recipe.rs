@@ -133,16 +133,16 @@ pub(crate) struct Separate {
     pub only_above: Thresholds,
 }
 
-/// Losses up to which an update is left out; 0 leaves out none.
+/// Losses up to which an update is left out; where none is given, it never is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Thresholds {
     /// The discriminator's on real pictures.
-    pub real: f32,
+    pub real: Option<f32>,
     /// The discriminator's on fakes.
-    pub fake: f32,
+    pub fake: Option<f32>,
     /// The generator's.
-    pub generator: f32,
+    pub generator: Option<f32>,
 }
 
 /// Settings of Adam.

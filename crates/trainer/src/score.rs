@@ -4,11 +4,12 @@ use crate::args::ScoreArgs;
 use crate::checkpoint;
 use crate::device;
 use crate::gan::Gan;
+use crate::generate;
 use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::folder::{self, Colour};
-use gan_data::{ImageShape, Pictures, class_position, range};
+use gan_data::folder::{self, Colour, Options};
+use gan_data::{Error, ImageShape, Pictures, Split, class_position, range};
 use gan_models::Pass;
 use std::io::Write;
 use std::path::Path;
@@ -31,8 +32,7 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     let mut gan = Gan::new(&config, &Device::Cpu)?;
     checkpoint::restore_newest(&mut gan, &folder.checkpoints(), &Device::Cpu)?;
     let label = label(&config.generator.classes, gan.generator.config().conditional, args)?;
-    let image = config.discriminator.image;
-    let shape = ImageShape { channels: image.channels, height: image.height, width: image.width };
+    let shape = generate::image_shape(config.discriminator.image);
     device::pool(args.threads)?.install(|| {
         for path in &args.images {
             let pictures = read(path, shape)?;
@@ -41,7 +41,8 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
                 let images = range::to_tensor(pixels, shape)?;
                 let logits =
                     gan.discriminator.forward(&images, &vec![label; batch], Pass::Infer)?;
-                for (i, value) in logits.to_vec1::<f32>()?.into_iter().enumerate() {
+                for (i, logit) in logits.to_vec1::<f32>()?.into_iter().enumerate() {
+                    let value = config.loss.decision(logit, config.real_label as f32);
                     let verdict = if value > 0.0 { "real" } else { "fake" };
                     let which = match pictures.len() {
                         1 => String::new(),
@@ -65,7 +66,17 @@ fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
         let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
         return Ok(Pictures { shape, pixels, labels: None });
     }
-    let pictures = Pictures::load(path)?;
+    let pictures = match Pictures::load(path) {
+        // Pictures of other kinds or sizes, and folders of them.
+        Err(Error::NoPictures { .. } | Error::MixedShapes { .. })
+            if shape.height == shape.width =>
+        {
+            let colour = Some(Colour::of(shape.channels));
+            let options = Options { size: shape.height, colour, strict: true };
+            Pictures::from(&folder::load(path, Split::Train, &options)?.set)
+        }
+        pictures => pictures?,
+    };
     ensure!(
         pictures.shape == shape,
         "{}: {}, but this discriminator judges {}",

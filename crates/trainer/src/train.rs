@@ -160,7 +160,14 @@ impl Session {
         while self.gan.step < steps {
             let mut batch = self.batches.batch(self.gan.step)?;
             batch.images = batch.images.to_device(&self.device)?;
-            let stats = self.gan.train_step(&batch)?;
+            let stats = self.gan.train_step(&batch).inspect_err(|_| {
+                // How it came to that; the first error is the one to report.
+                if let [.., _] = window[..] {
+                    let (step, speed) = (self.gan.step, progress.images_per_second(self.gan.step));
+                    let line = StatsLine::new(step, steps_per_epoch, &window, speed);
+                    let _ = statistics.add(line).and_then(|()| statistics.draw());
+                }
+            })?;
             let step = self.gan.step;
             progress.update(step, &stats);
             window.push(stats);

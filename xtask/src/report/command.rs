@@ -1,7 +1,5 @@
 //! The command that makes a run again, from its configuration.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use super::Fields;
@@ -27,15 +25,11 @@ const FLAGS: [(&str, &str); 15] = [
 ];
 
 /// One flag a line; what a configuration does not hold is not asked for.
-pub(super) fn command(config: &Fields, root: &Path) -> String {
+pub(super) fn command(config: &Fields) -> String {
     let config = Value::Object(config.clone());
     let mut parts = Vec::new();
-    if let Some(recipe) = config.get("recipe").and_then(Value::as_str) {
-        // A recipe that is not built in was a file.
-        let is_built_in = root.join("configs").join(format!("{recipe}.toml")).is_file();
-        let extension = if is_built_in { "" } else { ".toml" };
-        parts.push(format!("--recipe {}", quoted(&format!("{recipe}{extension}"))));
-    }
+    let recipe = config.get("recipe_file").or(config.get("recipe")).and_then(Value::as_str);
+    parts.extend(recipe.map(|recipe| format!("--recipe {}", quoted(recipe))));
     let classes = config.get("classes").and_then(Value::as_array).map(Vec::as_slice);
     if let Some(classes @ [_, ..]) = classes {
         let classes: Vec<String> = classes.iter().map(exact).collect();
@@ -76,16 +70,16 @@ mod tests {
     #[test]
     fn flags_are_those_of_the_configuration() {
         let config = json!({
-            "recipe": "mine", "dataset": "idx:my set's", "classes": ["3", "5"], "steps": 300,
+            "recipe": "mine", "recipe_file": "my/mine.toml", "dataset": "idx:my set's", "classes": ["3", "5"], "steps": 300,
             "seed": 7, "loss": "least_squares", "precision": "high",
             "regularization": { "gradient_penalty": 0.5 },
             "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 },
             "discriminator": { "condition": { "classes": 2, "by": "projection" } }
         });
-        let command = command(config.as_object().unwrap_or(&Fields::new()), Path::new("nowhere"));
+        let command = command(config.as_object().unwrap_or(&Fields::new()));
         assert_eq!(
             command,
-            "cargo run -p trainer -- --recipe mine.toml \\\n  --class 3,5 \\\n  \
+            "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
              --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
              --gradient-penalty 0.5 \\\n  --lr 0.001 0.0002"
@@ -95,8 +89,7 @@ mod tests {
     #[test]
     fn built_in_recipes_are_named_without_an_extension() {
         let config = json!({ "recipe": "default" });
-        let command =
-            command(config.as_object().unwrap_or(&Fields::new()), &crate::check::workspace_root());
+        let command = command(config.as_object().unwrap_or(&Fields::new()));
         assert_eq!(command, "cargo run -p trainer -- --recipe default");
     }
 }

@@ -112,11 +112,14 @@ impl Tape {
         let gradient = reshaped(gradient, output.outside, output.inside)?;
         let mut gradient = backend.features(&gradient)?;
         let mut gradients = Gradients::new();
+        let is_trained = |part: &Part| !part.trained().is_empty();
+        let first = self.network.parts.iter().position(is_trained).unwrap_or(0);
         for (number, (part, pass)) in self.network.parts.iter().zip(passes).enumerate().rev() {
             let _span = tracing::trace_span!("backward", stage = part.name()).entered();
             let (at_input, found) = match (part, pass) {
                 (Part::Stage(_), PartPass::Stage(pass)) => {
-                    let wants = Wants { input: wants.input || number > 0, ..wants };
+                    // Of its input where something before it is trained, or asked for.
+                    let wants = Wants { input: wants.input || number > first, ..wants };
                     let found = pass.backward(&gradient, wants)?;
                     (found.input, split(found.weight, found.affine)?)
                 }

@@ -70,14 +70,14 @@ impl Gan {
         let (of_generator, at_fake) = self.judge_for_generator(&fake, &real.labels)?;
         let logits = (&real_logits, &fake_logits);
         let stats = self.stats_of(logits, of_real + of_fake, of_generator)?;
-        if of_generator > only_above.generator {
+        if is_due(of_generator, only_above.generator) {
             let gradients = self.teach_generator(&generator_tape, &at_fake)?;
             self.update_generator(&gradients)?;
         }
         let updates = Updates {
-            real: u64::from(of_real > only_above.real),
-            fake: u64::from(of_fake > only_above.fake),
-            generator: u64::from(of_generator > only_above.generator),
+            real: is_due(of_real, only_above.real).into(),
+            fake: is_due(of_fake, only_above.fake).into(),
+            generator: is_due(of_generator, only_above.generator).into(),
         };
         let counted = only_above != Thresholds::default();
         Ok(StepStats { updates: counted.then_some(updates), ..stats })
@@ -89,7 +89,7 @@ impl Gan {
         &mut self,
         images: &Tensor,
         labels: &[u32],
-        only_above: f32,
+        only_above: Option<f32>,
         loss: impl Fn(&Tensor) -> Result<Loss>,
     ) -> Result<(f32, Tensor)> {
         let _span = tracing::trace_span!("discriminator").entered();
@@ -97,12 +97,17 @@ impl Gan {
         let (logits, tape) = self.discriminator.record(&images, labels, &mut self.rng)?;
         let loss = loss(&logits)?;
         self.finite("discriminator", loss.value)?;
-        if loss.value > only_above {
+        if is_due(loss.value, only_above) {
             let (_, gradients) = tape.backward(&loss.derivative, PARAMETERS)?;
             self.update_discriminator(&gradients)?;
         }
         Ok((loss.value, logits))
     }
+}
+
+/// Whether a loss asks for an update.
+fn is_due(loss: f32, only_above: Option<f32>) -> bool {
+    only_above.is_none_or(|threshold| loss > threshold)
 }
 
 #[cfg(test)]
@@ -195,12 +200,12 @@ mod tests {
         };
         let (config, mut batches) = TrainConfig::resolve(&args)?;
         let real = batches.batch(0)?;
-        let never = f32::INFINITY;
+        let (never, always) = (Some(f32::INFINITY), None);
         for (only_above, want) in [
             (Thresholds { real: never, fake: never, generator: never }, [false, false]),
-            (Thresholds { real: 1e-6, fake: never, generator: never }, [false, true]),
-            (Thresholds { real: never, fake: 0.0, generator: never }, [false, true]),
-            (Thresholds { real: never, fake: never, generator: 0.0 }, [true, false]),
+            (Thresholds { real: Some(1e-6), fake: never, generator: never }, [false, true]),
+            (Thresholds { real: never, fake: always, generator: never }, [false, true]),
+            (Thresholds { real: never, fake: never, generator: always }, [true, false]),
         ] {
             let update = UpdateRule::Separate(Separate { half_batches: true, only_above });
             let mut gan = Gan::new(&TrainConfig { update, ..config.clone() }, &Device::Cpu)?;
