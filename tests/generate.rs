@@ -184,3 +184,23 @@ fn what_cannot_be_drawn_is_refused() {
     }
     place.refuse_saying(&format!("{common} --count 2 --device cuda"), &["--features cuda"]);
 }
+
+/// The generators of the repository, on a fresh clone.
+#[test]
+fn pretrained_generators_draw_what_they_say() {
+    let place = Place::new();
+    let weights = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/weights");
+    for (folder, class) in [("fives", "5"), ("digits", "3"), ("digits", "8")] {
+        let from = weights.join(folder);
+        place.succeed(&format!(
+            "generate --weights {} --class {class} --count 200 --format idx --out {folder}-{class}",
+            from.display()
+        ));
+        let set = place.path(&format!("{folder}-{class}/images-idx3-ubyte"));
+        let set = idx::read_images(&set).unwrap();
+        let images = gan_data::range::to_tensor(&set.pixels, set.shape).unwrap();
+        let seen = gan_metrics::Classifier::mnist().unwrap().observe(&images).unwrap();
+        let recognised = seen.agreement(&[class.parse().unwrap(); 200]);
+        assert!(recognised >= 0.96, "{folder}, {class}: {recognised}");
+    }
+}
