@@ -255,16 +255,6 @@ impl Gan {
         Ok(((0..parts.len()).map(part).collect::<Result<_>>()?, vec![tape]))
     }
 
-    /// The generator's loss and its gradient at the fake pictures.
-    fn judge_for_generator(&mut self, fake: &Tensor, labels: &[u32]) -> Result<(f32, Tensor)> {
-        let _span = tracing::trace_span!("discriminator").entered();
-        let (fake, augmented) = self.augmentation().apply(fake, &mut self.rng)?;
-        let (logits, tape) = self.discriminator.record(&fake, labels, &mut self.rng)?;
-        let loss = self.rules.loss.generator(&logits)?;
-        let (at_fake, _) = tape.backward(&loss.derivative, INPUT)?;
-        Ok((loss.value, augmented.backward(&self.reached(at_fake)?)?))
-    }
-
     fn reached(&self, at_fake: Option<Tensor>) -> Result<Tensor> {
         let Some(at_fake) = at_fake else {
             bail!("step {}: no gradient reached the fake pictures", self.step + 1);

@@ -1,6 +1,6 @@
 //! One step: the ways in which the two networks take turns.
 
-use super::{BOTH, Gan, PARAMETERS, StepStats, Updates};
+use super::{BOTH, Gan, INPUT, PARAMETERS, StepStats, Updates};
 use crate::judgement::{FAKE, Judgement};
 use crate::recipe::{Separate, Thresholds};
 use anyhow::Result;
@@ -40,9 +40,9 @@ impl Gan {
         self.update_discriminator(&gradients)?;
 
         let (fake, generator_tape) = self.fake(&real.labels)?;
-        let (loss, at_fake) = self.judge_for_generator(&fake, &real.labels)?;
+        let (loss, at_fake) = self.judge_for_generator(&fake, &real.labels, None)?;
         stats.generator_loss = self.finite("generator", loss)?;
-        let gradients = self.teach_generator(&generator_tape, &at_fake)?;
+        let gradients = self.teach_generator(&generator_tape, &self.reached(at_fake)?)?;
         self.update_generator(&gradients)?;
         Ok(stats)
     }
@@ -67,10 +67,11 @@ impl Gan {
             self.update_on(&fake, shown_labels, only_above.fake, on_fake)?;
 
         let (fake, generator_tape) = self.fake(&real.labels)?;
-        let (of_generator, at_fake) = self.judge_for_generator(&fake, &real.labels)?;
+        let (of_generator, at_fake) =
+            self.judge_for_generator(&fake, &real.labels, only_above.generator)?;
         let logits = (&real_logits, &fake_logits);
         let stats = self.stats_of(logits, of_real + of_fake, of_generator)?;
-        if is_due(of_generator, only_above.generator) {
+        if let Some(at_fake) = at_fake {
             let gradients = self.teach_generator(&generator_tape, &at_fake)?;
             self.update_generator(&gradients)?;
         }
@@ -81,6 +82,24 @@ impl Gan {
         };
         let counted = only_above != Thresholds::default();
         Ok(StepStats { updates: counted.then_some(updates), ..stats })
+    }
+
+    /// The generator's loss, and where that is above the threshold its gradient at the fake pictures.
+    fn judge_for_generator(
+        &mut self,
+        fake: &Tensor,
+        labels: &[u32],
+        only_above: Option<f32>,
+    ) -> Result<(f32, Option<Tensor>)> {
+        let _span = tracing::trace_span!("discriminator").entered();
+        let (fake, augmented) = self.augmentation().apply(fake, &mut self.rng)?;
+        let (logits, tape) = self.discriminator.record(&fake, labels, &mut self.rng)?;
+        let loss = self.rules.loss.generator(&logits)?;
+        if !is_due(loss.value, only_above) {
+            return Ok((loss.value, None));
+        }
+        let (at_fake, _) = tape.backward(&loss.derivative, INPUT)?;
+        Ok((loss.value, Some(augmented.backward(&self.reached(at_fake)?)?)))
     }
 
     /// Shows pictures to the discriminator and updates it on them alone, where the loss is above
@@ -115,7 +134,6 @@ mod tests {
     use super::*;
     use crate::args::TrainArgs;
     use crate::config::TrainConfig;
-    use crate::gan::INPUT;
     use crate::recipe::{Regularization, UpdateRule};
     use candle_core::Device;
     use gan_models::{Augmentation, GanLoss};
