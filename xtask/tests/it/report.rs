@@ -20,7 +20,7 @@ impl Place {
         self.grey_frames(run, &[0, 50, 100]);
         self.write(&format!("{run}/curves.svg"), CURVES);
         let config = json!({
-            "recipe": "tiny", "dataset": "idx:a<b>&c", "classes": ["3", "5"], "steps": 100,
+            "recipe": "tiny", "recipe_file": "tiny.toml", "dataset": "idx:a<b>&c", "classes": ["3", "5"], "steps": 100,
             "seed": 7, "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.002 },
             "generator": { "latent_dim": 64, "layers": [{ "conv": { "channels": 3 } }, "tanh"] }
         });
