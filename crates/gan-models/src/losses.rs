@@ -258,8 +258,9 @@ mod tests {
         let (real, fake) = (tensor(&[0.5, -1.0, 2.0]), tensor(&[-3.0, 0.0, 1.0, -0.1, -2.0]));
         assert_eq!(GanLoss::NonSaturating.accuracy(&real, &fake, 1.0)?, 6.0 / 8.0);
         // Halfway between 0 and 0.9.
-        let (real, fake) = (tensor(&[0.46, 0.44]), tensor(&[0.44, -2.0]));
-        assert_eq!(GanLoss::LeastSquares.accuracy(&real, &fake, 0.9)?, 3.0 / 4.0);
+        let (real, fake) = (tensor(&[0.46, 0.6]), tensor(&[0.44, -2.0]));
+        assert_eq!(GanLoss::LeastSquares.accuracy(&real, &fake, 0.9)?, 1.0);
+        assert_eq!(GanLoss::Hinge.accuracy(&real, &fake, 1.0)?, 3.0 / 4.0);
         Ok(())
     }
 
