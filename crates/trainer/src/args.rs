@@ -232,10 +232,10 @@ impl From<LossName> for GanLoss {
     }
 }
 
-/// Options of `generate`.
+/// A trained generator: a run's, or a folder's.
 #[derive(Args, Debug)]
-pub struct GenerateArgs {
-    /// The run whose generator draws [default: the newest under runs].
+pub struct GeneratorArgs {
+    /// The run whose generator is used [default: the newest under runs].
     #[arg(long, value_name = "RUN", conflicts_with = "weights")]
     pub run: Option<PathBuf>,
     /// A generator's folder.
@@ -244,6 +244,14 @@ pub struct GenerateArgs {
     /// The run's generator at the step that measured best, not the last one's.
     #[arg(long, conflicts_with = "weights")]
     pub best: bool,
+}
+
+/// Options of `generate`.
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// Which generator.
+    #[command(flatten)]
+    pub generator: GeneratorArgs,
     /// How many pictures.
     #[arg(long, value_name = "N")]
     pub count: usize,
@@ -273,15 +281,9 @@ pub struct GenerateArgs {
 /// Options of `interpolate`.
 #[derive(Args, Debug)]
 pub struct InterpolateArgs {
-    /// The run whose generator draws [default: the newest under runs].
-    #[arg(long, value_name = "RUN", conflicts_with = "weights")]
-    pub run: Option<PathBuf>,
-    /// A generator's folder.
-    #[arg(long, value_name = "DIR")]
-    pub weights: Option<PathBuf>,
-    /// The run's generator at the step that measured best, not the last one's.
-    #[arg(long, conflicts_with = "weights")]
-    pub best: bool,
+    /// Which generator.
+    #[command(flatten)]
+    pub generator: GeneratorArgs,
     /// How many noises to visit; 1 keeps to one and walks through the classes [default: one for
     /// each of the classes visited, at least 2].
     #[arg(long, value_name = "N")]
@@ -365,17 +367,11 @@ pub struct SummaryArgs {
 /// Options of `evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
-    /// The run whose generator is measured [default: the newest under runs].
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["weights", "images"])]
-    pub run: Option<PathBuf>,
-    /// The folder of a generator to measure.
-    #[arg(long, value_name = "DIR", conflicts_with = "images")]
-    pub weights: Option<PathBuf>,
-    /// The run's generator at the step that measured best, not the last one's.
-    #[arg(long, conflicts_with_all = ["weights", "images"])]
-    pub best: bool,
+    /// Which generator.
+    #[command(flatten)]
+    pub generator: GeneratorArgs,
     /// Pictures to measure: a PNG file, a folder of them, IDX pictures, a folder of IDX files.
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["run", "weights", "best"])]
     pub images: Option<PathBuf>,
     /// The real classes to measure against [default: the generator's, or all].
     #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]

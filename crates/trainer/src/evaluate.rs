@@ -58,11 +58,7 @@ impl PicturesFrom {
     fn shape(&self) -> ImageShape {
         match self {
             Self::Files(pictures) => pictures.shape,
-            Self::Generator(generator, _) => {
-                let image = generator.config().image;
-                let (height, width) = (image.height, image.width);
-                ImageShape { channels: image.channels, height, width }
-            }
+            Self::Generator(generator, _) => generate::image_shape(generator.config().image),
         }
     }
 }
@@ -75,8 +71,7 @@ impl Measured {
                 (path.display().to_string(), PicturesFrom::Files(pictures), None)
             }
             None => {
-                let (run, folder) =
-                    generate::find(args.run.as_deref(), args.weights.as_deref(), args.best)?;
+                let (run, folder) = generate::find(&args.generator)?;
                 let generator = Generator::load(&folder, &Device::Cpu)?;
                 let precision = generate::precision(None, run.as_deref());
                 let of_run = run.map(|run| RunFolder::open(&run)).transpose()?;

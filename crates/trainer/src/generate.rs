@@ -1,8 +1,8 @@
 //! `generate`: pictures from a trained generator.
 
-use crate::args::{Format, GenerateArgs, PrecisionName};
+use crate::args::{Format, GenerateArgs, GeneratorArgs, PrecisionName};
 use crate::device;
-use crate::run_folder::{DEFAULT_RUNS, RunFolder};
+use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::{ImageShape, class_position, idx, picture, range};
 use gan_models::{Generator, GeneratorConfig, Shape};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Bytes of pictures held in memory for one file of all.
 const MAX_HELD: usize = u32::MAX as usize;
 /// Pictures drawn at a time.
-const CHUNK: usize = 256;
+pub(crate) const CHUNK: usize = 256;
 
 /// Draws and writes pictures, and prints where they are.
 ///
@@ -23,7 +23,7 @@ const CHUNK: usize = 256;
 /// A generator that cannot be read, a class that it does not draw, a path that cannot be written.
 pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.count > 0, "--count 0: at least 1 picture is needed");
-    let (run, folder) = find(args.run.as_deref(), args.weights.as_deref(), args.best)?;
+    let (run, folder) = find(&args.generator)?;
     device::set_precision(precision(args.precision, run.as_deref()));
     let device = device::device(args.device)?;
     let mut generator = Generator::load(&folder, &device)?;
@@ -54,20 +54,12 @@ pub(crate) fn image_shape(Shape { channels, height, width }: Shape) -> ImageShap
 ///
 /// # Errors
 /// No such folder; a run without a generator.
-pub(crate) fn find(
-    run: Option<&Path>,
-    weights: Option<&Path>,
-    best: bool,
-) -> Result<(Option<PathBuf>, PathBuf)> {
-    let run = match (weights, run) {
-        (Some(weights), _) => return Ok((None, weights.to_path_buf())),
-        (None, Some(run)) => {
-            ensure!(run.is_dir(), "{}: no such run folder", run.display());
-            run.to_path_buf()
-        }
-        (None, None) => RunFolder::newest(Path::new(DEFAULT_RUNS))?,
-    };
-    let folder = generator_of(&run, best)?;
+pub(crate) fn find(args: &GeneratorArgs) -> Result<(Option<PathBuf>, PathBuf)> {
+    if let Some(weights) = &args.weights {
+        return Ok((None, weights.clone()));
+    }
+    let run = RunFolder::named_or_newest(args.run.as_deref())?;
+    let folder = generator_of(&run, args.best)?;
     Ok((Some(run), folder))
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn interpolate(args: &InterpolateArgs, print: &mut (dyn Write + Send)
         pictures <= MOST,
         "--points and --frames ask for {pictures} pictures, of at most {MOST}"
     );
-    let (run, folder) = generate::find(args.run.as_deref(), args.weights.as_deref(), args.best)?;
+    let (run, folder) = generate::find(&args.generator)?;
     device::set_precision(generate::precision(None, run.as_deref()));
     let generator = Generator::load(&folder, &Device::Cpu)?;
     let config = generator.config();
@@ -56,13 +56,11 @@ fn points(generator: &Generator, args: &InterpolateArgs) -> Result<Vec<Vec<f32>>
 
 /// Most pictures of a walk.
 const MOST: usize = 10_000;
-/// Pictures drawn at a time.
-const CHUNK: usize = 256;
 
 /// The pixels of the pictures made from these inputs.
 fn draw(generator: &Generator, inputs: &[Vec<f32>]) -> Result<Vec<u8>> {
     let mut pixels = Vec::new();
-    for inputs in inputs.chunks(CHUNK) {
+    for inputs in inputs.chunks(generate::CHUNK) {
         let dims = (inputs.len(), generator.config().input_len());
         let input = Tensor::from_vec(inputs.concat(), dims, &Device::Cpu)?;
         pixels.extend(range::to_bytes(&generator.forward(&input, Pass::Infer)?)?);

@@ -100,11 +100,23 @@ impl RunFolder {
         Ok((folder, config))
     }
 
+    /// The folder of this run, or of the newest where none is named.
+    ///
+    /// # Errors
+    /// No such folder; no run at all.
+    pub(crate) fn named_or_newest(run: Option<&Path>) -> Result<PathBuf> {
+        let Some(run) = run else {
+            return Self::newest(Path::new(DEFAULT_RUNS));
+        };
+        ensure!(run.is_dir(), "{}: no such run folder", run.display());
+        Ok(run.to_path_buf())
+    }
+
     /// The folder of the newest run under `runs`.
     ///
     /// # Errors
     /// No run there.
-    pub(crate) fn newest(runs: &Path) -> Result<PathBuf> {
+    fn newest(runs: &Path) -> Result<PathBuf> {
         match all(runs)?.pop() {
             Some((_, path)) => Ok(path),
             None => bail!(

@@ -5,7 +5,7 @@ use crate::checkpoint;
 use crate::device;
 use crate::gan::Gan;
 use crate::generate;
-use crate::run_folder::{DEFAULT_RUNS, RunFolder};
+use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
@@ -23,10 +23,7 @@ const CHUNK: usize = 256;
 /// A run without a checkpoint; pictures that cannot be read, or are of another shape and stay so; a
 /// class that is missing or not the run's.
 pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    let run = match &args.run {
-        Some(run) => run.clone(),
-        None => RunFolder::newest(Path::new(DEFAULT_RUNS))?,
-    };
+    let run = RunFolder::named_or_newest(args.run.as_deref())?;
     let (folder, config) = RunFolder::open(&run)?;
     device::set_precision(config.precision);
     let mut gan = Gan::new(&config, &Device::Cpu)?;
