@@ -9,9 +9,9 @@ use crate::activation::Epilogue;
 use crate::geometry::Geometry;
 use crate::linear::Linear;
 use crate::norm::{self, Moments, Rows};
+use crate::simd::vectorized;
 use crate::storage::{self, contiguous};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
-use pulp::Arch;
 use std::sync::{Arc, OnceLock};
 
 /// Batch statistics of a normalised layer, for its running averages.
@@ -306,12 +306,11 @@ impl Layer {
     }
 
     fn forward(&self, x: &[f32], weight: &[f32], affine: Option<&[f32]>) -> Vec<f32> {
-        let arch = Arch::new();
         let epilogue = self.epilogue;
         let Some(batch_norm) = self.batch_norm else {
             let channels = self.channels.1;
             return self.linear().forward(x, weight, |row, column, values| {
-                arch.dispatch(|| {
+                vectorized!({
                     if let Some(bias) = affine {
                         let pixel = if self.per_pixel { row / self.batch } else { 0 };
                         let width = values.len().min(channels - column);
@@ -370,9 +369,13 @@ impl Layer {
             gamma.extend(beta);
             return Ok((gradient, Some(gamma)));
         }
-        let gradient = storage::map_chunks(gradient, |first, chunk| {
-            epilogue.backward(first, &output[first..first + chunk.len()], chunk);
-        });
+        let gradient = storage::map_chunks(
+            gradient,
+            #[inline(always)]
+            |first, chunk| {
+                epilogue.backward(first, &output[first..first + chunk.len()], chunk);
+            },
+        );
         let wanted = affine.filter(|_| wants.parameters);
         let bias = wanted.map(|_| norm::row_sums(&gradient, self.rows()));
         Ok((gradient, bias))

@@ -25,6 +25,7 @@ mod parallel;
 mod precision;
 mod product;
 mod resample;
+mod simd;
 mod storage;
 mod update;
 mod vector;

@@ -6,7 +6,7 @@
 use crate::geometry::{Geometry, Links};
 use crate::parallel::{self, Disjoint};
 use crate::product::{Matrices, Unit, product};
-use pulp::Arch;
+use crate::simd::vectorized;
 
 /// Activations are [pixel][batch][channel], weights [tap][channel in][channel out].
 #[derive(Clone, Copy)]
@@ -178,13 +178,12 @@ fn gather(
     (rights, width): (usize, usize),
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
-    let arch = Arch::new();
     let mut output = vec![0.0; links.results() * rows * width];
     let target = Disjoint::new(&mut output);
     parallel::for_each(links.results(), links.len() * rows * width, |result| {
         // SAFETY: every task writes its own result.
         let output = unsafe { target.part(result * rows * width, rows * width) };
-        arch.dispatch(|| {
+        vectorized!({
             for link in links.of(result) {
                 let first = (link.left as usize * rights + link.right as usize) * width * rows;
                 let patch = &patches[first..][..width * rows];

@@ -5,7 +5,7 @@
 
 use crate::activation::Epilogue;
 use crate::parallel::{self, Disjoint};
-use pulp::Arch;
+use crate::simd::vectorized;
 
 /// Elements that one task visits: fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 16 * 1024;
@@ -59,11 +59,10 @@ impl Rows {
 
 /// Sums over the rows of each group: the gradient of a bias.
 pub(crate) fn row_sums(values: &[f32], rows: Rows) -> Vec<f32> {
-    let arch = Arch::new();
     let partial = parallel::map(rows.chunks(), values.len(), |chunk| {
         let (_, start, len) = rows.chunk(chunk);
         let mut sums = vec![0.0; rows.channels];
-        arch.dispatch(|| add_rows(&values[start..start + len], &mut sums));
+        vectorized!(add_rows(&values[start..start + len], &mut sums));
         sums
     });
     rows.reduce(rows.channels, &partial).into_iter().map(|sum| sum as f32).collect()
@@ -85,14 +84,13 @@ pub(crate) struct Moments {
 
 pub(crate) fn moments(values: &[f32], rows: Rows) -> Moments {
     let channels = rows.channels;
-    let arch = Arch::new();
     // Per chunk the mean and the sum of squares around it, so that nothing cancels.
     let partial = parallel::map(rows.chunks(), 2 * rows.elements(), |chunk| {
         let (_, start, len) = rows.chunk(chunk);
         let values = &values[start..start + len];
         let mut mean = vec![0.0; channels];
         let mut squares = vec![0.0; channels];
-        arch.dispatch(|| {
+        vectorized!({
             add_rows(values, &mut mean);
             let count = (len / channels) as f32;
             mean.iter_mut().for_each(|mean| *mean /= count);
@@ -141,7 +139,6 @@ pub(crate) fn normalise(
         gamma.iter().zip(&moments.variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
     let shift: Vec<f32> =
         beta.iter().zip(&moments.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-    let arch = Arch::new();
     let run = |target: &Disjoint, chunk: usize| {
         let (group, start, len) = rows.chunk(chunk);
         // SAFETY: every task writes its own chunk, all of it before it reads it.
@@ -149,7 +146,7 @@ pub(crate) fn normalise(
         let values = &values[start..start + len];
         let scale = &scale[group * channels..][..channels];
         let shift = &shift[group * channels..][..channels];
-        arch.dispatch(|| {
+        vectorized!({
             for (output, row) in
                 output.chunks_exact_mut(channels).zip(values.chunks_exact(channels))
             {
@@ -185,7 +182,6 @@ pub(crate) fn backward(
 ) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
     let channels = rows.channels;
     let inverse: Vec<f32> = moments.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
-    let arch = Arch::new();
     // First pass: the gradient before activation and dropout, its sum, and its sum times the
     // normalised value.
     let first_pass = |target: &Disjoint, chunk: usize| {
@@ -199,7 +195,7 @@ pub(crate) fn backward(
         let values = &values[start..start + len];
         let mut sums = vec![0.0; 2 * channels];
         let (sum, product) = sums.split_at_mut(channels);
-        arch.dispatch(|| {
+        vectorized!({
             let result = result.write_copy_of_slice(&gradients[start..start + len]);
             epilogue.backward(start, &outputs[start..start + len], result);
             add_rows(result, sum);
@@ -246,7 +242,7 @@ pub(crate) fn backward(
         let values = &values[start..start + len];
         let of = |v: &[f32]| v[group * channels..][..channels].to_vec();
         let (a, b, c) = (of(&a), of(&b), of(&c));
-        arch.dispatch(|| {
+        vectorized!({
             for (g, z) in result.chunks_exact_mut(channels).zip(values.chunks_exact(channels)) {
                 for ((((g, z), a), b), c) in g.iter_mut().zip(z).zip(&a).zip(&b).zip(&c) {
                     *g = a * *g + b * z + c;

@@ -1,9 +1,9 @@
 //! Linear maps of pixels, the same for every channel: interpolation and pooling.
 
 use crate::parallel;
+use crate::simd::vectorized;
 use crate::storage::{contiguous, with};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
-use pulp::Arch;
 use std::sync::Arc;
 
 /// For each resulting pixel, the pixels that it is a sum of, and their weights.
@@ -84,7 +84,6 @@ pub fn resample(x: &Tensor, map: &Arc<Resampling>) -> Result<Tensor> {
 
 /// Sums of pixels of so many values each.
 fn sums(of: &Sums, values: &[f32], each: usize) -> Vec<f32> {
-    let arch = Arch::new();
     let work = each * of.iter().map(Vec::len).sum::<usize>();
     // SAFETY: every task writes its own pixel, and these are all elements.
     unsafe {
@@ -92,7 +91,7 @@ fn sums(of: &Sums, values: &[f32], each: usize) -> Vec<f32> {
             parallel::for_each(of.len(), work, |pixel| {
                 // SAFETY: as above.
                 let result = target.unwritten(pixel * each, each);
-                arch.dispatch(|| {
+                vectorized!({
                     let Some(((first, weight), others)) = of[pixel].split_first() else {
                         result.fill(std::mem::MaybeUninit::new(0.0));
                         return;

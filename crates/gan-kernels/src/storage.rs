@@ -1,8 +1,8 @@
 //! Slices of candle's CPU storage.
 
 use crate::parallel::{self, Disjoint};
+use crate::simd::vectorized;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
-use pulp::Arch;
 
 /// Elements that one task of [`map_chunks`] visits.
 const CHUNK: usize = 16 * 1024;
@@ -37,14 +37,14 @@ pub(crate) fn with<T>(
 }
 
 /// A copy of `values` with every chunk passed through `f(first element, chunk)`.
+/// `f` is to be `#[inline(always)]`.
 pub(crate) fn map_chunks(values: &[f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Vec<f32> {
-    let arch = Arch::new();
     let run = |target: &Disjoint, chunk: usize| {
         let start = chunk * CHUNK;
         let len = CHUNK.min(values.len() - start);
         // SAFETY: every task writes its own chunk.
         let result = unsafe { target.unwritten(start, len) };
-        arch.dispatch(|| f(start, result.write_copy_of_slice(&values[start..start + len])));
+        vectorized!(f(start, result.write_copy_of_slice(&values[start..start + len])));
     };
     // SAFETY: the chunks are all elements, and each is written.
     unsafe {
@@ -56,15 +56,15 @@ pub(crate) fn map_chunks(values: &[f32], f: impl Fn(usize, &mut [f32]) + Sync + 
     }
 }
 
-/// Changes `values` chunk by chunk: `f(first element, chunk)`.
+/// Changes `values` chunk by chunk: `f(first element, chunk)`. `f` is to be
+/// `#[inline(always)]`.
 pub(crate) fn for_chunks(values: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
     let len = values.len();
     let target = Disjoint::new(values);
-    let arch = Arch::new();
     parallel::for_each(len.div_ceil(CHUNK), 2 * len, |chunk| {
         let start = chunk * CHUNK;
         // SAFETY: every task changes its own chunk.
         let values = unsafe { target.part(start, CHUNK.min(len - start)) };
-        arch.dispatch(|| f(start, values));
+        vectorized!(f(start, values));
     });
 }

@@ -57,17 +57,21 @@ impl Adam {
             let gradient = gradient[0];
             in_place3(parameter, first, second, |p, m, v| {
                 let (m, v) = (crate::parallel::Disjoint::new(m), crate::parallel::Disjoint::new(v));
-                for_chunks(p, |start, p| {
-                    // SAFETY: the chunks of the moments are those of the parameter, which are
-                    // disjoint.
-                    let (m, v) = unsafe { (m.part(start, p.len()), v.part(start, p.len())) };
-                    let g = &gradient[start..start + p.len()];
-                    for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                        *m = beta1 * *m + rest1 * g;
-                        *v = beta2 * *v + rest2 * g * g;
-                        *p -= rate * *m / (v.sqrt() * root + epsilon);
-                    }
-                });
+                for_chunks(
+                    p,
+                    #[inline(always)]
+                    |start, p| {
+                        // SAFETY: the chunks of the moments are those of the parameter, which are
+                        // disjoint.
+                        let (m, v) = unsafe { (m.part(start, p.len()), v.part(start, p.len())) };
+                        let g = &gradient[start..start + p.len()];
+                        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                            *m = beta1 * *m + rest1 * g;
+                            *v = beta2 * *v + rest2 * g * g;
+                            *p -= rate * *m / (v.sqrt() * root + epsilon);
+                        }
+                    },
+                );
             })
         })
     }
@@ -90,10 +94,14 @@ pub fn move_towards(average: &Tensor, value: &Tensor, rate: f32) -> Result<()> {
     with(&[Some(&value)], |value| {
         let value = value[0];
         average.inplace_op1(&InPlace::new(|average: &mut [f32]| {
-            for_chunks(average, |start, average| {
-                let value = &value[start..start + average.len()];
-                average.iter_mut().zip(value).for_each(|(a, v)| *a += rate * (v - *a));
-            });
+            for_chunks(
+                average,
+                #[inline(always)]
+                |start, average| {
+                    let value = &value[start..start + average.len()];
+                    average.iter_mut().zip(value).for_each(|(a, v)| *a += rate * (v - *a));
+                },
+            );
             Ok(())
         }))
     })
