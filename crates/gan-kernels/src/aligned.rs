@@ -34,7 +34,6 @@ impl Aligned {
         Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
     }
 
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     /// Whole lines of elements that the tasks of `fill` write, as in [`crate::parallel::filled`].
     ///
     /// # Safety

@@ -8,10 +8,8 @@
 
 mod split;
 
-use crate::aligned;
-use crate::geometry::Link;
-use crate::product::{Kernel, MAX_TERMS, Matrices, Part, Target};
-use split::{Panels, Side, pack_step};
+use crate::product::{self, Kernel, MAX_TERMS, Matrices, Part};
+use split::{Left, Side, pack};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::ops::Range;
@@ -51,34 +49,39 @@ fn permitted() -> bool {
     unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
 }
 
-/// Both operands of products on the matrix unit.
-pub(crate) struct Operands<'a> {
-    left: Panels,
-    right: Right<'a>,
+/// Products on the matrix unit.
+pub(crate) struct Tiles {
+    left: Left,
 }
 
-enum Right<'a> {
-    Source(Matrices<'a>),
-    Packed(Panels),
-}
-
-impl<'a> Operands<'a> {
+impl Tiles {
     /// To be called only where the unit is [`available`].
-    pub(crate) fn new(left: Matrices, right: Matrices<'a>) -> Self {
+    pub(crate) fn new(left: Matrices) -> Self {
         assert!(available(), "no matrix unit");
-        Self { left: Panels::pack(left, Side::Left), right: Right::Source(right) }
+        Self { left: Left::new(left) }
     }
 }
 
-impl Kernel for Operands<'_> {
+impl Kernel for Tiles {
     fn block(&self) -> (usize, usize) {
         (PANEL, PANEL)
     }
 
-    fn pack_right(&mut self) {
-        if let Right::Source(source) = self.right {
-            self.right = Right::Packed(Panels::pack(source, Side::Right));
-        }
+    fn panel_len(&self, depth: usize) -> usize {
+        depth.div_ceil(STEP) * STEP_UNITS
+    }
+
+    unsafe fn pack(
+        &self,
+        right: Matrices,
+        matrix: usize,
+        panels: Range<usize>,
+        depth: Range<usize>,
+        target: *mut f32,
+    ) {
+        let steps = depth.start / STEP..depth.end.div_ceil(STEP);
+        // SAFETY: forwarded; the unit is there, and with it the features.
+        unsafe { pack(right, matrix, panels, steps, Side::Right, target) };
     }
 
     fn task(&self, task: impl FnOnce()) {
@@ -86,64 +89,20 @@ impl Kernel for Operands<'_> {
         task();
     }
 
-    unsafe fn multiply(&self, links: &[Link], part: Part) {
-        let Part { depth, rows, panel, target } = part;
+    unsafe fn multiply(&self, from: &[product::Term], part: Part) {
+        let Part { depth, rows, target } = part;
+        let (step, steps) = (depth.start / STEP, depth.len().div_ceil(STEP));
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
-        let step = depth.start / STEP;
-        let steps = depth.len().div_ceil(STEP);
-        match &self.right {
-            Right::Packed(right) => {
-                for (term, link) in terms.iter_mut().zip(links) {
-                    term.b = right.steps(link.right as usize, panel, step, steps);
-                }
-            }
-            Right::Source(source) => {
-                return aligned::with_scratch(links.len() * steps * STEP_UNITS, |scratch| {
-                    let packed = scratch.chunks_exact_mut(steps * STEP_UNITS);
-                    for ((term, link), packed) in terms.iter_mut().zip(links).zip(packed) {
-                        for (i, packed) in packed.chunks_exact_mut(STEP_UNITS).enumerate() {
-                            let (matrix, packed) = (link.right as usize, packed.as_mut_ptr());
-                            // SAFETY: the unit is there, and with it the features.
-                            unsafe {
-                                pack_step(*source, matrix, panel, step + i, Side::Right, packed);
-                            }
-                        }
-                        term.b = packed.as_ptr();
-                    }
-                    // SAFETY: forwarded; the scratch holds the steps.
-                    unsafe { self.panel(links, &mut terms, step, steps, rows, target) };
-                });
-            }
-        }
-        // SAFETY: forwarded; the packed panels hold the steps.
-        unsafe { self.panel(links, &mut terms, step, steps, rows, target) };
-    }
-}
-
-impl Operands<'_> {
-    /// Some rows of one panel, whose right parts `terms` name.
-    ///
-    /// # Safety
-    /// As [`Kernel::multiply`]; every right part must hold `steps` steps.
-    unsafe fn panel(
-        &self,
-        links: &[Link],
-        terms: &mut [Term; MAX_TERMS],
-        step: usize,
-        steps: usize,
-        rows: Range<usize>,
-        target: Target,
-    ) {
         for first in (0..rows.len()).step_by(PANEL) {
-            for (term, link) in terms.iter_mut().zip(links) {
-                let row_panel = (rows.start + first) / PANEL;
-                term.a = self.left.steps(link.left as usize, row_panel, step, steps);
+            for (term, from) in terms.iter_mut().zip(from) {
+                let a = self.left.steps(from.left, (rows.start + first) / PANEL, step, steps);
+                *term = Term { a, b: from.right };
             }
-            let terms = &terms[..links.len()];
+            let terms = &terms[..from.len()];
             let rows = PANEL.min(rows.len() - first);
             // SAFETY: panels hold `steps` steps from these on; the target is writable at these
-            // rows, or the copy is at all. Operands exist only where the unit does, and
-            // `task` has configured it.
+            // rows, or the copy is at all. `Tiles` exist only where the unit does, and `task` has
+            // configured it.
             unsafe {
                 let c = target.start.add(first * target.row);
                 if rows == PANEL && target.columns == PANEL {
@@ -184,7 +143,20 @@ struct Term {
 unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulate: bool) {
     // Tiles 0 to 3 are the result, 4 and 5 the left operand's rows, 6 and 7 the right one's
     // columns; a step's tiles lie 1024 bytes apart: high, high, low, low.
-    // SAFETY: reads and writes what the contract names; the compiler does not use tiles.
+    /// Fetches a tile of the left operand's next step, which comes from the second-level cache.
+    macro_rules! ahead {
+        ($tile:literal) => {
+            concat!(
+                ".irp row, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n",
+                "prefetcht0 [{a} + 4096 + ",
+                $tile,
+                " + 64*\\row]\n",
+                ".endr"
+            )
+        };
+    }
+    // SAFETY: reads and writes what the contract names, and a prefetch may be of any address; the
+    // compiler does not use tiles.
     unsafe {
         asm!(
             "test {accumulate:e}, {accumulate:e}",
@@ -208,11 +180,13 @@ unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulat
             "tileloadd tmm4, [{a} + {line} + 2048]",
             "tileloadd tmm6, [{b} + {line}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
+            ahead!(0),
             "tileloadd tmm5, [{a} + {line} + 3072]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tileloadd tmm7, [{b} + {line} + 1024]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            ahead!(1024),
             // high * high
             "tileloadd tmm4, [{a} + {line}]",
             "tdpbf16ps tmm0, tmm4, tmm6",
@@ -220,6 +194,7 @@ unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulat
             "tileloadd tmm5, [{a} + {line} + 1024]",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            ahead!(2048),
             // high * low
             "tileloadd tmm6, [{b} + {line} + 2048]",
             "tdpbf16ps tmm0, tmm4, tmm6",
@@ -227,6 +202,7 @@ unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulat
             "tileloadd tmm7, [{b} + {line} + 3072]",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm3, tmm5, tmm7",
+            ahead!(3072),
             "add {a}, 4096",
             "add {b}, 4096",
             "dec {step}",
@@ -278,7 +254,7 @@ impl Configured {
         };
         configuration.row_bytes[..8].fill(64);
         configuration.rows[..8].fill(16);
-        // SAFETY: reads the 64 bytes of the configuration; operands, and so their tasks, exist
+        // SAFETY: reads the 64 bytes of the configuration; tiles, and so their tasks, exist
         // only where the unit does.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &raw const configuration, options(nostack, readonly));

@@ -1,30 +1,43 @@
 //! For processors and systems on which `matrix_unit.rs` cannot be built: there is none.
 
-use crate::geometry::Link;
-use crate::product::{Kernel, Matrices, Part};
+use crate::product::{Kernel, Matrices, Part, Term};
 use std::convert::Infallible;
+use std::ops::Range;
 
 /// There are none.
-pub(crate) struct Operands(Infallible);
+pub(crate) struct Tiles(Infallible);
 
 pub(crate) fn available() -> bool {
     false
 }
 
-impl Operands {
-    pub(crate) fn new(_left: Matrices, _right: Matrices) -> Self {
+impl Tiles {
+    pub(crate) fn new(_left: Matrices) -> Self {
         unreachable!("there is no matrix unit")
     }
 }
 
-impl Kernel for Operands {
+impl Kernel for Tiles {
     fn block(&self) -> (usize, usize) {
         match self.0 {}
     }
 
-    fn pack_right(&mut self) {}
+    fn panel_len(&self, _depth: usize) -> usize {
+        match self.0 {}
+    }
 
-    unsafe fn multiply(&self, _links: &[Link], _part: Part) {
+    unsafe fn pack(
+        &self,
+        _right: Matrices,
+        _matrix: usize,
+        _panels: Range<usize>,
+        _depth: Range<usize>,
+        _target: *mut f32,
+    ) {
+        match self.0 {}
+    }
+
+    unsafe fn multiply(&self, _terms: &[Term], _part: Part) {
         match self.0 {}
     }
 }

@@ -5,11 +5,13 @@
 //! pixel's matrix times the tap's weights, and a tap's weight gradient the sum over pixels of an
 //! input's matrix, transposed, times an output's gradient. [`Links`] list the terms.
 
-use crate::geometry::{Group, Link, Links};
+use crate::aligned::{self, Aligned};
+use crate::geometry::{Group, Links};
 use crate::parallel::{self, Disjoint};
 use crate::precision::{Precision, precision};
 use crate::{matrix_unit, vector};
 use std::ops::Range;
+use std::ptr;
 
 /// Floats of the right operand that a block of the result should find in the first-level cache.
 const CACHED_FLOATS: usize = 8192;
@@ -64,36 +66,55 @@ impl<'a> Matrices<'a> {
     }
 }
 
-/// Both operands and the way to multiply them. Left ones are packed when it is made.
+/// A way to multiply: with left operands, which are packed when it is made, and with right ones
+/// that it packs in panels.
 pub(crate) trait Kernel: Sync {
-    /// Rows and columns of the result that are computed at a time. Right matrices are packed in
-    /// panels of that many columns.
+    /// Rows and columns of the result that are computed at a time; the columns of a panel.
     fn block(&self) -> (usize, usize);
 
-    /// Packs the right operands for all tasks.
-    fn pack_right(&mut self);
+    /// Floats of a packed panel of this depth: whole cache lines.
+    fn panel_len(&self, depth: usize) -> usize;
+
+    /// Packs a stretch of the depth of some panels of a right matrix, one panel after the other.
+    ///
+    /// # Safety
+    /// The stretch must begin at a multiple of [`DEPTH_UNIT`], matrix, panels and stretch lie in
+    /// the operand, and the target be writable, by no one else, at all that is packed.
+    unsafe fn pack(
+        &self,
+        right: Matrices,
+        matrix: usize,
+        panels: Range<usize>,
+        depth: Range<usize>,
+        target: *mut f32,
+    );
 
     /// Runs a task, in which alone [`Kernel::multiply`] is called, on the thread it is to run on.
     fn task(&self, task: impl FnOnce()) {
         task();
     }
 
-    /// `target (+)= sum over links of left[link.left] * right[link.right]`, as far as the part
-    /// goes.
+    /// `target (+)= sum over terms of left * right`, as far as the part goes.
     ///
     /// # Safety
-    /// To be called in a [`Kernel::task`], with 1 to [`MAX_TERMS`] links. Links and part must lie
-    /// in the operands, its depth begin at a multiple of [`DEPTH_UNIT`] and its rows at one of the
-    /// block's rows. The target must be writable at all rows, by no one else, and initialised
-    /// where the sum is added to it.
-    unsafe fn multiply(&self, links: &[Link], part: Part);
+    /// To be called in a [`Kernel::task`], with 1 to [`MAX_TERMS`] terms, whose right panels hold
+    /// the part's depth. Terms and part must lie in the operands, its depth begin at a multiple of
+    /// [`DEPTH_UNIT`] and its rows at one of the block's rows. The target must be writable at all
+    /// rows, by no one else, and initialised where the sum is added to it.
+    unsafe fn multiply(&self, terms: &[Term], part: Part);
+}
+
+/// A left matrix, and the packed panel of a right one that it is multiplied by.
+#[derive(Clone, Copy)]
+pub(crate) struct Term {
+    pub(crate) left: usize,
+    pub(crate) right: *const f32,
 }
 
 /// Part of a product: a stretch of the depth, for some rows and one panel's columns.
 pub(crate) struct Part {
     pub(crate) depth: Range<usize>,
     pub(crate) rows: Range<usize>,
-    pub(crate) panel: usize,
     pub(crate) target: Target,
 }
 
@@ -124,10 +145,10 @@ pub(crate) fn product(
         left.depth == right.depth && lefts <= left.count && rights <= right.count,
         "operands that do not fit each other or their links"
     );
-    let job = Job { links, rows: left.outer, depth: left.depth, width: right.outer };
+    let job = Job { links, right, rows: left.outer, depth: left.depth, width: right.outer };
     match unit {
-        Unit::Matrix => job.run(matrix_unit::Operands::new(left, right), finish),
-        Unit::Vector => job.run(vector::Operands::new(left, right), finish),
+        Unit::Matrix => job.run(matrix_unit::Tiles::new(left), finish),
+        Unit::Vector => job.run(vector::Vectors::new(left, right.outer), finish),
     }
 }
 
@@ -151,6 +172,7 @@ impl Unit {
 #[derive(Clone, Copy)]
 struct Job<'a> {
     links: &'a Links,
+    right: Matrices<'a>,
     rows: usize,
     depth: usize,
     width: usize,
@@ -159,10 +181,10 @@ struct Job<'a> {
 impl Job<'_> {
     fn run(
         self,
-        mut kernel: impl Kernel,
+        kernel: impl Kernel,
         finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
     ) -> Vec<f32> {
-        let Self { links, rows, depth, width } = self;
+        let Self { links, rows, depth, width, .. } = self;
         let (block_rows, block_columns) = kernel.block();
         let (row_blocks, panels) = (rows.div_ceil(block_rows), width.div_ceil(block_columns));
         let groups = links.groups();
@@ -182,10 +204,8 @@ impl Job<'_> {
             }
         }
         // Such panels are packed by that task, just before it needs them.
-        if reuse || row_cuts > 1 {
-            kernel.pack_right();
-        }
-        let kernel = &kernel;
+        let packed = (reuse || row_cuts > 1).then(|| self.pack(&kernel));
+        let (kernel, packed) = (&kernel, packed.as_ref());
         let cut = |blocks: usize, cuts: usize, index: usize| {
             blocks * index / cuts..blocks * (index + 1) / cuts
         };
@@ -194,7 +214,8 @@ impl Job<'_> {
             let blocks = cut(row_blocks, row_cuts, task / column_cuts % row_cuts);
             let panels = cut(panels, column_cuts, task % column_cuts);
             let part = rows.min(blocks.start * block_rows)..rows.min(blocks.end * block_rows);
-            kernel.task(|| self.multiply(kernel, group, part.clone(), panels.clone(), target));
+            let place = (part.clone(), panels.clone());
+            kernel.task(|| self.multiply(kernel, packed, group, place, target));
             let columns = panels.start * block_columns..width.min(panels.end * block_columns);
             for result in &group.results {
                 let first = result * rows + part.start;
@@ -219,16 +240,55 @@ impl Job<'_> {
         }
     }
 
+    /// Where the stretches of depth begin and end: of one length, but for the last.
+    fn stretches(self) -> impl Iterator<Item = Range<usize>> {
+        let depth = self.depth;
+        let length = depth.div_ceil(depth.div_ceil(MAX_DEPTH)).next_multiple_of(DEPTH_UNIT);
+        (0..depth).step_by(length).map(move |first| first..depth.min(first + length))
+    }
+
+    /// All right matrices in panels, for all tasks.
+    fn pack(self, kernel: &impl Kernel) -> Packed {
+        // Some panels at a time, so that a single large matrix is shared among threads too.
+        const PANELS: usize = 8;
+        let Self { right, depth, width, .. } = self;
+        let panels = width.div_ceil(kernel.block().1);
+        let mut matrix_len = 0;
+        let mut tasks = Vec::new();
+        for stretch in self.stretches() {
+            let panel_len = kernel.panel_len(stretch.len());
+            for first in (0..panels).step_by(PANELS) {
+                let place = matrix_len + first * panel_len;
+                tasks.push((stretch.clone(), first..panels.min(first + PANELS), place));
+            }
+            matrix_len += panels * panel_len;
+        }
+        let pack = |target: &Disjoint, task: usize| {
+            let (matrix, (depth, panels, place)) = (task / tasks.len(), &tasks[task % tasks.len()]);
+            let target = target.address(matrix * matrix_len + place);
+            // SAFETY: every task packs stretches and panels of its own.
+            unsafe { kernel.pack(right, matrix, panels.clone(), depth.clone(), target) };
+        };
+        // SAFETY: the tasks pack all stretches of all panels of all matrices.
+        let data = unsafe {
+            Aligned::filled(right.count * matrix_len, |target| {
+                let work = right.count * depth * width;
+                parallel::for_each(right.count * tasks.len(), work, |task| pack(target, task));
+            })
+        };
+        Packed { data, matrix_len }
+    }
+
     /// One task: some rows and panels of the results of a group.
     fn multiply(
         self,
         kernel: &impl Kernel,
+        packed: Option<&Packed>,
         group: &Group,
-        rows: Range<usize>,
-        panels: Range<usize>,
+        (rows, panels): (Range<usize>, Range<usize>),
         target: &Disjoint,
     ) {
-        let Self { links, rows: all_rows, depth, width } = self;
+        let Self { links, right, rows: all_rows, width, .. } = self;
         let (_, panel_columns) = kernel.block();
         let at = |result: usize, panel: usize| {
             let column = panel * panel_columns;
@@ -247,34 +307,74 @@ impl Job<'_> {
                 }
             }
         }
-        // Stretches of one length, in whole steps of any kernel.
-        let length = depth.div_ceil(depth.div_ceil(MAX_DEPTH)).next_multiple_of(DEPTH_UNIT);
-        for first in (0..depth).step_by(length) {
-            let stretch = first..depth.min(first + length);
-            let terms = (CACHED_FLOATS / (stretch.len() * panel_columns)).clamp(1, MAX_TERMS);
-            for rights in group.rights.chunks(terms) {
+        let mut place = 0;
+        for stretch in self.stretches() {
+            let panel_len = kernel.panel_len(stretch.len());
+            let count = (CACHED_FLOATS / (stretch.len() * panel_columns)).clamp(1, MAX_TERMS);
+            for rights in group.rights.chunks(count) {
                 // Panels outside of results: a panel of these right matrices stays in the cache.
-                for panel in panels.clone() {
-                    for &result in &group.results {
-                        let all = links.of(result);
-                        let start = all.partition_point(|link| link.right < rights[0]);
-                        let end =
-                            all.partition_point(|link| link.right <= rights[rights.len() - 1]);
-                        if start == end {
-                            continue;
+                // `panel_at` tells where the first of the task's panels of a right matrix begins.
+                let multiply = |panel_at: &dyn Fn(u32) -> *const f32| {
+                    for panel in panels.clone() {
+                        let ahead = (panel - panels.start) * panel_len;
+                        for &result in &group.results {
+                            let all = links.of(result);
+                            let start = all.partition_point(|link| link.right < rights[0]);
+                            let end =
+                                all.partition_point(|link| link.right <= rights[rights.len() - 1]);
+                            if start == end {
+                                continue;
+                            }
+                            let mut terms = [Term { left: 0, right: ptr::null() }; MAX_TERMS];
+                            for (term, link) in terms.iter_mut().zip(&all[start..end]) {
+                                let right = panel_at(link.right).wrapping_add(ahead);
+                                *term = Term { left: link.left as usize, right };
+                            }
+                            let mut target = at(result, panel);
+                            target.accumulate = start > 0 || stretch.start > 0;
+                            let part = Part { depth: stretch.clone(), rows: rows.clone(), target };
+                            // SAFETY: `run` calls this in a task, and `product` has checked the
+                            // links. No other task writes these rows and columns, and the first
+                            // term of all does not add to what is there.
+                            unsafe { kernel.multiply(&terms[..end - start], part) };
                         }
-                        let mut target = at(result, panel);
-                        target.accumulate = start > 0 || first > 0;
-                        let (depth, rows) = (stretch.clone(), rows.clone());
-                        let part = Part { depth, rows, panel, target };
-                        // SAFETY: `run` calls this in a task, and `product` has checked the
-                        // links. No other task writes these rows and columns, and the first term
-                        // of all does not add to what is there.
-                        unsafe { kernel.multiply(&all[start..end], part) };
                     }
+                };
+                if let Some(packed) = packed {
+                    let first = place + panels.start * panel_len;
+                    multiply(&|matrix| packed.from(matrix as usize, first));
+                    continue;
                 }
+                let len = panels.len() * panel_len;
+                aligned::with_scratch(rights.len() * len, |scratch| {
+                    for (matrix, scratch) in rights.iter().zip(scratch.chunks_exact_mut(len)) {
+                        let (panels, depth) = (panels.clone(), stretch.clone());
+                        let scratch = scratch.as_mut_ptr();
+                        // SAFETY: the scratch has room for the panels of all these matrices.
+                        unsafe { kernel.pack(right, *matrix as usize, panels, depth, scratch) };
+                    }
+                    let scratch = &*scratch;
+                    multiply(&|matrix| {
+                        let index = rights.partition_point(|right| *right < matrix);
+                        scratch[index * len..].as_ptr()
+                    });
+                });
             }
+            place += width.div_ceil(panel_columns) * panel_len;
         }
+    }
+}
+
+/// Right matrices: [matrix][stretch][panel], as their kernel packs them.
+struct Packed {
+    data: Aligned,
+    matrix_len: usize,
+}
+
+impl Packed {
+    /// The address of an element of a matrix.
+    fn from(&self, matrix: usize, element: usize) -> *const f32 {
+        self.data.as_slice()[matrix * self.matrix_len + element..].as_ptr()
     }
 }
 

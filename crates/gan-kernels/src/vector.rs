@@ -2,85 +2,77 @@
 //!
 //! A tile of the result is held in registers while all terms are added to it.
 
-use crate::aligned::{self, Aligned};
-use crate::geometry::Link;
 use crate::parallel::{self, Disjoint};
-use crate::product::{Kernel, MAX_TERMS, Matrices, Part, Target};
+use crate::product::{self, Kernel, MAX_TERMS, Matrices, Part, Target};
 use pulp::{Arch, Simd, WithSimd};
+use std::ops::Range;
 use std::ptr;
 
 /// Rows of a left operand that are packed side by side.
 const ROWS: usize = 8;
+/// Floats of a cache line.
+const LINE: usize = 16;
 /// Most columns of a tile: two vectors of AVX-512.
 const MAX_COLUMNS: usize = 32;
 
-/// Both operands of products on the vector unit.
-pub(crate) struct Operands<'a> {
+/// Products on the vector unit.
+pub(crate) struct Vectors<'a> {
     left: Left<'a>,
-    right: Right<'a>,
     panel: Panel,
 }
 
-enum Right<'a> {
-    Source(Matrices<'a>),
-    Packed(Panels),
-}
-
-impl<'a> Operands<'a> {
-    pub(crate) fn new(left: Matrices<'a>, right: Matrices<'a>) -> Self {
-        let panel = Arch::new().dispatch(PanelOf { width: right.outer });
-        Self { left: Left::new(left), right: Right::Source(right), panel }
+impl<'a> Vectors<'a> {
+    /// For right operands of `width` columns.
+    pub(crate) fn new(left: Matrices<'a>, width: usize) -> Self {
+        Self { left: Left::new(left), panel: Arch::new().dispatch(PanelOf { width }) }
     }
 }
 
-impl Kernel for Operands<'_> {
+impl Kernel for Vectors<'_> {
     fn block(&self) -> (usize, usize) {
         (ROWS, self.panel.columns)
     }
 
-    fn pack_right(&mut self) {
-        if let Right::Source(source) = self.right {
-            self.right = Right::Packed(Panels::pack(source, self.panel));
+    fn panel_len(&self, depth: usize) -> usize {
+        (depth * self.panel.columns).next_multiple_of(LINE)
+    }
+
+    unsafe fn pack(
+        &self,
+        right: Matrices,
+        matrix: usize,
+        panels: Range<usize>,
+        depth: Range<usize>,
+        target: *mut f32,
+    ) {
+        let len = self.panel_len(depth.len());
+        let columns = self.panel.columns;
+        // SAFETY: every panel has `len` floats of its own.
+        unsafe {
+            for (i, panel) in panels.enumerate() {
+                let target = target.add(i * len);
+                pack(right, matrix, panel * columns, depth.clone(), columns, target);
+                let written = depth.len() * columns;
+                target.add(written).write_bytes(0, len - written);
+            }
         }
     }
 
-    unsafe fn multiply(&self, links: &[Link], part: Part) {
-        let Part { depth, rows, panel, target } = part;
+    unsafe fn multiply(&self, from: &[product::Term], part: Part) {
+        let Part { depth, rows, target } = part;
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
-        for (term, link) in terms.iter_mut().zip(links) {
-            term.a = self.left.from(link.left as usize, rows.start, depth.start).as_ptr();
+        for (term, from) in terms.iter_mut().zip(from) {
+            let a = self.left.from(from.left, rows.start, depth.start).as_ptr();
+            *term = Term { a, b: from.right };
         }
-        let columns = self.panel.columns;
-        let block = |terms: &[Term; MAX_TERMS]| {
-            let block = Block {
-                terms: &terms[..links.len()],
-                left: self.left.steps,
-                columns,
-                vectors: self.panel.vectors,
-                depth: depth.len(),
-                rows: rows.len(),
-                target,
-            };
-            Arch::new().dispatch(block);
-        };
-        let source = match &self.right {
-            Right::Source(source) => source,
-            Right::Packed(right) => {
-                for (term, link) in terms.iter_mut().zip(links) {
-                    let panel = right.panel(link.right as usize, panel);
-                    term.b = panel[depth.start * columns..].as_ptr();
-                }
-                return block(&terms);
-            }
-        };
-        let size = depth.len() * columns;
-        aligned::with_scratch(links.len() * size, |scratch| {
-            let packed = scratch.chunks_exact_mut(size);
-            for ((term, link), packed) in terms.iter_mut().zip(links).zip(packed) {
-                pack(*source, link.right as usize, panel * columns, depth.start, columns, packed);
-                term.b = packed.as_ptr();
-            }
-            block(&terms);
+        Arch::new().dispatch(Block {
+            terms: &terms[..from.len()],
+            left: self.left.steps,
+            columns: self.panel.columns,
+            vectors: self.panel.vectors,
+            depth: depth.len(),
+            rows: rows.len(),
+            target,
         });
     }
 }
@@ -149,62 +141,39 @@ impl<'a> Left<'a> {
     }
 }
 
-/// The right operand: [matrix][panel][depth][column of the panel], padded with zeros to whole
-/// panels.
-struct Panels {
-    data: Aligned,
-    /// Elements of a panel.
-    size: usize,
-    /// Panels of a matrix.
-    count: usize,
-}
-
-impl Panels {
-    fn pack(source: Matrices, panel: Panel) -> Self {
-        let columns = panel.columns;
-        let count = source.outer.div_ceil(columns);
-        let size = source.depth * columns;
-        let mut data = Aligned::zeros(source.count * count * size);
-        let target = Disjoint::new(data.as_mut_slice());
-        let work = source.count * source.depth * source.outer;
-        parallel::for_each(source.count * count, work, |task| {
-            // SAFETY: every task writes its own panel.
-            let target = unsafe { target.part(task * size, size) };
-            pack(source, task / count, task % count * columns, 0, columns, target);
-        });
-        Self { data, size, count }
-    }
-
-    fn panel(&self, matrix: usize, panel: usize) -> &[f32] {
-        &self.data.as_slice()[(matrix * self.count + panel) * self.size..][..self.size]
-    }
-}
-
-/// Packs a panel that begins at a column, from a depth on, for as much depth as `target` holds.
-fn pack(
+/// Packs a panel that begins at a column: [depth][column], zeros beyond the last column.
+///
+/// # Safety
+/// The target must be writable at as many columns as a panel has, for each depth.
+unsafe fn pack(
     source: Matrices,
     matrix: usize,
     column: usize,
-    depth: usize,
+    depth: Range<usize>,
     columns: usize,
-    target: &mut [f32],
+    target: *mut f32,
 ) {
     let valid = columns.min(source.outer - column);
-    if source.strides.outer == 1 {
-        for (k, row) in target.chunks_exact_mut(columns).enumerate() {
-            row[..valid].copy_from_slice(&source.from(matrix, column, depth + k)[..valid]);
-            row[valid..].fill(0.0);
+    // SAFETY: within the rows of `columns` floats of the contract.
+    unsafe {
+        if source.strides.outer == 1 {
+            for (i, k) in depth.enumerate() {
+                let row = &source.from(matrix, column, k)[..valid];
+                let target = target.add(i * columns);
+                ptr::copy_nonoverlapping(row.as_ptr(), target, valid);
+                target.add(valid).write_bytes(0, columns - valid);
+            }
+            return;
         }
-        return;
-    }
-    for j in 0..columns {
-        let target = target[j..].iter_mut().step_by(columns);
-        if j < valid {
-            let values = source.from(matrix, column + j, depth);
-            let values = values.iter().step_by(source.strides.depth);
-            target.zip(values).for_each(|(target, value)| *target = *value);
-        } else {
-            target.for_each(|target| *target = 0.0);
+        if valid < columns {
+            target.write_bytes(0, depth.len() * columns);
+        }
+        for j in 0..valid {
+            let values = source.from(matrix, column + j, depth.start);
+            let values = values.iter().step_by(source.strides.depth).take(depth.len());
+            for (i, value) in values.enumerate() {
+                target.add(i * columns + j).write(*value);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::aligned::Aligned;
 use crate::parallel::{self, Disjoint};
 use crate::product::Matrices;
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 /// Which operand: a left tile has its 16 rows one after the other, in pairs of depth; a right one
 /// its 16 pairs of depth, in columns.
@@ -14,47 +15,39 @@ pub(super) enum Side {
     Right,
 }
 
-/// An operand: [matrix][panel][step][part of the step], padded with zeros to whole steps of whole
-/// panels.
-pub(super) struct Panels {
+/// A left operand: [matrix][panel][step][part of the step], padded with zeros to whole steps of
+/// whole panels.
+pub(super) struct Left {
     data: Aligned,
     /// Panels of a matrix.
-    count: usize,
+    panels: usize,
     /// Steps of a panel.
     steps: usize,
 }
 
-impl Panels {
-    pub(super) fn pack(source: Matrices, side: Side) -> Self {
-        let (count, steps) = (source.outer.div_ceil(PANEL), source.depth.div_ceil(STEP));
+impl Left {
+    pub(super) fn new(source: Matrices) -> Self {
+        let (panels, steps) = (source.outer.div_ceil(PANEL), source.depth.div_ceil(STEP));
         let size = steps * STEP_UNITS;
-        // Along what is contiguous, for every row read is a stream of its own; some at a time, so
-        // that a single large matrix is shared among threads too.
-        let by_rows = source.strides.depth == 1;
-        let (across, along) = if by_rows { (count, steps) } else { (steps, count) };
-        let per_task = along.min(8);
-        let stretches = along.div_ceil(per_task);
-        let tasks = source.count * across * stretches;
-        let pack = |target: &Disjoint, task: usize| {
-            let (matrix, rest) = (task / (across * stretches), task % (across * stretches));
-            let (fixed, first) = (rest / stretches, rest % stretches * per_task);
-            for moving in first..along.min(first + per_task) {
-                let (panel, step) = if by_rows { (fixed, moving) } else { (moving, fixed) };
-                let start = (matrix * count + panel) * size + step * STEP_UNITS;
-                let target = target.address(start);
-                // SAFETY: the operands' features are there wherever operands are;
-                // every task writes its own steps.
-                unsafe { pack_step(source, matrix, panel, step, side, target) };
-            }
+        // Panels side by side in memory are packed together, but so few that a single matrix is
+        // shared among threads too.
+        let together = if source.strides.depth == 1 { 1 } else { 8 };
+        let parts = panels.div_ceil(together);
+        let run = |target: &Disjoint, task: usize| {
+            let (matrix, first) = (task / parts, task % parts * together);
+            let target = target.address((matrix * panels + first) * size);
+            let panels = first..panels.min(first + together);
+            // SAFETY: the features are there wherever this is; every task writes its own panels.
+            unsafe { pack(source, matrix, panels, 0..steps, Side::Left, target) };
         };
         // SAFETY: the tasks write all steps of all panels.
         let data = unsafe {
-            Aligned::filled(source.count * count * size, |target| {
+            Aligned::filled(source.count * panels * size, |target| {
                 let work = source.count * source.outer * source.depth;
-                parallel::for_each(tasks, work, |task| pack(target, task));
+                parallel::for_each(source.count * parts, work, |task| run(target, task));
             })
         };
-        Self { data, count, steps }
+        Self { data, panels, steps }
     }
 
     /// The address of `steps` steps from one on.
@@ -65,8 +58,44 @@ impl Panels {
         step: usize,
         steps: usize,
     ) -> *const f32 {
-        let first = (matrix * self.count + panel) * self.steps + step;
+        let first = (matrix * self.panels + panel) * self.steps + step;
         self.data.as_slice()[first * STEP_UNITS..][..steps * STEP_UNITS].as_ptr()
+    }
+}
+
+/// Packs some steps of some panels of a matrix: [panel][step].
+///
+/// # Safety
+/// `target` must be writable at the units of all these steps.
+#[target_feature(enable = "avx512f,avx512bf16")]
+pub(super) unsafe fn pack(
+    source: Matrices,
+    matrix: usize,
+    panels: Range<usize>,
+    steps: Range<usize>,
+    side: Side,
+    target: *mut f32,
+) {
+    let place = |panel: usize, step: usize| {
+        let number = (panel - panels.start) * steps.len() + step - steps.start;
+        target.wrapping_add(number * STEP_UNITS)
+    };
+    // Along what is contiguous, for every row read is a stream of its own.
+    // SAFETY: within the units of the contract.
+    unsafe {
+        if source.strides.depth == 1 {
+            for panel in panels.clone() {
+                for step in steps.clone() {
+                    pack_step(source, matrix, panel, step, side, place(panel, step));
+                }
+            }
+        } else {
+            for step in steps.clone() {
+                for panel in panels.clone() {
+                    pack_step(source, matrix, panel, step, side, place(panel, step));
+                }
+            }
+        }
     }
 }
 
@@ -78,7 +107,7 @@ const AHEAD: usize = 32;
 /// # Safety
 /// `target` must be writable at a step's units.
 #[target_feature(enable = "avx512f,avx512bf16")]
-pub(super) unsafe fn pack_step(
+unsafe fn pack_step(
     source: Matrices,
     matrix: usize,
     panel: usize,
