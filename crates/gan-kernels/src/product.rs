@@ -79,7 +79,8 @@ pub(crate) trait Kernel: Sync {
     ///
     /// # Safety
     /// The stretch must begin at a multiple of [`DEPTH_UNIT`], matrix, panels and stretch lie in
-    /// the operand, and the target be writable, by no one else, at all that is packed.
+    /// the operand, and the target begin at a cache line and be writable, by no one else, at all
+    /// that is packed.
     unsafe fn pack(
         &self,
         right: Matrices,

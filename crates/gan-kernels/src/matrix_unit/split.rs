@@ -66,7 +66,7 @@ impl Left {
 /// Packs some steps of some panels of a matrix: [panel][step].
 ///
 /// # Safety
-/// `target` must be writable at the units of all these steps.
+/// `target` must be writable at the units of all these steps, and begin at a cache line.
 #[target_feature(enable = "avx512f,avx512bf16")]
 pub(super) unsafe fn pack(
     source: Matrices,
@@ -105,7 +105,7 @@ type Tile = [__m512i; TILE];
 const AHEAD: usize = 32;
 
 /// # Safety
-/// `target` must be writable at a step's units.
+/// `target` must be writable at a step's units, and begin at a cache line.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn pack_step(
     source: Matrices,
@@ -117,45 +117,71 @@ unsafe fn pack_step(
 ) {
     for half in 0..2 {
         let outer = panel * PANEL + half * TILE;
-        let (high, low) = split(source, matrix, outer, step * STEP, side);
         // SAFETY: high parts of both halves, then low parts, make up the step.
         unsafe {
-            store(high, target.add(half * TILE_UNITS));
-            store(low, target.add((2 + half) * TILE_UNITS));
+            let high = target.add(half * TILE_UNITS).cast();
+            let low = target.add((2 + half) * TILE_UNITS).cast();
+            split(source, matrix, outer, step * STEP, high, low);
+            let by_rows = source.strides.depth == 1;
+            if by_rows != (side == Side::Left) {
+                transpose(&mut *high);
+                transpose(&mut *low);
+            }
         }
     }
 }
 
-/// The high and low parts of 16 rows or columns by 32 of depth, zeros where there are fewer.
+/// The high and low parts of 16 rows or columns by 32 of depth, zeros where there are fewer: in
+/// rows of the source, the depth in pairs.
+///
+/// # Safety
+/// Both tiles must be writable, and begin at cache lines.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bf16")]
-fn split(source: Matrices, matrix: usize, outer: usize, depth: usize, side: Side) -> (Tile, Tile) {
-    let mut high = [_mm512_setzero_si512(); TILE];
-    let mut low = high;
+unsafe fn split(
+    source: Matrices,
+    matrix: usize,
+    outer: usize,
+    depth: usize,
+    high: *mut Tile,
+    low: *mut Tile,
+) {
     let outers = source.outer.saturating_sub(outer).min(TILE);
     let depths = (source.depth - depth).min(STEP);
     let by_rows = source.strides.depth == 1;
-    if by_rows {
-        for (i, (high, low)) in high.iter_mut().zip(&mut low).take(outers).enumerate() {
+    let rows = match outers {
+        0 => 0,
+        _ if by_rows => outers,
+        _ => depths.div_ceil(2),
+    };
+    for i in 0..rows {
+        let (first, second) = if by_rows {
             let row = &source.from(matrix, outer + i, depth)[..depths];
             let (first, second) = row.split_at(depths.min(TILE));
             let (first, second) = (halves(load(first)), halves(load(second)));
-            *high = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first.0), second.0);
-            *low = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first.1), second.1);
-        }
-    } else if outers > 0 {
-        for (i, (high, low)) in high.iter_mut().zip(&mut low).take(depths.div_ceil(2)).enumerate() {
+            (beside(first.0, second.0), beside(first.1, second.1))
+        } else {
             let even = &source.from(matrix, outer, depth + 2 * i)[..outers];
             let odd = match 2 * i + 1 < depths {
                 true => &source.from(matrix, outer, depth + 2 * i + 1)[..outers],
                 false => &[],
             };
             let (even, odd) = (halves(load(even)), halves(load(odd)));
-            *high = pairs(even.0, odd.0);
-            *low = pairs(even.1, odd.1);
+            (pairs(even.0, odd.0), pairs(even.1, odd.1))
+        };
+        // SAFETY: within the tiles.
+        unsafe {
+            (*high)[i] = first;
+            (*low)[i] = second;
         }
     }
-    if by_rows == (side == Side::Left) { (high, low) } else { (transposed(high), transposed(low)) }
+    for i in rows..TILE {
+        // SAFETY: within the tiles.
+        unsafe {
+            (*high)[i] = _mm512_setzero_si512();
+            (*low)[i] = _mm512_setzero_si512();
+        }
+    }
 }
 
 /// Up to 16 values, and zeros.
@@ -188,10 +214,16 @@ fn pairs(even: __m256i, odd: __m256i) -> __m512i {
     _mm512_or_si512(_mm512_cvtepu16_epi32(even), odd)
 }
 
-/// Rows and columns exchanged, one bit of their indices at a time.
+/// One half of a row, then the other.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn transposed(mut tile: Tile) -> Tile {
+fn beside(first: __m256i, second: __m256i) -> __m512i {
+    _mm512_inserti64x4::<1>(_mm512_castsi256_si512(first), second)
+}
+
+/// Exchanges rows and columns, one bit of their indices at a time.
+#[target_feature(enable = "avx512f")]
+fn transpose(tile: &mut Tile) {
     const fn exchange(bit: usize, upper: usize) -> [i32; TILE] {
         let mut index = [0; TILE];
         let mut column = 0;
@@ -211,27 +243,17 @@ fn transposed(mut tile: Tile) -> Tile {
         }
         index
     };
+    let mut rows = *tile;
     for (bit, index) in INDEX.iter().enumerate() {
         // SAFETY: 64 bytes each.
         let [lower, upper] = index.map(|index| unsafe { _mm512_loadu_epi32(index.as_ptr()) });
         for i in (0..TILE).filter(|i| i >> bit & 1 == 0) {
-            let (a, b) = (tile[i], tile[i | 1 << bit]);
-            tile[i] = _mm512_permutex2var_epi32(a, lower, b);
-            tile[i | 1 << bit] = _mm512_permutex2var_epi32(a, upper, b);
+            let (a, b) = (rows[i], rows[i | 1 << bit]);
+            rows[i] = _mm512_permutex2var_epi32(a, lower, b);
+            rows[i | 1 << bit] = _mm512_permutex2var_epi32(a, upper, b);
         }
     }
-    tile
-}
-
-/// # Safety
-/// `target` must be writable at a tile's units.
-#[inline]
-#[target_feature(enable = "avx512f")]
-unsafe fn store(tile: Tile, target: *mut f32) {
-    for (i, row) in tile.into_iter().enumerate() {
-        // SAFETY: within the contract's units.
-        unsafe { _mm512_storeu_si512(target.add(i * TILE).cast(), row) };
-    }
+    *tile = rows;
 }
 
 #[cfg(test)]
@@ -239,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transposed_exchanges_rows_and_columns() {
+    fn transposing_exchanges_rows_and_columns() {
         if !super::super::available() {
             return;
         }
@@ -251,7 +273,9 @@ mod tests {
         }
         // SAFETY: AVX-512 is there, and tiles are as many units.
         let result: [[i32; TILE]; TILE] = unsafe {
-            std::mem::transmute(transposed(std::mem::transmute::<[[i32; TILE]; TILE], Tile>(units)))
+            let mut tile = std::mem::transmute::<[[i32; TILE]; TILE], Tile>(units);
+            transpose(&mut tile);
+            std::mem::transmute(tile)
         };
         for (i, row) in result.iter().enumerate() {
             for (j, unit) in row.iter().enumerate() {
