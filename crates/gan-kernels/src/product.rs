@@ -289,79 +289,103 @@ impl Job<'_> {
         (rows, panels): (Range<usize>, Range<usize>),
         target: &Disjoint,
     ) {
-        let Self { links, right, rows: all_rows, width, .. } = self;
+        let Self { links, right, width, .. } = self;
         let (_, panel_columns) = kernel.block();
-        let at = |result: usize, panel: usize| {
-            let column = panel * panel_columns;
-            Target {
-                start: target.address((result * all_rows + rows.start) * width + column),
-                row: width,
-                columns: panel_columns.min(width - column),
-                accumulate: false,
-            }
-        };
         for &result in &group.results {
             if links.of(result).is_empty() {
                 for panel in panels.clone() {
+                    let place = self.target(kernel, target, (result, rows.start, panel));
                     // SAFETY: this task's own rows and columns.
-                    unsafe { at(result, panel).zero(rows.len()) };
+                    unsafe { place.zero(rows.len()) };
                 }
             }
         }
+        // Where a stretch begins in a packed matrix.
         let mut place = 0;
-        for stretch in self.stretches() {
-            let panel_len = kernel.panel_len(stretch.len());
-            let count = (CACHED_FLOATS / (stretch.len() * panel_columns)).clamp(1, MAX_TERMS);
+        for depth in self.stretches() {
+            let panel_len = kernel.panel_len(depth.len());
+            let first = place + panels.start * panel_len;
+            place += width.div_ceil(panel_columns) * panel_len;
+            let count = (CACHED_FLOATS / (depth.len() * panel_columns)).clamp(1, MAX_TERMS);
             for rights in group.rights.chunks(count) {
-                // Panels outside of results: a panel of these right matrices stays in the cache.
-                // `panel_at` tells where the first of the task's panels of a right matrix begins.
-                let multiply = |panel_at: &dyn Fn(u32) -> *const f32| {
-                    for panel in panels.clone() {
-                        let ahead = (panel - panels.start) * panel_len;
-                        for &result in &group.results {
-                            let all = links.of(result);
-                            let start = all.partition_point(|link| link.right < rights[0]);
-                            let end =
-                                all.partition_point(|link| link.right <= rights[rights.len() - 1]);
-                            if start == end {
-                                continue;
-                            }
-                            let mut terms = [Term { left: 0, right: ptr::null() }; MAX_TERMS];
-                            for (term, link) in terms.iter_mut().zip(&all[start..end]) {
-                                let right = panel_at(link.right).wrapping_add(ahead);
-                                *term = Term { left: link.left as usize, right };
-                            }
-                            let mut target = at(result, panel);
-                            target.accumulate = start > 0 || stretch.start > 0;
-                            let part = Part { depth: stretch.clone(), rows: rows.clone(), target };
-                            // SAFETY: `run` calls this in a task, and `product` has checked the
-                            // links. No other task writes these rows and columns, and the first
-                            // term of all does not add to what is there.
-                            unsafe { kernel.multiply(&terms[..end - start], part) };
-                        }
-                    }
-                };
+                let (rows, panels, depth) = (rows.clone(), panels.clone(), depth.clone());
                 if let Some(packed) = packed {
-                    let first = place + panels.start * panel_len;
-                    multiply(&|matrix| packed.from(matrix as usize, first));
+                    let at = |matrix: u32| packed.from(matrix as usize, first);
+                    self.add(kernel, group, rights, (rows, panels, depth), at, target);
                     continue;
                 }
                 let len = panels.len() * panel_len;
                 aligned::with_scratch(rights.len() * len, |scratch| {
                     for (matrix, scratch) in rights.iter().zip(scratch.chunks_exact_mut(len)) {
-                        let (panels, depth) = (panels.clone(), stretch.clone());
+                        let (panels, depth) = (panels.clone(), depth.clone());
                         let scratch = scratch.as_mut_ptr();
-                        // SAFETY: the scratch has room for the panels of all these matrices.
+                        // SAFETY: there is room for these panels.
                         unsafe { kernel.pack(right, *matrix as usize, panels, depth, scratch) };
                     }
-                    let scratch = &*scratch;
-                    multiply(&|matrix| {
+                    let at = |matrix: u32| {
                         let index = rights.partition_point(|right| *right < matrix);
                         scratch[index * len..].as_ptr()
-                    });
+                    };
+                    self.add(kernel, group, rights, (rows, panels, depth), at, target);
                 });
             }
-            place += width.div_ceil(panel_columns) * panel_len;
+        }
+    }
+
+    /// Adds to a group's results, at some rows and panels, the terms with some right matrices, along
+    /// a stretch of the depth. `packed` tells where the first of the panels begins.
+    fn add(
+        self,
+        kernel: &impl Kernel,
+        group: &Group,
+        rights: &[u32],
+        (rows, panels, depth): (Range<usize>, Range<usize>, Range<usize>),
+        packed: impl Fn(u32) -> *const f32,
+        target: &Disjoint,
+    ) {
+        let (Some(first), Some(last)) = (rights.first(), rights.last()) else { return };
+        let panel_len = kernel.panel_len(depth.len());
+        // Panels outside of results: a panel of these right matrices stays in the cache.
+        for panel in panels.clone() {
+            let ahead = (panel - panels.start) * panel_len;
+            for &result in &group.results {
+                let all = self.links.of(result);
+                let start = all.partition_point(|link| link.right < *first);
+                let end = all.partition_point(|link| link.right <= *last);
+                if start == end {
+                    continue;
+                }
+                let mut terms = [Term { left: 0, right: ptr::null() }; MAX_TERMS];
+                for (term, link) in terms.iter_mut().zip(&all[start..end]) {
+                    let right = packed(link.right).wrapping_add(ahead);
+                    *term = Term { left: link.left as usize, right };
+                }
+                let mut target = self.target(kernel, target, (result, rows.start, panel));
+                target.accumulate = start > 0 || depth.start > 0;
+                let part = Part { depth: depth.clone(), rows: rows.clone(), target };
+                // SAFETY: `run` calls this in a task, and `product` has checked the links. No
+                // other task writes these rows and columns, and the first term of all does not
+                // add to what is there.
+                unsafe { kernel.multiply(&terms[..end - start], part) };
+            }
+        }
+    }
+
+    /// A row of a result, at a panel's columns.
+    fn target(
+        self,
+        kernel: &impl Kernel,
+        target: &Disjoint,
+        (result, row, panel): (usize, usize, usize),
+    ) -> Target {
+        let Self { rows, width, .. } = self;
+        let (_, panel_columns) = kernel.block();
+        let column = panel * panel_columns;
+        Target {
+            start: target.address((result * rows + row) * width + column),
+            row: width,
+            columns: panel_columns.min(width - column),
+            accumulate: false,
         }
     }
 }
