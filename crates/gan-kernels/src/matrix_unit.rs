@@ -8,11 +8,10 @@
 
 mod split;
 
-use crate::product::{self, Kernel, MAX_TERMS, Matrices, Part};
+use crate::product::{self, Kernel, MAX_TERMS, Matrices, Panels, Part};
 use split::{Left, Side, pack};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
-use std::ops::Range;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -71,14 +70,8 @@ impl Kernel for Tiles {
         depth.div_ceil(STEP) * STEP_UNITS
     }
 
-    unsafe fn pack(
-        &self,
-        right: Matrices,
-        matrix: usize,
-        panels: Range<usize>,
-        depth: Range<usize>,
-        target: *mut f32,
-    ) {
+    unsafe fn pack(&self, panels: Panels, target: *mut f32) {
+        let Panels { right, matrix, panels, depth } = panels;
         let steps = depth.start / STEP..depth.end.div_ceil(STEP);
         // SAFETY: forwarded; the unit is there, and with it the features.
         unsafe { pack(right, matrix, panels, steps, Side::Right, target) };

@@ -1,8 +1,7 @@
 //! For processors and systems on which `matrix_unit.rs` cannot be built: there is none.
 
-use crate::product::{Kernel, Matrices, Part, Term};
+use crate::product::{Kernel, Matrices, Panels, Part, Term};
 use std::convert::Infallible;
-use std::ops::Range;
 
 /// There are none.
 pub(crate) struct Tiles(Infallible);
@@ -26,14 +25,7 @@ impl Kernel for Tiles {
         match self.0 {}
     }
 
-    unsafe fn pack(
-        &self,
-        _right: Matrices,
-        _matrix: usize,
-        _panels: Range<usize>,
-        _depth: Range<usize>,
-        _target: *mut f32,
-    ) {
+    unsafe fn pack(&self, _panels: Panels, _target: *mut f32) {
         match self.0 {}
     }
 

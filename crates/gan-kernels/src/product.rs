@@ -75,20 +75,13 @@ pub(crate) trait Kernel: Sync {
     /// Floats of a packed panel of this depth: whole cache lines.
     fn panel_len(&self, depth: usize) -> usize;
 
-    /// Packs a stretch of the depth of some panels of a right matrix, one panel after the other.
+    /// Packs panels, one after the other.
     ///
     /// # Safety
-    /// The stretch must begin at a multiple of [`DEPTH_UNIT`], matrix, panels and stretch lie in
-    /// the operand, and the target begin at a cache line and be writable, by no one else, at all
+    /// The depth must begin at a multiple of [`DEPTH_UNIT`], matrix, panels and depth lie in the
+    /// operand, and the target begin at a cache line and be writable, by no one else, at all
     /// that is packed.
-    unsafe fn pack(
-        &self,
-        right: Matrices,
-        matrix: usize,
-        panels: Range<usize>,
-        depth: Range<usize>,
-        target: *mut f32,
-    );
+    unsafe fn pack(&self, panels: Panels, target: *mut f32);
 
     /// Runs a task, in which alone [`Kernel::multiply`] is called, on the thread it is to run on.
     fn task(&self, task: impl FnOnce()) {
@@ -103,6 +96,14 @@ pub(crate) trait Kernel: Sync {
     /// [`DEPTH_UNIT`] and its rows at one of the block's rows. The target must be writable at all
     /// rows, by no one else, and initialised where the sum is added to it.
     unsafe fn multiply(&self, terms: &[Term], part: Part);
+}
+
+/// Some panels of a matrix of the right operand, for a stretch of its depth.
+pub(crate) struct Panels<'a> {
+    pub(crate) right: Matrices<'a>,
+    pub(crate) matrix: usize,
+    pub(crate) panels: Range<usize>,
+    pub(crate) depth: Range<usize>,
 }
 
 /// A left matrix, and the packed panel of a right one that it is multiplied by.
@@ -267,8 +268,9 @@ impl Job<'_> {
         let pack = |target: &Disjoint, task: usize| {
             let (matrix, (depth, panels, place)) = (task / tasks.len(), &tasks[task % tasks.len()]);
             let target = target.address(matrix * matrix_len + place);
+            let (panels, depth) = (panels.clone(), depth.clone());
             // SAFETY: every task packs stretches and panels of its own.
-            unsafe { kernel.pack(right, matrix, panels.clone(), depth.clone(), target) };
+            unsafe { kernel.pack(Panels { right, matrix, panels, depth }, target) };
         };
         // SAFETY: the tasks pack all stretches of all panels of all matrices.
         let data = unsafe {
@@ -318,9 +320,9 @@ impl Job<'_> {
                 aligned::with_scratch(rights.len() * len, |scratch| {
                     for (matrix, scratch) in rights.iter().zip(scratch.chunks_exact_mut(len)) {
                         let (panels, depth) = (panels.clone(), depth.clone());
-                        let scratch = scratch.as_mut_ptr();
+                        let panels = Panels { right, matrix: *matrix as usize, panels, depth };
                         // SAFETY: there is room for these panels.
-                        unsafe { kernel.pack(right, *matrix as usize, panels, depth, scratch) };
+                        unsafe { kernel.pack(panels, scratch.as_mut_ptr()) };
                     }
                     let at = |matrix: u32| {
                         let index = rights.partition_point(|right| *right < matrix);

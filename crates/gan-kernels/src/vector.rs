@@ -3,7 +3,7 @@
 //! A tile of the result is held in registers while all terms are added to it.
 
 use crate::parallel::{self, Disjoint};
-use crate::product::{self, Kernel, MAX_TERMS, Matrices, Part, Target};
+use crate::product::{self, Kernel, MAX_TERMS, Matrices, Panels, Part, Target};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 use std::ptr;
@@ -37,14 +37,8 @@ impl Kernel for Vectors<'_> {
         (depth * self.panel.columns).next_multiple_of(LINE)
     }
 
-    unsafe fn pack(
-        &self,
-        right: Matrices,
-        matrix: usize,
-        panels: Range<usize>,
-        depth: Range<usize>,
-        target: *mut f32,
-    ) {
+    unsafe fn pack(&self, panels: Panels, target: *mut f32) {
+        let Panels { right, matrix, panels, depth } = panels;
         let len = self.panel_len(depth.len());
         let columns = self.panel.columns;
         // SAFETY: every panel has `len` floats of its own.
