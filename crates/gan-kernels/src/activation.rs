@@ -69,16 +69,18 @@ fn exp(x: f32) -> f32 {
     // x = n ln 2 + r with |r| <= ln 2 / 2; adding and taking away 1.5 * 2^23 rounds to whole n.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-104.0, 89.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
     // The exponential's series to the seventh power.
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = p * r + c;
     }
-    // 2^n in two halves, each of which f32 holds.
-    let half = |n: i32| f32::from_bits(((n + 127) << 23) as u32);
-    let n = n as i32;
+    // 2^n in two halves, each of which f32 holds. `n as i32` would not become vector code; the last
+    // bits of the rounded sum are n.
+    let half = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
+    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     p * half(n >> 1) * half(n - (n >> 1))
 }
 

@@ -12,6 +12,7 @@ use crate::product::{self, Kernel, MAX_TERMS, Matrices, Panels, Part};
 use split::{Left, Side, pack};
 use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -63,7 +64,7 @@ impl Tiles {
 
 impl Kernel for Tiles {
     fn block(&self) -> (usize, usize) {
-        (PANEL, PANEL)
+        (2 * self.left.rows, PANEL)
     }
 
     fn panel_len(&self, depth: usize) -> usize {
@@ -78,7 +79,7 @@ impl Kernel for Tiles {
     }
 
     fn task(&self, task: impl FnOnce()) {
-        let _configured = Configured::new();
+        let _configured = Configured::new(self.left.rows);
         task();
     }
 
@@ -86,36 +87,47 @@ impl Kernel for Tiles {
         let Part { depth, rows, target } = part;
         let (step, steps) = (depth.start / STEP, depth.len().div_ceil(STEP));
         let mut terms = [Term { a: ptr::null(), b: ptr::null() }; MAX_TERMS];
-        for first in (0..rows.len()).step_by(PANEL) {
+        let tile = self.left.rows;
+        let (panel, _) = self.block();
+        for first in (0..rows.len()).step_by(panel) {
             for (term, from) in terms.iter_mut().zip(from) {
-                let a = self.left.steps(from.left, (rows.start + first) / PANEL, step, steps);
+                let a = self.left.steps(from.left, (rows.start + first) / panel, step, steps);
                 *term = Term { a, b: from.right };
             }
             let terms = &terms[..from.len()];
-            let rows = PANEL.min(rows.len() - first);
+            let rows = panel.min(rows.len() - first);
             // SAFETY: panels hold `steps` steps from these on; the target is writable at these
             // rows, or the copy is at all. `Tiles` exist only where the unit does, and `task` has
             // configured it.
             unsafe {
                 let c = target.start.add(first * target.row);
-                if rows == PANEL && target.columns == PANEL {
-                    block(terms, steps, c, target.row, target.accumulate);
+                if rows == panel && target.columns == PANEL {
+                    block(terms, steps, c, (tile, target.row), target.accumulate);
                     continue;
                 }
-                let mut copy = [[0.0f32; PANEL]; PANEL];
+                let mut copy = MaybeUninit::<[f32; PANEL * PANEL]>::uninit();
+                let copy = copy.as_mut_ptr().cast::<f32>();
                 if target.accumulate {
-                    for (i, copy) in copy[..rows].iter_mut().enumerate() {
-                        let c = c.add(i * target.row);
-                        ptr::copy_nonoverlapping(c, copy.as_mut_ptr(), target.columns);
-                    }
+                    copy.write_bytes(0, PANEL * PANEL);
+                    copy_rows((c, target.row), (copy, PANEL), rows, target.columns);
                 }
-                let to = copy.as_mut_ptr().cast();
-                block(terms, steps, to, PANEL, target.accumulate);
-                for (i, copy) in copy[..rows].iter().enumerate() {
-                    let c = c.add(i * target.row);
-                    ptr::copy_nonoverlapping(copy.as_ptr(), c, target.columns);
-                }
+                block(terms, steps, copy, (tile, PANEL), target.accumulate);
+                copy_rows((copy, PANEL), (c, target.row), rows, target.columns);
             }
+        }
+    }
+}
+
+/// Copies rows, given where they begin and how far apart they are.
+///
+/// # Safety
+/// So many columns of so many rows must be readable here, and writable there.
+unsafe fn copy_rows(from: (*mut f32, usize), to: (*mut f32, usize), rows: usize, columns: usize) {
+    for row in 0..rows {
+        // SAFETY: within the contract.
+        unsafe {
+            let (from, to) = (from.0.add(row * from.1), to.0.add(row * to.1));
+            ptr::copy_nonoverlapping(from, to, columns);
         }
     }
 }
@@ -128,12 +140,18 @@ struct Term {
     b: *const f32,
 }
 
-/// `c (+)= sum over terms of a * b`, 32 rows by 32 columns, rows of `c` being `row` apart.
+/// `c (+)= sum over terms of a * b`, twice `rows` rows by 32 columns, rows of `c` being `row` apart.
 ///
 /// # Safety
-/// On a thread where tiles are configured. Every term must hold `steps` steps, of which, like of
+/// On a thread where tiles are configured for `rows`. Every term must hold `steps` steps, of which, like of
 /// terms, there is at least one; `c` must be writable at all rows and columns.
-unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulate: bool) {
+unsafe fn block(
+    terms: &[Term],
+    steps: usize,
+    c: *mut f32,
+    (rows, row): (usize, usize),
+    accumulate: bool,
+) {
     // Tiles 0 to 3 are the result, 4 and 5 the left operand's rows, 6 and 7 the right one's
     // columns; a step's tiles lie 1024 bytes apart: high, high, low, low.
     /// Fetches a tile of the left operand's next step, which comes from the second-level cache.
@@ -209,7 +227,7 @@ unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulat
             "tilestored [{c1} + {row} + 64], tmm3",
             accumulate = in(reg) u32::from(accumulate),
             c0 = in(reg) c,
-            c1 = in(reg) c.wrapping_add(TILE * row),
+            c1 = in(reg) c.wrapping_add(rows * row),
             row = in(reg) row * size_of::<f32>(),
             line = in(reg) TILE * size_of::<f32>(),
             term = inout(reg) terms.as_ptr() => _,
@@ -225,11 +243,13 @@ unsafe fn block(terms: &[Term], steps: usize, c: *mut f32, row: usize, accumulat
     }
 }
 
-/// Tiles of 16 rows of 64 bytes on this thread, for as long as it lives.
+/// Tiles on this thread, for as long as it lives.
 struct Configured;
 
 impl Configured {
-    fn new() -> Self {
+    /// Rows of 64 bytes: so many of left operands and results, 16 of right ones.
+    fn new(rows: usize) -> Self {
+        assert!((1..=TILE).contains(&rows), "a tile of {rows} rows");
         #[repr(C, align(64))]
         struct Configuration {
             palette: u8,
@@ -246,7 +266,8 @@ impl Configured {
             rows: [0; 16],
         };
         configuration.row_bytes[..8].fill(64);
-        configuration.rows[..8].fill(16);
+        configuration.rows[..6].fill(rows as u8);
+        configuration.rows[6..8].fill(TILE as u8);
         // SAFETY: reads the 64 bytes of the configuration; tiles, and so their tasks, exist
         // only where the unit does.
         unsafe {

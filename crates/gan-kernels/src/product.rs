@@ -22,6 +22,9 @@ const DEPTH_UNIT: usize = 32;
 /// Most terms between visits to the result.
 pub(crate) const MAX_TERMS: usize = 32;
 
+/// Multiply-adds that take about as long as the packing of an element.
+pub(crate) const PACKING: usize = 4;
+
 /// Matrices of one size in a slice: all left operands of a sum of products, or all right ones.
 /// One of the strides `outer` and `depth` is 1, or is never taken.
 #[derive(Clone, Copy)]
@@ -275,7 +278,7 @@ impl Job<'_> {
         // SAFETY: the tasks pack all stretches of all panels of all matrices.
         let data = unsafe {
             Aligned::filled(right.count * matrix_len, |target| {
-                let work = right.count * depth * width;
+                let work = PACKING * right.count * depth * width;
                 parallel::for_each(right.count * tasks.len(), work, |task| pack(target, task));
             })
         };

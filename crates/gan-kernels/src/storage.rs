@@ -4,8 +4,8 @@ use crate::parallel::{self, Disjoint};
 use crate::simd::vectorized;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
-/// Elements that one task of [`map_chunks`] visits.
-const CHUNK: usize = 16 * 1024;
+/// Elements that one task of [`map_chunks`] or [`for_chunks`] visits.
+const CHUNK: usize = 4 * 1024;
 
 /// The f32 elements of a contiguous storage.
 pub(crate) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {

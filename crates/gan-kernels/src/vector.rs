@@ -3,7 +3,7 @@
 //! A tile of the result is held in registers while all terms are added to it.
 
 use crate::parallel::{self, Disjoint};
-use crate::product::{self, Kernel, MAX_TERMS, Matrices, Panels, Part, Target};
+use crate::product::{self, Kernel, MAX_TERMS, Matrices, PACKING, Panels, Part, Target};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
 use std::ptr;
@@ -120,7 +120,7 @@ impl<'a> Left<'a> {
         // SAFETY: a matrix's blocks, padding included, are all of its elements.
         let data = unsafe {
             parallel::filled(source.count * matrix, |target| {
-                let work = source.count * source.depth * source.outer;
+                let work = PACKING * source.count * source.depth * source.outer;
                 parallel::for_each(source.count, work, |index| pack(target, index));
             })
         };

@@ -3,15 +3,15 @@
 use super::{PANEL, STEP, STEP_UNITS, TILE, TILE_UNITS};
 use crate::aligned::Aligned;
 use crate::parallel::{self, Disjoint};
-use crate::product::Matrices;
+use crate::product::{Matrices, PACKING};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// Which operand: a left tile has its 16 rows one after the other, in pairs of depth; a right one
-/// its 16 pairs of depth, in columns.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Which operand: a left tile has its rows, up to 16, one after the other, in pairs of depth; a right
+/// one its 16 pairs of depth, in 16 columns.
+#[derive(Clone, Copy)]
 pub(super) enum Side {
-    Left,
+    Left { rows: usize },
     Right,
 }
 
@@ -19,6 +19,8 @@ pub(super) enum Side {
 /// whole panels.
 pub(super) struct Left {
     data: Aligned,
+    /// Rows of a tile: so many that the panels of a matrix are about equally full.
+    pub(super) rows: usize,
     /// Panels of a matrix.
     panels: usize,
     /// Steps of a panel.
@@ -28,6 +30,7 @@ pub(super) struct Left {
 impl Left {
     pub(super) fn new(source: Matrices) -> Self {
         let (panels, steps) = (source.outer.div_ceil(PANEL), source.depth.div_ceil(STEP));
+        let rows = source.outer.div_ceil(2 * panels);
         let size = steps * STEP_UNITS;
         // Panels side by side in memory are packed together, but so few that a single matrix is
         // shared among threads too.
@@ -38,16 +41,16 @@ impl Left {
             let target = target.address((matrix * panels + first) * size);
             let panels = first..panels.min(first + together);
             // SAFETY: the features are there wherever this is; every task writes its own panels.
-            unsafe { pack(source, matrix, panels, 0..steps, Side::Left, target) };
+            unsafe { pack(source, matrix, panels, 0..steps, Side::Left { rows }, target) };
         };
         // SAFETY: the tasks write all steps of all panels.
         let data = unsafe {
             Aligned::filled(source.count * panels * size, |target| {
-                let work = source.count * source.outer * source.depth;
+                let work = PACKING * source.count * source.outer * source.depth;
                 parallel::for_each(source.count * parts, work, |task| run(target, task));
             })
         };
-        Self { data, panels, steps }
+        Self { data, rows, panels, steps }
     }
 
     /// The address of `steps` steps from one on.
@@ -115,15 +118,20 @@ unsafe fn pack_step(
     side: Side,
     target: *mut f32,
 ) {
+    let (rows, is_left) = match side {
+        Side::Left { rows } => (rows, true),
+        Side::Right => (TILE, false),
+    };
     for half in 0..2 {
-        let outer = panel * PANEL + half * TILE;
+        let outer = (2 * panel + half) * rows;
+        let outers = outer..source.outer.clamp(outer, outer + rows);
         // SAFETY: high parts of both halves, then low parts, make up the step.
         unsafe {
             let high = target.add(half * TILE_UNITS).cast();
             let low = target.add((2 + half) * TILE_UNITS).cast();
-            split(source, matrix, outer, step * STEP, high, low);
+            split(source, matrix, outers, step * STEP, high, low);
             let by_rows = source.strides.depth == 1;
-            if by_rows != (side == Side::Left) {
+            if by_rows != is_left {
                 transpose(&mut *high);
                 transpose(&mut *low);
             }
@@ -131,7 +139,7 @@ unsafe fn pack_step(
     }
 }
 
-/// The high and low parts of 16 rows or columns by 32 of depth, zeros where there are fewer: in
+/// The high and low parts of up to 16 rows or columns by 32 of depth, zeros where there are fewer: in
 /// rows of the source, the depth in pairs.
 ///
 /// # Safety
@@ -141,12 +149,12 @@ unsafe fn pack_step(
 unsafe fn split(
     source: Matrices,
     matrix: usize,
-    outer: usize,
+    outers: Range<usize>,
     depth: usize,
     high: *mut Tile,
     low: *mut Tile,
 ) {
-    let outers = source.outer.saturating_sub(outer).min(TILE);
+    let (outer, outers) = (outers.start, outers.len());
     let depths = (source.depth - depth).min(STEP);
     let by_rows = source.strides.depth == 1;
     let rows = match outers {
@@ -222,9 +230,20 @@ fn beside(first: __m256i, second: __m256i) -> __m512i {
 }
 
 /// Exchanges rows and columns, one bit of their indices at a time.
+#[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose(tile: &mut Tile) {
-    const fn exchange(bit: usize, upper: usize) -> [i32; TILE] {
+    exchange::<1>(tile);
+    exchange::<2>(tile);
+    exchange::<4>(tile);
+    exchange::<8>(tile);
+}
+
+/// Exchanges one bit of the index of a row with that of a column.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn exchange<const BIT: usize>(tile: &mut Tile) {
+    const fn from(bit: usize, upper: usize) -> [i32; TILE] {
         let mut index = [0; TILE];
         let mut column = 0;
         while column < TILE {
@@ -234,26 +253,14 @@ fn transpose(tile: &mut Tile) {
         }
         index
     }
-    const INDEX: [[[i32; TILE]; 2]; 4] = {
-        let mut index = [[[0; TILE]; 2]; 4];
-        let mut bit = 0;
-        while bit < 4 {
-            index[bit] = [exchange(1 << bit, 0), exchange(1 << bit, 1)];
-            bit += 1;
-        }
-        index
-    };
-    let mut rows = *tile;
-    for (bit, index) in INDEX.iter().enumerate() {
-        // SAFETY: 64 bytes each.
-        let [lower, upper] = index.map(|index| unsafe { _mm512_loadu_epi32(index.as_ptr()) });
-        for i in (0..TILE).filter(|i| i >> bit & 1 == 0) {
-            let (a, b) = (rows[i], rows[i | 1 << bit]);
-            rows[i] = _mm512_permutex2var_epi32(a, lower, b);
-            rows[i | 1 << bit] = _mm512_permutex2var_epi32(a, upper, b);
-        }
+    // SAFETY: 64 bytes each.
+    let [lower, upper] = const { [from(BIT, 0), from(BIT, 1)] }
+        .map(|index| unsafe { _mm512_loadu_epi32(index.as_ptr()) });
+    for i in (0..TILE).filter(|i| i & BIT == 0) {
+        let (a, b) = (tile[i], tile[i | BIT]);
+        tile[i] = _mm512_permutex2var_epi32(a, lower, b);
+        tile[i | BIT] = _mm512_permutex2var_epi32(a, upper, b);
     }
-    *tile = rows;
 }
 
 #[cfg(test)]
