@@ -3,13 +3,14 @@ trained here by PyTorch. An extractor can be blind to what another sees.
 
 usage: second_opinion.py MNIST CLASS|all DIR...
 
-MNIST is a folder of MNIST's four IDX files, unpacked; each DIR one that
+MNIST is a folder of MNIST's four IDX files, gzip'd or not, as `assets/mnist` is; each DIR one that
 `trainer generate --format idx` wrote. Printed, for every DIR and for real pictures: the Frechet
 distance to the training pictures of the class; improved precision and recall (Kynkäänniemi et al.
 2019) of 2,700 pictures against as many, with the 3rd and the 5th neighbour; the share whose label
 the classifier agrees with. The classifier is kept in second_opinion.pt. Needs torch and numpy.
 """
 
+import gzip
 import os
 import sys
 
@@ -22,7 +23,8 @@ COUNT = 2700
 
 
 def idx(path):
-    data = open(path, "rb").read()
+    file = open(path, "rb") if os.path.exists(path) else gzip.open(path + ".gz")
+    data = file.read()
     shape = np.frombuffer(data, ">u4", data[3], 4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 

@@ -143,8 +143,8 @@ struct Term {
 /// `c (+)= sum over terms of a * b`, twice `rows` rows by 32 columns, rows of `c` being `row` apart.
 ///
 /// # Safety
-/// On a thread where tiles are configured for `rows`. Every term must hold `steps` steps, of which, like of
-/// terms, there is at least one; `c` must be writable at all rows and columns.
+/// On a thread where tiles are configured for `rows`. Every term must hold `steps` steps, of which,
+/// like of terms, there is at least one; `c` must be writable at all rows and columns.
 unsafe fn block(
     terms: &[Term],
     steps: usize,
