@@ -9,6 +9,7 @@ use crate::activation::Epilogue;
 use crate::geometry::Geometry;
 use crate::linear::Linear;
 use crate::norm::{self, Moments, Rows};
+use crate::parallel;
 use crate::simd::vectorized;
 use crate::storage::{self, contiguous};
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Device, Layout, Result, Shape, Tensor, bail};
@@ -294,6 +295,11 @@ impl Layer {
         Linear { geometry: &self.geometry, batch: self.batch, channels: self.channels }
     }
 
+    /// Of the product, and of each of its gradients.
+    fn multiply_adds(&self) -> usize {
+        self.geometry.forward.len() * self.batch * self.channels.0 * self.channels.1
+    }
+
     /// Pixels of the output.
     fn pixels(&self) -> usize {
         self.geometry.output().0 * self.geometry.output().1
@@ -340,13 +346,12 @@ impl Layer {
         output
     }
 
-    /// The gradient before bias or normalisation, and those of the affine parameters.
+    /// The gradient before bias or normalisation, and those of gamma and beta.
     fn epilogue_backward(
         &self,
         affine: Option<&[f32]>,
         output: &[f32],
         gradient: &[f32],
-        wants: Wants,
     ) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
         let epilogue = self.epilogue;
         if let Some(batch_norm) = self.batch_norm {
@@ -376,9 +381,7 @@ impl Layer {
                 epilogue.backward(first, &output[first..first + chunk.len()], chunk);
             },
         );
-        let wanted = affine.filter(|_| wants.parameters);
-        let bias = wanted.map(|_| norm::row_sums(&gradient, self.rows()));
-        Ok((gradient, bias))
+        Ok((gradient, None))
     }
 
     fn backward(
@@ -391,36 +394,31 @@ impl Layer {
         wants: Wants,
     ) -> Result<LayerGradients> {
         let gradient = gradient.contiguous()?;
-        let affine_shape = affine.map(Tensor::dims);
-        let (gradient, affine_gradient) =
-            storage::with(&[Some(output), Some(&gradient), affine], |v| {
-                self.epilogue_backward(affine.map(|_| v[2]), v[0], v[1], wants)
-            })?;
-        let (x_shape, weight_shape) = (x.dims(), weight.dims());
-        storage::with(&[Some(x), Some(weight)], |v| {
-            let x_gradient = wants
-                .input
-                .then(|| {
-                    let gradient = self.linear().input_gradient(&gradient, v[1]);
-                    Tensor::from_vec(gradient, x_shape, &Device::Cpu)
-                })
-                .transpose()?;
-            let weight_gradient = wants
-                .parameters
-                .then(|| {
-                    let weights = self.linear().weight_gradient(v[0], &gradient);
-                    Tensor::from_vec(weights, weight_shape, &Device::Cpu)
-                })
-                .transpose()?;
-            let affine_gradient = match (affine_gradient, affine_shape) {
-                (Some(values), Some(shape)) => Some(Tensor::from_vec(values, shape, &Device::Cpu)?),
+        let (gradient, of_norm) = storage::with(&[Some(output), Some(&gradient), affine], |v| {
+            self.epilogue_backward(affine.map(|_| v[2]), v[0], v[1])
+        })?;
+        let (linear, work) = (self.linear(), 2 * self.multiply_adds());
+        let (of_x, of_parameters) = storage::with(&[Some(x), Some(weight)], |v| {
+            Ok(parallel::join(
+                work,
+                || wants.input.then(|| linear.input_gradient(&gradient, v[1])),
+                || {
+                    wants.parameters.then(|| {
+                        let bias = || affine.map(|_| norm::row_sums(&gradient, self.rows()));
+                        (linear.weight_gradient(v[0], &gradient), of_norm.or_else(bias))
+                    })
+                },
+            ))
+        })?;
+        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.dims(), &Device::Cpu);
+        let (of_weight, of_affine) = of_parameters.unzip();
+        Ok(LayerGradients {
+            input: of_x.map(|values| tensor(values, x)).transpose()?,
+            weight: of_weight.map(|values| tensor(values, weight)).transpose()?,
+            affine: match (of_affine.flatten(), affine) {
+                (Some(values), Some(affine)) => Some(tensor(values, affine)?),
                 _ => None,
-            };
-            Ok(LayerGradients {
-                input: x_gradient,
-                weight: weight_gradient,
-                affine: affine_gradient.filter(|_| wants.parameters),
-            })
+            },
         })
     }
 }

@@ -37,6 +37,15 @@ pub(crate) fn map<T: Send>(
     }
 }
 
+/// Runs two jobs, side by side where there are threads; `work` is the size of both.
+pub(crate) fn join<A: Send, B: Send>(
+    work: usize,
+    a: impl FnOnce() -> A + Send,
+    b: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if is_serial(2, work) { (a(), b()) } else { rayon::join(a, b) }
+}
+
 /// A new vector whose elements the tasks of `fill` write.
 ///
 /// Zeroing the large buffers first would take a tenth of a training step.

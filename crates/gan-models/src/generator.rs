@@ -116,7 +116,7 @@ impl Generator {
     ///
     /// # Errors
     /// Failures of the device.
-    pub fn noise(&self, batch: usize, rng: &mut impl Rng) -> Result<Tensor> {
+    pub fn noise(&self, batch: usize, rng: &mut dyn RngCore) -> Result<Tensor> {
         let count = batch * self.config.latent_dim;
         let draw = |_| match self.config.noise {
             Noise::Normal => rng.sample(StandardNormal),
@@ -164,7 +164,7 @@ impl Generator {
     ///
     /// # Errors
     /// Failures of the device.
-    pub fn sample(&self, batch: usize, rng: &mut impl Rng) -> Result<Tensor> {
+    pub fn sample(&self, batch: usize, rng: &mut dyn RngCore) -> Result<Tensor> {
         let classes = self.config.classes.len().max(1);
         let labels: Vec<u32> = (0..batch).map(|i| (i % classes) as u32).collect();
         self.sample_classes(&labels, rng)
@@ -174,7 +174,7 @@ impl Generator {
     ///
     /// # Errors
     /// A label beyond the classes; failures of the device.
-    pub fn sample_classes(&self, labels: &[u32], rng: &mut impl Rng) -> Result<Tensor> {
+    pub fn sample_classes(&self, labels: &[u32], rng: &mut dyn RngCore) -> Result<Tensor> {
         let noise = self.noise(labels.len(), rng)?;
         self.forward(&self.input(&noise, labels)?, Pass::Infer)
     }

@@ -68,7 +68,7 @@ impl Parameters {
 }
 
 /// A standard normal number, drawn again where it is beyond 2 or -2.
-pub(crate) fn truncated_normal(rng: &mut impl Rng) -> f32 {
+pub(crate) fn truncated_normal(rng: &mut (impl Rng + ?Sized)) -> f32 {
     loop {
         let value: f32 = rng.sample(StandardNormal);
         if value.abs() <= 2.0 {
