@@ -186,10 +186,29 @@ impl Gan {
 
     /// Pictures of these classes from fresh noise.
     fn fake(&mut self, labels: &[u32]) -> Result<(Tensor, Tape)> {
-        let _span = tracing::trace_span!("generator").entered();
-        let noise = self.generator.noise(labels.len(), &mut self.rng)?;
-        let input = self.generator.input(&noise, labels)?;
-        Ok(self.generator.record(&input, &mut self.rng)?)
+        fake(&self.generator, &mut self.rng, labels)
+    }
+
+    /// [`Gan::update_discriminator`] and [`Gan::fake`], neither of which needs the other: on the
+    /// CPU side by side.
+    fn update_discriminator_and_fake(
+        &mut self,
+        gradients: &Gradients,
+        real: &Batch,
+    ) -> Result<(Tensor, Tape)> {
+        if !real.images.device().is_cpu() {
+            self.update_discriminator(gradients)?;
+            return self.fake(&real.labels);
+        }
+        let Self { generator, rng, discriminator_optimizer: optimizer, .. } = self;
+        let (parameters, rules) = (&self.discriminator_parameters, &self.rules);
+        let spans = tracing::dispatcher::get_default(Clone::clone);
+        let (updated, fake) = rayon::join(
+            || update_discriminator(optimizer, parameters, rules, gradients),
+            || tracing::dispatcher::with_default(&spans, || fake(generator, rng, &real.labels)),
+        );
+        updated?;
+        fake
     }
 
     /// The share of the recipe's length that is done.
@@ -291,13 +310,8 @@ impl Gan {
     }
 
     fn update_discriminator(&mut self, gradients: &Gradients) -> Result<()> {
-        let _span = tracing::trace_span!("discriminator").entered();
-        let parameters = &self.discriminator_parameters;
-        self.discriminator_optimizer.update(parameters, gradients)?;
-        match self.rules.regularization.spectral_norm {
-            0.0 => Ok(()),
-            bound => Ok(bound_spectral_norms(parameters, bound)?),
-        }
+        let Self { discriminator_optimizer: optimizer, .. } = self;
+        update_discriminator(optimizer, &self.discriminator_parameters, &self.rules, gradients)
     }
 
     fn update_generator(&mut self, gradients: &Gradients) -> Result<()> {
@@ -341,6 +355,27 @@ impl Gan {
             }
         }
         Ok(None)
+    }
+}
+
+fn fake(generator: &Generator, rng: &mut ChaCha8Rng, labels: &[u32]) -> Result<(Tensor, Tape)> {
+    let _span = tracing::trace_span!("generator").entered();
+    let noise = generator.noise(labels.len(), rng)?;
+    let input = generator.input(&noise, labels)?;
+    Ok(generator.record(&input, rng)?)
+}
+
+fn update_discriminator(
+    optimizer: &mut Optimizer,
+    parameters: &Parameters,
+    rules: &Rules,
+    gradients: &Gradients,
+) -> Result<()> {
+    let _span = tracing::trace_span!("discriminator").entered();
+    optimizer.update(parameters, gradients)?;
+    match rules.regularization.spectral_norm {
+        0.0 => Ok(()),
+        bound => Ok(bound_spectral_norms(parameters, bound)?),
     }
 }
 

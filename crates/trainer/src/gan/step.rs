@@ -37,9 +37,8 @@ impl Gan {
         let judgement = self.judge(real, &fake)?;
         let mut stats = self.stats(&judgement)?;
         let (_, gradients) = judgement.backward(&judgement.derivatives, PARAMETERS)?;
-        self.update_discriminator(&gradients)?;
 
-        let (fake, generator_tape) = self.fake(&real.labels)?;
+        let (fake, generator_tape) = self.update_discriminator_and_fake(&gradients, real)?;
         let (loss, at_fake) = self.judge_for_generator(&fake, &real.labels, None)?;
         stats.generator_loss = self.finite("generator", loss)?;
         let gradients = self.teach_generator(&generator_tape, &self.reached(at_fake)?)?;
