@@ -1,6 +1,7 @@
 //! Pictures between candle's layout and that of this crate's operators.
 
 use crate::parallel::{self, Disjoint};
+use crate::product::PACKING;
 use crate::storage::{contiguous, with};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor};
 
@@ -34,6 +35,9 @@ pub fn to_batch_major(features: &Tensor) -> Result<Tensor> {
     features.contiguous()?.apply_op1(op)
 }
 
+/// Rows that a task writes, whose elements lie side by side in its source: a cache line of them.
+const ROWS: usize = 16;
+
 struct Rearrange {
     batch: usize,
     channels: usize,
@@ -46,17 +50,26 @@ impl Rearrange {
     fn rearrange(&self, source: &[f32], to_pixel_major: bool) -> (Vec<f32>, Shape) {
         let Self { batch, channels, height, width, .. } = *self;
         let (pixels, planes) = (height * width, batch * channels);
-        let mut result = vec![0.0; source.len()];
-        let target = Disjoint::new(&mut result);
         let (rows, columns) = if to_pixel_major { (pixels, planes) } else { (planes, pixels) };
         // A plain transposition: [plane][pixel] <-> [pixel][plane].
-        parallel::for_each(rows, source.len(), |row| {
-            // SAFETY: every task writes its own row.
-            let result = unsafe { target.part(row * columns, columns) };
-            for (i, result) in result.iter_mut().enumerate() {
-                *result = source[i * rows + row];
+        let run = |target: &Disjoint, task: usize| {
+            let first = task * ROWS;
+            let count = ROWS.min(rows - first);
+            // SAFETY: every task writes its own rows.
+            let result = unsafe { target.unwritten(first * columns, count * columns) };
+            for (i, source) in source.chunks_exact(rows).enumerate() {
+                for (j, value) in source[first..first + count].iter().enumerate() {
+                    result[j * columns + i].write(*value);
+                }
             }
-        });
+        };
+        // SAFETY: the tasks write all rows.
+        let result = unsafe {
+            parallel::filled(source.len(), |target| {
+                let work = PACKING * source.len();
+                parallel::for_each(rows.div_ceil(ROWS), work, |task| run(target, task));
+            })
+        };
         let shape = if to_pixel_major {
             (height, width, batch, channels)
         } else {

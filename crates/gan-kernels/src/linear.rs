@@ -151,11 +151,9 @@ fn patches(
     (rights, width): (usize, usize),
 ) -> Vec<f32> {
     let size = rights * width * rows;
-    let mut patches = vec![0.0; links.results() * size];
-    let target = Disjoint::new(&mut patches);
-    parallel::for_each(links.results(), links.len() * rows * width, |result| {
+    let run = |target: &Disjoint, result: usize| {
         // SAFETY: every task writes its own result.
-        let patch = unsafe { target.part(result * size, size) };
+        let patch = unsafe { target.zeroed(result * size, size) };
         for link in links.of(result) {
             let source = &source[link.left as usize * rows * width..][..rows * width];
             let target = &mut patch[link.right as usize * width * rows..][..width * rows];
@@ -164,8 +162,14 @@ fn patches(
                 target.iter_mut().zip(values).for_each(|(target, value)| *target = *value);
             }
         }
-    });
-    patches
+    };
+    // SAFETY: the tasks write all results.
+    unsafe {
+        parallel::filled(links.results() * size, |target| {
+            let work = links.len() * rows * width;
+            parallel::for_each(links.results(), work, |result| run(target, result));
+        })
+    }
 }
 
 /// The way back from [`patches`]: for each result of `links`, [row][column], the sum of what its
@@ -178,11 +182,9 @@ fn gather(
     (rights, width): (usize, usize),
     finish: impl Fn(usize, usize, &mut [f32]) + Sync + Send,
 ) -> Vec<f32> {
-    let mut output = vec![0.0; links.results() * rows * width];
-    let target = Disjoint::new(&mut output);
-    parallel::for_each(links.results(), links.len() * rows * width, |result| {
+    let run = |target: &Disjoint, result: usize| {
         // SAFETY: every task writes its own result.
-        let output = unsafe { target.part(result * rows * width, rows * width) };
+        let output = unsafe { target.zeroed(result * rows * width, rows * width) };
         vectorized!({
             for link in links.of(result) {
                 let first = (link.left as usize * rights + link.right as usize) * width * rows;
@@ -194,6 +196,12 @@ fn gather(
             }
         });
         finish(result * rows, 0, output);
-    });
-    output
+    };
+    // SAFETY: the tasks write all results.
+    unsafe {
+        parallel::filled(links.results() * rows * width, |target| {
+            let work = links.len() * rows * width;
+            parallel::for_each(links.results(), work, |result| run(target, result));
+        })
+    }
 }

@@ -112,6 +112,19 @@ impl<'a> Disjoint<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start).cast(), len) }
     }
 
+    /// The elements from `start`, `len` of them, all 0 now.
+    ///
+    /// # Safety
+    /// As of [`Disjoint::unwritten`].
+    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
+    pub(crate) unsafe fn zeroed(&self, start: usize, len: usize) -> &mut [f32] {
+        // SAFETY: forwarded, and written before they are read.
+        unsafe {
+            self.unwritten(start, len).fill(MaybeUninit::new(0.0));
+            self.part(start, len)
+        }
+    }
+
     /// The address of element `index`, for strided writes of a task's own elements.
     pub(crate) fn address(&self, index: usize) -> *mut f32 {
         assert!(index <= self.len, "address outside of the slice");
