@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 /// Multiply-adds (or element visits) below which a job stays on the calling thread: waking
 /// another thread costs some microseconds.
-const SERIAL_WORK: usize = 100_000;
+const SERIAL_WORK: usize = 25_000;
 
 fn is_serial(tasks: usize, work: usize) -> bool {
     work < SERIAL_WORK || tasks < 2 || rayon::current_num_threads() == 1

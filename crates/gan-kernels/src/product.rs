@@ -197,7 +197,7 @@ impl Job<'_> {
         // longer side; along the columns first, if that lets every right matrix's panel be met
         // by one task alone.
         let reuse = links.reuse_rights();
-        let wanted = 4 * rayon::current_num_threads();
+        let wanted = 2 * rayon::current_num_threads();
         let (mut row_cuts, mut column_cuts) = (1, 1);
         while groups.len() * row_cuts * column_cuts < wanted {
             let (can_rows, can_columns) = (row_cuts * 2 <= row_blocks, column_cuts * 2 <= panels);
