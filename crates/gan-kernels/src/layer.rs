@@ -397,7 +397,8 @@ impl Layer {
         let (gradient, of_norm) = storage::with(&[Some(output), Some(&gradient), affine], |v| {
             self.epilogue_backward(affine.map(|_| v[2]), v[0], v[1])
         })?;
-        let (linear, work) = (self.linear(), 2 * self.multiply_adds());
+        let both = wants.input && wants.parameters;
+        let (linear, work) = (self.linear(), if both { 2 * self.multiply_adds() } else { 0 });
         let (of_x, of_parameters) = storage::with(&[Some(x), Some(weight)], |v| {
             Ok(parallel::join(
                 work,

@@ -63,7 +63,8 @@ impl Rearrange {
                 }
             }
         };
-        // SAFETY: the tasks write all rows.
+        assert_eq!(source.len(), rows * columns, "a picture's values");
+        // SAFETY: the tasks write all rows, each of whose elements the source has.
         let result = unsafe {
             parallel::filled(source.len(), |target| {
                 let work = PACKING * source.len();
@@ -104,10 +105,20 @@ mod tests {
 
     #[test]
     fn agrees_with_candle_and_returns() -> Result<()> {
-        let images = Tensor::arange(0f32, 120.0, &Device::Cpu)?.reshape((2, 3, 4, 5))?;
+        // The last is large enough for several threads.
+        for shape in [(2, 3, 4, 5), (4, 4, 2, 8), (3, 11, 5, 40)] {
+            agrees_and_returns(shape)?;
+        }
+        Ok(())
+    }
+
+    fn agrees_and_returns(shape: (usize, usize, usize, usize)) -> Result<()> {
+        let (batch, channels, height, width) = shape;
+        let count = (batch * channels * height * width) as f32;
+        let images = Tensor::arange(0f32, count, &Device::Cpu)?.reshape(shape)?;
         let features = to_pixel_major(&images)?;
         let expected = images.permute((2, 3, 0, 1))?;
-        assert_eq!(features.dims(), [4, 5, 2, 3]);
+        assert_eq!(features.dims(), [height, width, batch, channels]);
         assert_eq!(
             features.flatten_all()?.to_vec1::<f32>()?,
             expected.flatten_all()?.to_vec1::<f32>()?

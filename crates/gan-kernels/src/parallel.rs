@@ -69,7 +69,7 @@ pub(crate) struct Disjoint<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only accesses are through `part` and `unwritten`, whose contracts forbid overlapping
+// SAFETY: the only accesses are through `part`, `unwritten` and `zeroed`, whose contracts forbid overlapping
 // use, and through addresses, which take an unsafe block of their own to use.
 unsafe impl Send for Disjoint<'_> {}
 // SAFETY: as above.
@@ -80,8 +80,8 @@ impl<'a> Disjoint<'a> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// Over memory that is still to be written: only [`Disjoint::unwritten`] and addresses are to
-    /// be used before.
+    /// Over memory that is still to be written: only [`Disjoint::unwritten`], [`Disjoint::zeroed`] and
+    /// addresses are to be used before.
     ///
     /// # Safety
     /// The memory must be there, with no one else using it, for as long as this is.

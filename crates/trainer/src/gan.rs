@@ -310,7 +310,7 @@ impl Gan {
     }
 
     fn update_discriminator(&mut self, gradients: &Gradients) -> Result<()> {
-        let Self { discriminator_optimizer: optimizer, .. } = self;
+        let optimizer = &mut self.discriminator_optimizer;
         update_discriminator(optimizer, &self.discriminator_parameters, &self.rules, gradients)
     }
 

@@ -19,7 +19,8 @@ struct Path(String);
 struct Entered(Instant);
 
 impl SpanTimes {
-    /// Runs `work`, whose spans on this thread are timed.
+    /// Runs `work`, whose spans are timed: those of this thread, and of others that are handed its
+    /// dispatcher.
     pub(crate) fn record(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
         tracing::subscriber::with_default(Registry::default().with(self.clone()), work)
     }
