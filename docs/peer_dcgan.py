@@ -9,21 +9,14 @@ Adam at 1e-3 with beta1 0.5, an average of 0.998. Needs torch and numpy.
 """
 
 import copy
-import gzip
 import os
 import struct
 import sys
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from second_opinion import load, tensor
 from torch import nn
-
-
-def read(folder, name, head):
-    path = os.path.join(folder, name)
-    file = open(path, "rb") if os.path.exists(path) else gzip.open(path + ".gz")
-    return np.frombuffer(file.read(), np.uint8)[head:]
 
 
 def write(path, head, values):
@@ -96,10 +89,8 @@ def main():
     mnist, digit, steps, seed, out = sys.argv[1:]
     torch.manual_seed(int(seed))
     torch.set_num_threads(1)
-    labels = read(mnist, "train-labels-idx1-ubyte", 8)
-    pictures = read(mnist, "train-images-idx3-ubyte", 16).reshape(-1, 1, 28, 28)
-    pictures = torch.from_numpy(pictures[labels == int(digit)]).float() / 127.5 - 1
-    average = train(pictures, int(steps))
+    pictures, labels = load(mnist, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    average = train(tensor(pictures[labels == int(digit)]), int(steps))
     with torch.no_grad():
         drawn = torch.cat([average(torch.randn(500, 64)) for _ in range(20)])
     drawn = ((drawn + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

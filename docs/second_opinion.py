@@ -122,4 +122,5 @@ def main():
         show(path, real, *measure(*load(path, "images-idx3-ubyte", "labels-idx1-ubyte"), 1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -66,10 +66,7 @@ impl Rearrange {
         assert_eq!(source.len(), rows * columns, "a picture's values");
         // SAFETY: the tasks write all rows, each of whose elements the source has.
         let result = unsafe {
-            parallel::filled(source.len(), |target| {
-                let work = PACKING * source.len();
-                parallel::for_each(rows.div_ceil(ROWS), work, |task| run(target, task));
-            })
+            parallel::filled_by(source.len(), rows.div_ceil(ROWS), PACKING * source.len(), run)
         };
         let shape = if to_pixel_major {
             (height, width, batch, channels)

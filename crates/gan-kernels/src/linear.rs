@@ -163,13 +163,9 @@ fn patches(
             }
         }
     };
+    let work = links.len() * rows * width;
     // SAFETY: the tasks write all results.
-    unsafe {
-        parallel::filled(links.results() * size, |target| {
-            let work = links.len() * rows * width;
-            parallel::for_each(links.results(), work, |result| run(target, result));
-        })
-    }
+    unsafe { parallel::filled_by(links.results() * size, links.results(), work, run) }
 }
 
 /// The way back from [`patches`]: for each result of `links`, [row][column], the sum of what its
@@ -197,11 +193,7 @@ fn gather(
         });
         finish(result * rows, 0, output);
     };
+    let work = links.len() * rows * width;
     // SAFETY: the tasks write all results.
-    unsafe {
-        parallel::filled(links.results() * rows * width, |target| {
-            let work = links.len() * rows * width;
-            parallel::for_each(links.results(), work, |result| run(target, result));
-        })
-    }
+    unsafe { parallel::filled_by(links.results() * rows * width, links.results(), work, run) }
 }

@@ -161,11 +161,7 @@ pub(crate) fn normalise(
         });
     };
     // SAFETY: the chunks are all elements, and each is written.
-    unsafe {
-        parallel::filled(values.len(), |target| {
-            parallel::for_each(rows.chunks(), rows.elements(), |chunk| run(target, chunk));
-        })
-    }
+    unsafe { parallel::filled_by(values.len(), rows.chunks(), rows.elements(), run) }
 }
 
 /// The gradients of [`normalise`] with batch statistics: of the values, of gamma and of beta.

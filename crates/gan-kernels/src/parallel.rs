@@ -62,6 +62,20 @@ pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&Disjoint)) -> Vec<f32
     vector
 }
 
+/// A new vector that `task(target, 0)` to `task(target, tasks - 1)` write, run as by [`for_each`].
+///
+/// # Safety
+/// The tasks must write every element.
+pub(crate) unsafe fn filled_by(
+    len: usize,
+    tasks: usize,
+    work: usize,
+    task: impl Fn(&Disjoint, usize) + Sync + Send,
+) -> Vec<f32> {
+    // SAFETY: forwarded.
+    unsafe { filled(len, |target| for_each(tasks, work, |index| task(target, index))) }
+}
+
 /// A mutable slice that tasks write disjoint parts of.
 pub(crate) struct Disjoint<'a> {
     start: *mut f32,
@@ -69,8 +83,8 @@ pub(crate) struct Disjoint<'a> {
     slice: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only accesses are through `part`, `unwritten` and `zeroed`, whose contracts forbid overlapping
-// use, and through addresses, which take an unsafe block of their own to use.
+// SAFETY: the only accesses are through `part`, `unwritten` and `zeroed`, whose contracts forbid
+// overlapping use, and through addresses, which take an unsafe block of their own to use.
 unsafe impl Send for Disjoint<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Disjoint<'_> {}
@@ -80,8 +94,8 @@ impl<'a> Disjoint<'a> {
         Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
     }
 
-    /// Over memory that is still to be written: only [`Disjoint::unwritten`], [`Disjoint::zeroed`] and
-    /// addresses are to be used before.
+    /// Over memory that is still to be written: only [`Disjoint::unwritten`], [`Disjoint::zeroed`]
+    /// and addresses are to be used before.
     ///
     /// # Safety
     /// The memory must be there, with no one else using it, for as long as this is.

@@ -238,11 +238,7 @@ impl Job<'_> {
         let tasks = groups.len() * row_cuts * column_cuts;
         let work = links.len() * rows * depth * width;
         // SAFETY: the tasks cover all results, rows and columns, and each writes all of its own.
-        unsafe {
-            parallel::filled(links.results() * rows * width, |target| {
-                parallel::for_each(tasks, work, |task| run(target, task));
-            })
-        }
+        unsafe { parallel::filled_by(links.results() * rows * width, tasks, work, run) }
     }
 
     /// Where the stretches of depth begin and end: of one length, but for the last.

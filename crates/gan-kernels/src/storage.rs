@@ -48,11 +48,8 @@ pub(crate) fn map_chunks(values: &[f32], f: impl Fn(usize, &mut [f32]) + Sync + 
     };
     // SAFETY: the chunks are all elements, and each is written.
     unsafe {
-        parallel::filled(values.len(), |target| {
-            parallel::for_each(values.len().div_ceil(CHUNK), 2 * values.len(), |chunk| {
-                run(target, chunk);
-            });
-        })
+        let len = values.len();
+        parallel::filled_by(len, len.div_ceil(CHUNK), 2 * len, run)
     }
 }
 

@@ -119,10 +119,8 @@ impl<'a> Left<'a> {
         };
         // SAFETY: a matrix's blocks, padding included, are all of its elements.
         let data = unsafe {
-            parallel::filled(source.count * matrix, |target| {
-                let work = PACKING * source.count * source.depth * source.outer;
-                parallel::for_each(source.count, work, |index| pack(target, index));
-            })
+            let work = PACKING * source.count * source.depth * source.outer;
+            parallel::filled_by(source.count * matrix, source.count, work, pack)
         };
         let steps = Steps { block: source.depth * ROWS, row: 1, depth: ROWS };
         Self { data: data.into(), matrix, steps }
