@@ -107,7 +107,7 @@ fn weights_that_are_damaged_or_of_another_network() {
     let config = "mine/config.json";
     let text = String::from_utf8(place.read(config)).unwrap();
     place.write(config, &text[..40]);
-    place.refuse_saying(generate, &[config, "not a generator's configuration"]);
+    place.refuse_saying(generate, &[config, "not a network's configuration"]);
     place.write(config, text.replace("latent_dim", "latent"));
     place.refuse_saying(generate, &[config, "latent"]);
 }

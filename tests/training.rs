@@ -5,7 +5,7 @@ use std::io::{BufReader, Cursor};
 use std::path::Path;
 
 use candle_core::Device;
-use gan_models::{Generator, Pass};
+use gan_models::{Generator, Mode};
 use png::{BitDepth, ColorType, Decoder};
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ fn the_generator_of_a_run_loads_in_another_program() {
     assert_eq!(generator.config().classes, ["5"]);
     let noise: Vec<f32> = (0..18).map(|i| (i as f32 - 9.0) / 5.0).collect();
     let noise = candle_core::Tensor::from_vec(noise, (3, 6), &Device::Cpu).unwrap();
-    let images = generator.forward(&noise, Pass::Infer).unwrap();
+    let images = generator.forward(&noise, Mode::Eval).unwrap();
     assert_eq!(images.dims(), [3, 1, 28, 28]);
     let values: Vec<f32> = images.flatten_all().unwrap().to_vec1().unwrap();
     assert!(values.iter().all(|value| (-1.0..=1.0).contains(value)));

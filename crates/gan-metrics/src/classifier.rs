@@ -7,8 +7,8 @@ use crate::features::Features;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gan_models::{
-    Activation, Adam, Ema, Init, Layer, Momentum, Network, Optimizer, Parameters, Pass, Shape,
-    Wants, weights,
+    Activation, Adam, Ema, FeatureShape, Layer, Mode, Momentum, Network, Optimizer, Parameters,
+    Wants, WeightInit, weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -18,7 +18,7 @@ use std::path::Path;
 /// Values that describe a picture: the outputs of the last layer but one.
 pub const FEATURES: usize = 128;
 /// The pictures that it takes.
-const IMAGE: Shape = Shape { channels: 1, height: 28, width: 28 };
+const IMAGE: FeatureShape = FeatureShape { channels: 1, height: 28, width: 28 };
 /// Pictures looked at together.
 const CHUNK: usize = 500;
 
@@ -52,15 +52,15 @@ fn trunk() -> Vec<Layer> {
 
 impl Classifier {
     fn new(classes: usize, vars: VarBuilder) -> Result<Self, gan_models::Error> {
-        let init = Init::Glorot;
+        let init = WeightInit::Glorot;
         let trunk = Network::new(IMAGE, &trunk(), init, &vars.pp("trunk"))?;
         let head = [Layer::Dense { units: classes, bias: true }];
-        let head = Network::new(Shape::vector(FEATURES), &head, init, &vars.pp("head"))?;
+        let head = Network::new(FeatureShape::vector(FEATURES), &head, init, &vars.pp("head"))?;
         Ok(Self { trunk, head, classes })
     }
 
     fn fresh(classes: usize, seed: u64) -> Result<(Self, Parameters)> {
-        Ok(Parameters::fresh(seed, &Device::Cpu, |vars| Self::new(classes, vars))?)
+        Ok(Parameters::init(seed, &Device::Cpu, |vars| Self::new(classes, vars))?)
     }
 
     /// Reads weights that [`Trained::save`] wrote.
@@ -78,7 +78,7 @@ impl Classifier {
     pub fn mnist() -> Result<Self> {
         const WEIGHTS: &[u8] = include_bytes!("../../../assets/weights/mnistnet/model.safetensors");
         let path = Path::new("mnistnet (built in)");
-        Self::from_tensors(path, weights::tensors_of(path, WEIGHTS, &Device::Cpu)?)
+        Self::from_tensors(path, weights::tensors_from_bytes(path, WEIGHTS, &Device::Cpu)?)
     }
 
     fn from_tensors(path: &Path, tensors: HashMap<String, Tensor>) -> Result<Self> {
@@ -96,7 +96,7 @@ impl Classifier {
 
     /// Whether pictures of this shape, (C, H, W), can be looked at.
     pub fn takes(shape: (usize, usize, usize)) -> bool {
-        Shape::from(shape) == IMAGE
+        FeatureShape::from(shape) == IMAGE
     }
 
     /// Looks at pictures.
@@ -111,8 +111,8 @@ impl Classifier {
         let mut all = Observations::default();
         for first in (0..images.dim(0)?).step_by(CHUNK) {
             let chunk = images.narrow(0, first, CHUNK.min(images.dim(0)? - first))?;
-            let features = self.trunk.forward(&chunk, Pass::Infer)?;
-            let logits = self.head.forward(&features, Pass::Infer)?.flatten_from(1)?;
+            let features = self.trunk.forward(&chunk, Mode::Eval)?;
+            let logits = self.head.forward(&features, Mode::Eval)?.flatten_from(1)?;
             all.values.extend(features.flatten_all()?.to_vec1::<f32>()?);
             for logits in logits.to_vec2::<f32>()? {
                 let (class, most) = largest(&logits);
@@ -252,8 +252,8 @@ impl Training {
     /// Pictures of another shape, a label beyond the classes, fewer than two pictures.
     pub fn step(&mut self, images: &Tensor, labels: &[u32]) -> Result<f32> {
         let images = augment::distorted(images, &mut self.rng)?;
-        let (features, trunk) = self.classifier.trunk.record(&images, &mut self.rng)?;
-        let (logits, head) = self.classifier.head.record(&features, &mut self.rng)?;
+        let (features, trunk) = self.classifier.trunk.forward_train(&images, &mut self.rng)?;
+        let (logits, head) = self.classifier.head.forward_train(&features, &mut self.rng)?;
         let (loss, derivative) = cross_entropy(&logits, labels)?;
         let both = Wants { input: true, parameters: true };
         let (at_features, mut gradients) = head.backward(&derivative, both)?;
@@ -274,7 +274,7 @@ impl Training {
     /// # Errors
     /// None but of memory.
     pub fn finish(self) -> Result<Trained> {
-        let parameters = self.average.parameters().duplicate()?;
+        let parameters = self.average.parameters().deep_clone()?;
         let classifier =
             Classifier::new(self.classifier.classes, parameters.builder(&Device::Cpu))?;
         Ok(Trained { classifier, parameters })

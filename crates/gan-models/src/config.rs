@@ -1,11 +1,11 @@
-//! Networks as data: a list of layers that can be written down, compared and rebuilt.
+//! Networks as data: lists of layers that can be saved, compared and rebuilt.
 
 use serde::{Deserialize, Serialize};
 
-/// Channels, height and width of a picture or of the features between two layers.
+/// Channels, height and width of an image, or of the features between two layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "(usize, usize, usize)", into = "(usize, usize, usize)")]
-pub struct Shape {
+pub struct FeatureShape {
     /// Channels: 1 for grey, 3 for colour.
     pub channels: usize,
     /// Height in pixels.
@@ -14,25 +14,25 @@ pub struct Shape {
     pub width: usize,
 }
 
-impl From<(usize, usize, usize)> for Shape {
+impl From<(usize, usize, usize)> for FeatureShape {
     fn from((channels, height, width): (usize, usize, usize)) -> Self {
         Self { channels, height, width }
     }
 }
 
-impl From<Shape> for (usize, usize, usize) {
-    fn from(shape: Shape) -> Self {
+impl From<FeatureShape> for (usize, usize, usize) {
+    fn from(shape: FeatureShape) -> Self {
         (shape.channels, shape.height, shape.width)
     }
 }
 
-impl Shape {
-    /// A vector of `features`, which has one pixel.
+impl FeatureShape {
+    /// The shape of a vector: one pixel with this many channels.
     pub fn vector(features: usize) -> Self {
         Self { channels: features, height: 1, width: 1 }
     }
 
-    /// Values in all.
+    /// Number of values.
     pub fn len(self) -> usize {
         self.channels * self.height * self.width
     }
@@ -49,30 +49,41 @@ impl Shape {
 pub enum Activation {
     /// `max(z, 0)`.
     Relu,
-    /// `z` where positive, this slope (at least 0) times `z` elsewhere.
+    /// `z` where `z` is positive, else `z` times this slope, which is at least 0.
     LeakyRelu(f32),
-    /// Hyperbolic tangent, in (-1, 1): what pictures end with.
+    /// Hyperbolic tangent, in (-1, 1). Generators end with it.
     Tanh,
     /// Logistic function, in (0, 1).
     Sigmoid,
 }
 
-/// One layer. Spatial layers use "same" padding: a convolution's output measures
-/// `ceil(input / stride)`, a transposed one's `input * stride`.
+impl From<Activation> for gan_kernels::Activation {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Relu => Self::LeakyRelu(0.0),
+            Activation::LeakyRelu(slope) => Self::LeakyRelu(slope),
+            Activation::Tanh => Self::Tanh,
+            Activation::Sigmoid => Self::Sigmoid,
+        }
+    }
+}
+
+/// One layer of a network. Spatial layers use "same" padding: the output of a convolution has
+/// `ceil(input / stride)` pixels a side, that of a transposed convolution `input * stride`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Layer {
-    /// Every input value to every one of `units` outputs.
+    /// Fully connected layer with this many outputs.
     Dense {
-        /// Outputs.
+        /// Number of outputs.
         units: usize,
         /// Whether each output has a bias.
         bias: bool,
     },
-    /// A dense layer whose outputs are arranged as a picture.
+    /// Dense layer whose outputs form an image.
     Project {
-        /// The picture.
-        to: Shape,
+        /// The shape of the image.
+        to: FeatureShape,
         /// Whether each output has a bias.
         bias: bool,
     },
@@ -82,7 +93,7 @@ pub enum Layer {
         channels: usize,
         /// Kernel height and width.
         kernel: usize,
-        /// Step, in input pixels.
+        /// Stride, in input pixels.
         stride: usize,
         /// Whether each channel has a bias.
         bias: bool,
@@ -93,45 +104,44 @@ pub enum Layer {
         channels: usize,
         /// Kernel height and width.
         kernel: usize,
-        /// Step, in output pixels.
+        /// Stride, in output pixels.
         stride: usize,
         /// Whether each channel has a bias.
         bias: bool,
     },
     /// Batch normalisation (Ioffe and Szegedy 2015) per channel.
     BatchNorm {
-        /// Added to the variance.
+        /// Added to the variance before the square root.
         epsilon: f32,
-        /// How fast the running statistics follow.
+        /// Weight of a batch in each update of the running statistics.
         momentum: Momentum,
-        /// Per channel also where it directly follows a [`Layer::Project`] without bias, and is
-        /// else per output.
+        /// Normalises per channel even directly after a [`Layer::Project`] without bias. By
+        /// default, batch normalisation normalises every output on its own there.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         per_channel: bool,
     },
     /// An elementwise activation.
     Activation(Activation),
-    /// Zeroes each value with this probability while training, and scales up the others.
+    /// In training, sets each value to 0 with this probability and scales up the others.
     Dropout(f32),
-    /// Bilinear interpolation to this height and width, pixels taken for squares: what PyTorch
-    /// calls `align_corners=False`, and does without antialiasing.
+    /// Bilinear interpolation to this height and width, as PyTorch's `interpolate` with
+    /// `align_corners=False` and no antialiasing.
     Resize(usize, usize),
-    /// Means of squares of so many pixels a side, side by side; squares that reach beyond the
-    /// border are means of what is within.
+    /// Average pooling over adjacent squares of this many pixels a side. Means leave padding out.
     AvgPool(usize),
-    /// `scale * x + shift`: from one range of values to another.
+    /// `scale * x + shift`: maps one range of values to another.
     Rescale {
         /// Factor.
         scale: f32,
-        /// What is added after that.
+        /// Offset, added after the multiplication.
         shift: f32,
     },
 }
 
-/// Share of a batch in each update of running statistics, above 0 and at most 1.
+/// The weight of a batch in each update of running statistics, above 0 and at most 1.
 ///
-/// Written as a number it is that share, PyTorch's convention; `{ keras = 0.8 }` is Keras'
-/// convention, the share that stays: 0.2 of the batch comes in.
+/// A plain number is that weight, as in PyTorch. `{ keras = 0.8 }` is the weight of the old
+/// statistics, as in Keras: the batch then weighs 0.2.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "MomentumForm", into = "f32")]
 pub struct Momentum(pub f32);
@@ -139,14 +149,14 @@ pub struct Momentum(pub f32);
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "momentum is a number, or { keras = NUMBER }")]
 enum MomentumForm {
-    Share(f32),
+    Weight(f32),
     Keras { keras: f64 },
 }
 
 impl From<MomentumForm> for Momentum {
     fn from(form: MomentumForm) -> Self {
         match form {
-            MomentumForm::Share(share) => Self(share),
+            MomentumForm::Weight(weight) => Self(weight),
             // In f64, so that 1 - 0.8 is the f32 nearest to 0.2.
             MomentumForm::Keras { keras } => Self((1.0 - keras) as f32),
         }
@@ -154,8 +164,8 @@ impl From<MomentumForm> for Momentum {
 }
 
 impl From<Momentum> for f32 {
-    fn from(Momentum(share): Momentum) -> Self {
-        share
+    fn from(Momentum(weight): Momentum) -> Self {
+        weight
     }
 }
 
@@ -177,85 +187,115 @@ impl Layer {
     }
 }
 
-/// How fresh weights are drawn; biases begin at 0 unless said otherwise.
+/// Initialisation of weights. Biases start at 0 except with [`WeightInit::FanIn`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Init {
-    /// Normal around 0 with this standard deviation.
+pub enum WeightInit {
+    /// Normal with mean 0 and this standard deviation.
     Normal(f64),
-    /// The same, drawn again where it is more than two deviations from 0: TensorFlow's
+    /// The same, redrawn while it is more than two standard deviations from 0, as TensorFlow's
     /// `truncated_normal`.
     TruncatedNormal(f64),
-    /// Uniform in +-sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010): Keras' default.
+    /// Uniform in +-sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010), the default of Keras.
     Glorot,
-    /// Uniform in +-1 / sqrt(fan in), biases too: PyTorch's default.
+    /// Uniform in +-1 / sqrt(fan in), for biases too, the default of PyTorch.
     FanIn,
 }
 
-/// How a generator's noise is drawn.
+/// The distribution of a generator's latent vectors z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Noise {
+pub enum LatentDistribution {
     /// Standard normal.
     #[default]
     Normal,
-    /// Standard normal, drawn again where it is beyond 2 or -2.
+    /// Standard normal, redrawn while it is outside [-2, 2].
     TruncatedNormal,
 }
 
-impl Noise {
+impl LatentDistribution {
     fn is_normal(&self) -> bool {
         *self == Self::Normal
     }
 }
 
-/// What a generator is: `config.json` beside its weights.
+/// The configuration of a generator, saved as `config.json` beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct GeneratorConfig {
-    /// Length of the noise vector.
+    /// Length of the latent vector z.
     pub latent_dim: usize,
-    /// How it is drawn.
-    #[serde(default, skip_serializing_if = "Noise::is_normal")]
-    pub noise: Noise,
-    /// The pictures made.
-    pub image: Shape,
-    /// From noise to picture.
+    /// Distribution of the latent vectors.
+    #[serde(default, alias = "noise", skip_serializing_if = "LatentDistribution::is_normal")]
+    pub latent_distribution: LatentDistribution,
+    /// Shape of the generated images.
+    pub image: FeatureShape,
+    /// Layers from the input to the image.
     pub layers: Vec<Layer>,
-    /// How fresh weights are drawn.
-    pub init: Init,
-    /// The classes of the pictures it was trained on, where known; one if it makes one class.
+    /// Initialisation of the weights.
+    pub init: WeightInit,
+    /// Names of the classes in the training data, where they are known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
-    /// Whether the class of a picture can be chosen: the noise is followed by a value for each
-    /// class, 1 for the wanted one and 0 for the others.
+    /// Whether the generator is class-conditional. Its input is then the latent vector followed by
+    /// the one-hot vector of the class.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub conditional: bool,
 }
 
 impl GeneratorConfig {
-    /// Values that a picture is made from: the noise, and where the class can be chosen, one for
-    /// each class.
+    /// An unconditional generator with standard normal latent vectors and no named classes. The
+    /// fields are public for other choices.
+    pub fn new(
+        latent_dim: usize,
+        image: FeatureShape,
+        layers: Vec<Layer>,
+        init: WeightInit,
+    ) -> Self {
+        Self {
+            latent_dim,
+            latent_distribution: LatentDistribution::Normal,
+            image,
+            layers,
+            init,
+            classes: Vec::new(),
+            conditional: false,
+        }
+    }
+
+    /// Length of the network's input: the latent vector, and the one-hot class if the generator is
+    /// class-conditional.
     pub fn input_len(&self) -> usize {
         self.latent_dim + if self.conditional { self.classes.len() } else { 0 }
     }
 }
 
-/// How a discriminator takes in the class that a picture is said to be of.
+/// The way in which a discriminator is conditioned on the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Conditioning {
-    /// The last layer has a value for each class and one more: that of the picture's class, whose
-    /// weights are the class's embedding, and the last, which is for all classes, add up to the
-    /// logit (Miyato and Koyama 2018, "cGANs with projection discriminator").
+    /// The last layer has one output for each class and one more. The logit is the output of the
+    /// image's class, whose weights are the class embedding, plus the last output, which all classes
+    /// share (Miyato and Koyama 2018, "cGANs with projection discriminator").
     Projection,
-    /// The picture has a further channel for each class, all 1 for its own and all 0 for the others
-    /// (Mirza and Osindero 2014, "Conditional generative adversarial nets").
+    /// The image is followed by one channel for each class: all 1 for the image's class, all 0 for
+    /// the others (Mirza and Osindero 2014, "Conditional generative adversarial nets").
     Concatenation,
 }
 
+/// The classes that a discriminator is conditioned on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassCondition {
+    /// Number of classes.
+    pub classes: usize,
+    /// The way in which the network receives the class.
+    pub by: Conditioning,
+}
+
 impl ClassCondition {
-    /// Values that the discriminator's layers end in.
+    /// Number of outputs of the discriminator's last layer.
     pub fn outputs(self) -> usize {
         match self.by {
             Conditioning::Projection => self.classes + 1,
@@ -264,27 +304,26 @@ impl ClassCondition {
     }
 }
 
-/// The classes that a discriminator tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClassCondition {
-    /// How many there are.
-    pub classes: usize,
-    /// How they are taken in.
-    pub by: Conditioning,
-}
-
-/// What a discriminator is.
+/// The configuration of a discriminator, saved as `config.json` beside its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct DiscriminatorConfig {
-    /// The pictures judged.
-    pub image: Shape,
-    /// From picture to one logit, or to the values that [`Conditioning::Projection`] adds up.
+    /// Shape of the images.
+    pub image: FeatureShape,
+    /// Layers from the image to one logit, or to the outputs that [`Conditioning::Projection`] adds
+    /// up.
     pub layers: Vec<Layer>,
-    /// How fresh weights are drawn.
-    pub init: Init,
-    /// The classes it tells apart, if any.
+    /// Initialisation of the weights.
+    pub init: WeightInit,
+    /// The classes that the discriminator is conditioned on, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<ClassCondition>,
+}
+
+impl DiscriminatorConfig {
+    /// An unconditional discriminator. Set [`DiscriminatorConfig::condition`] for another.
+    pub fn new(image: FeatureShape, layers: Vec<Layer>, init: WeightInit) -> Self {
+        Self { image, layers, init, condition: None }
+    }
 }

@@ -1,7 +1,7 @@
 //! Exponential moving averages of parameters.
 
+use crate::batch_norm::lerp_;
 use crate::error::Result;
-use crate::norm::move_towards;
 use crate::parameters::Parameters;
 
 /// An average over the last `1 / (1 - decay)` or so steps of a network's parameters, running
@@ -20,7 +20,7 @@ impl Ema {
     /// # Errors
     /// Failures of the device.
     pub fn new(source: &Parameters, decay: f64) -> Result<Self> {
-        let parameters = if decay == 0.0 { source.clone() } else { source.duplicate()? };
+        let parameters = if decay == 0.0 { source.clone() } else { source.deep_clone()? };
         Ok(Self { parameters, decay })
     }
 
@@ -36,7 +36,7 @@ impl Ema {
         let decay = self.decay.min(step as f64 / (step as f64 + 9.0));
         for (name, average) in self.parameters.iter() {
             if let Some(value) = source.get(name) {
-                move_towards(average, value, 1.0 - decay)?;
+                lerp_(average, value, 1.0 - decay)?;
             }
         }
         Ok(())

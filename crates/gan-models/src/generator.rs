@@ -1,24 +1,20 @@
-//! Generators: from noise to pictures.
+//! Generators: networks from latent vectors to images.
 
-use crate::classes::one_hot;
-use crate::config::{GeneratorConfig, Noise, Shape};
+use crate::backend::{Backend, Mode};
+use crate::config::{FeatureShape, GeneratorConfig, LatentDistribution};
 use crate::error::{Error, Result};
 use crate::network::{Network, Tape};
+use crate::one_hot::one_hot;
 use crate::parameters::{Parameters, truncated_normal};
-use crate::stage::{Backend, Pass};
-use crate::weights;
+use crate::saved;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use rand::{Rng, RngCore};
 use rand_distr::StandardNormal;
 use std::path::Path;
 
-/// Name of a generator's configuration in its folder.
-pub const CONFIG_FILE: &str = "config.json";
-/// Name of a generator's weights in its folder.
-pub const WEIGHTS_FILE: &str = "model.safetensors";
-
-/// A network from noise, and a class where that can be chosen, to pictures in [-1, 1].
+/// A network from latent vectors z, and class labels if it is class-conditional, to images in
+/// [-1, 1].
 #[derive(Clone, Debug)]
 pub struct Generator {
     config: GeneratorConfig,
@@ -30,23 +26,24 @@ impl Generator {
     /// Builds the network with weights from `vars`.
     ///
     /// # Errors
-    /// A configuration whose layers do not fit, or do not end in the picture; missing weights.
+    /// A configuration whose layers do not fit each other or do not end in the image; missing
+    /// weights.
     pub fn new(config: GeneratorConfig, vars: VarBuilder) -> Result<Self> {
         if config.latent_dim == 0 || config.image.is_empty() {
             return Err(Error::Config(format!(
-                "a generator needs noise and pictures of at least one value, not latent_dim {} and \
-                 {:?}",
+                "a generator needs latent vectors and images of at least one value, not \
+                 latent_dim {} and {:?}",
                 config.latent_dim, config.image
             )));
         }
         if config.conditional && config.classes.is_empty() {
             return Err(Error::Config("a conditional generator needs classes".to_string()));
         }
-        let input = Shape::vector(config.input_len());
+        let input = FeatureShape::vector(config.input_len());
         let network = Network::new(input, &config.layers, config.init, &vars)?;
         if network.output() != config.image {
             return Err(Error::Config(format!(
-                "the generator's layers end in {:?}, not in its picture, {:?}",
+                "the generator's layers end in {:?}, not in its image, {:?}",
                 network.output(),
                 config.image
             )));
@@ -55,49 +52,41 @@ impl Generator {
         Ok(Self { config, network, device })
     }
 
-    /// Reads a folder that [`Generator::save`] wrote.
+    /// Loads a generator for inference from a directory that [`Generator::save`] wrote.
     ///
     /// # Errors
-    /// A missing or damaged file; weights that are not those of the configuration, naming the
-    /// first tensor that differs.
-    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        let folder = folder.as_ref();
-        let path = folder.join(CONFIG_FILE);
-        let text =
-            std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        let config: GeneratorConfig =
-            serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })?;
-        // Built once on fresh weights only to learn which there must be.
-        let (_, expected) =
-            Parameters::fresh(0, &Device::Cpu, |vars| Self::new(config.clone(), vars))?;
-        let tensors = weights::load(&folder.join(WEIGHTS_FILE), &expected, device)?;
-        let vars = VarBuilder::from_tensors(tensors, candle_core::DType::F32, device);
-        Self::new(config, vars)
+    /// A missing or damaged file; weights that do not match the configuration, naming the first
+    /// tensor that differs and both shapes.
+    pub fn load(directory: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        saved::load(directory.as_ref(), device, Self::new)
     }
 
-    /// Writes `config.json` and `model.safetensors` into a folder, which is made if missing; each
-    /// file appears whole or not at all.
+    /// Loads a generator for fine-tuning, with its weights as trainable parameters.
     ///
     /// # Errors
-    /// A folder or file that cannot be written.
-    pub fn save(&self, parameters: &Parameters, folder: impl AsRef<Path>) -> Result<()> {
-        let folder = folder.as_ref();
-        std::fs::create_dir_all(folder)
-            .map_err(|source| Error::Io { path: folder.into(), source })?;
-        weights::save(&folder.join(WEIGHTS_FILE), parameters)?;
-        let path = folder.join(CONFIG_FILE);
-        let mut text = serde_json::to_vec_pretty(&self.config)
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
-        text.push(b'\n');
-        weights::write_whole(&path, &text)
+    /// As [`Generator::load`].
+    pub fn load_trainable(
+        directory: impl AsRef<Path>,
+        device: &Device,
+    ) -> Result<(Self, Parameters)> {
+        saved::load_trainable(directory.as_ref(), device, Self::new)
     }
 
-    /// What the generator is.
+    /// Writes `config.json` and `model.safetensors` into a directory, which is created if it is
+    /// missing. Each file appears whole or not at all.
+    ///
+    /// # Errors
+    /// A directory or file that cannot be written.
+    pub fn save(&self, parameters: &Parameters, directory: impl AsRef<Path>) -> Result<()> {
+        saved::save(directory.as_ref(), &self.config, parameters)
+    }
+
+    /// The configuration.
     pub fn config(&self) -> &GeneratorConfig {
         &self.config
     }
 
-    /// Its layers.
+    /// The layers.
     pub fn network(&self) -> &Network {
         &self.network
     }
@@ -107,61 +96,80 @@ impl Generator {
         Self { network: self.network.with_backend(backend), ..self }
     }
 
-    /// The same generator with weights that no gradient reaches.
+    /// The same generator with weights that receive no gradient.
     pub fn detached(&self) -> Self {
         Self { network: self.network.detached(), ..self.clone() }
     }
 
-    /// Draws noise, (B, latent dim), as [`GeneratorConfig::noise`] says.
+    /// Draws latent vectors z from the configured distribution.
     ///
+    /// # Shapes
+    /// Result: (B, latent dim).
     /// # Errors
     /// Failures of the device.
-    pub fn noise(&self, batch: usize, rng: &mut dyn RngCore) -> Result<Tensor> {
+    pub fn sample_latents(&self, batch: usize, rng: &mut dyn RngCore) -> Result<Tensor> {
         let count = batch * self.config.latent_dim;
-        let draw = |_| match self.config.noise {
-            Noise::Normal => rng.sample(StandardNormal),
-            Noise::TruncatedNormal => truncated_normal(rng),
+        let draw = |_| match self.config.latent_distribution {
+            LatentDistribution::Normal => rng.sample(StandardNormal),
+            LatentDistribution::TruncatedNormal => truncated_normal(rng),
         };
         let values: Vec<f32> = (0..count).map(draw).collect();
         Ok(Tensor::from_vec(values, (batch, self.config.latent_dim), &self.device)?)
     }
 
-    /// What pictures are made from: noise, (B, latent dim), and where the class can be chosen, B
-    /// labels, which are else not looked at.
+    /// Builds the network's input: the latent vectors, followed by the one-hot classes if the
+    /// generator is class-conditional. Other generators ignore the labels.
     ///
     /// # Shapes
-    /// Result: (B, [`GeneratorConfig::input_len`]).
+    /// `latents`: (B, latent dim); `labels`: B; result: (B, [`GeneratorConfig::input_len`]).
     /// # Errors
-    /// Labels that are not B or beyond the classes.
-    pub fn input(&self, noise: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    /// Latents of another shape; a number of labels other than B, or labels beyond the classes.
+    pub fn input(&self, latents: &Tensor, labels: &[u32]) -> Result<Tensor> {
+        let batch = check_vectors("the latents", latents, self.config.latent_dim)?;
         if !self.config.conditional {
-            return Ok(noise.clone());
+            return Ok(latents.clone());
         }
-        let classes = one_hot(labels, noise.dim(0)?, self.config.classes.len(), &self.device)?;
-        Ok(Tensor::cat(&[noise, &classes], 1)?)
+        let classes = one_hot(labels, batch, self.config.classes.len(), &self.device)?;
+        Ok(Tensor::cat(&[latents, &classes], 1)?)
     }
 
-    /// [`Generator::input`] to pictures (B, C, H, W) in [-1, 1].
+    /// Forward pass, differentiable by candle's autograd.
     ///
+    /// # Shapes
+    /// `input`: (B, [`GeneratorConfig::input_len`]), from [`Generator::input`]; result:
+    /// (B, C, H, W).
+    /// # Range
+    /// The images are in [-1, 1].
     /// # Errors
-    /// An input of another length.
-    pub fn forward(&self, input: &Tensor, pass: Pass) -> Result<Tensor> {
-        let (batch, values) = input.dims2()?;
-        self.network.forward(&input.reshape((batch, values, 1, 1))?, pass)
+    /// An input of another shape.
+    pub fn forward(&self, input: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.network.forward(&self.as_image(input)?, mode)
     }
 
-    /// [`Network::record`] on [`Generator::input`].
+    /// Training pass: images and the tape of the backward pass. See [`Network::forward_train`].
     ///
+    /// # Shapes
+    /// As [`Generator::forward`].
     /// # Errors
-    /// An input of another length.
-    pub fn record(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
-        let (batch, values) = input.dims2()?;
-        self.network.record(&input.reshape((batch, values, 1, 1))?, rng)
+    /// An input of another shape.
+    pub fn forward_train(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
+        self.network.forward_train(&self.as_image(input)?, rng)
     }
 
-    /// New pictures, (B, C, H, W) in [-1, 1], from fresh noise; where the class can be chosen, all
+    /// The input vectors as images of one pixel.
+    fn as_image(&self, input: &Tensor) -> Result<Tensor> {
+        let length = self.config.input_len();
+        let batch = check_vectors("the generator's input", input, length)?;
+        Ok(input.reshape((batch, length, 1, 1))?)
+    }
+
+    /// Generates images from new latent vectors. A class-conditional generator generates all
     /// classes in turn.
     ///
+    /// # Shapes
+    /// Result: (B, C, H, W).
+    /// # Range
+    /// The images are in [-1, 1].
     /// # Errors
     /// Failures of the device.
     pub fn sample(&self, batch: usize, rng: &mut dyn RngCore) -> Result<Tensor> {
@@ -170,12 +178,36 @@ impl Generator {
         self.sample_classes(&labels, rng)
     }
 
-    /// New pictures, one of each label's class, (B, C, H, W) in [-1, 1], from fresh noise.
+    /// Generates one image of each label's class from new latent vectors.
     ///
+    /// # Shapes
+    /// `labels`: B; result: (B, C, H, W).
+    /// # Range
+    /// The images are in [-1, 1].
     /// # Errors
     /// A label beyond the classes; failures of the device.
     pub fn sample_classes(&self, labels: &[u32], rng: &mut dyn RngCore) -> Result<Tensor> {
-        let noise = self.noise(labels.len(), rng)?;
-        self.forward(&self.input(&noise, labels)?, Pass::Infer)
+        let latents = self.sample_latents(labels.len(), rng)?;
+        self.forward(&self.input(&latents, labels)?, Mode::Eval)
+    }
+}
+
+/// The forward pass in evaluation mode, on the result of [`Generator::input`]: the latent vectors z
+/// of an unconditional generator.
+impl candle_core::Module for Generator {
+    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
+        Ok(self.forward(input, Mode::Eval)?)
+    }
+}
+
+/// Checks that a tensor has the shape (B, length) and returns B.
+fn check_vectors(what: &str, tensor: &Tensor, length: usize) -> Result<usize> {
+    match *tensor.dims() {
+        [batch, values] if values == length => Ok(batch),
+        _ => Err(Error::Shape {
+            tensor: what.to_string(),
+            found: tensor.dims().to_vec(),
+            expected: format!("[B, {length}]"),
+        }),
     }
 }

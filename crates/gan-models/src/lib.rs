@@ -1,64 +1,80 @@
-//! Generators and discriminators for candle, with their losses, optimizer and weights.
+//! Generators and discriminators for candle: networks as data, their weights and their training
+//! passes.
 //!
-//! A trained generator is a folder of two files, `config.json` and `model.safetensors`. Drawing
-//! pictures with it takes three lines:
+//! A trained generator is a directory with two files, `config.json` and `model.safetensors`. Three
+//! lines generate images with it:
 //!
 //! ```no_run
-//! use gan_models::Generator;
-//! use rand::SeedableRng;
+//! use gan_models::{Generator, candle_core::Device, rand::SeedableRng};
 //!
 //! # fn main() -> gan_models::Result<()> {
-//! let generator = Generator::load("runs/00000-mnist-5-default/generator", &candle_core::Device::Cpu)?;
+//! let generator = Generator::load("runs/00000-mnist-5-default/generator", &Device::Cpu)?;
 //! let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
 //! let images = generator.sample(16, &mut rng)?; // (16, 1, 28, 28) in [-1, 1]
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! `cargo run -p gan-models --example draw -- FOLDER PICTURE.png` does that and writes the
-//! pictures. Networks are data ([`GeneratorConfig`], [`DiscriminatorConfig`]: lists of
-//! [`Layer`]s), and [`Family`] makes such lists from a few numbers. On the CPU they run on the
-//! project's own kernels, elsewhere on candle's operators; pictures are (B, C, H, W) everywhere.
-//! The forward pass is differentiable by candle's autograd; [`Parameters::fresh`] makes weights
-//! to train, from a seed.
+//! `cargo run -p gan-models --example draw -- DIRECTORY IMAGE.png` does that and writes the images.
+//!
+//! Networks are data: [`GeneratorConfig`] and [`DiscriminatorConfig`] hold lists of [`Layer`]s, and
+//! an [`Architecture`] makes such lists from a few numbers. On the CPU, networks run on the kernels
+//! of gan-kernels; on other devices, on candle's operators. Images are (B, C, H, W) everywhere.
+//!
+//! There are two ways to train a network. Its `forward` is differentiable by candle's autograd, and
+//! [`Network`], [`Generator`] and [`Discriminator`] are `candle_core::Module`s in evaluation mode;
+//! `forward_train` returns a [`Tape`] with a faster backward pass. [`Parameters::init`] draws initial
+//! weights from a seed, for the caller's own `candle_nn` modules too, and [`Parameters`] convert from
+//! and to a `candle_nn::VarMap`.
 #![forbid(unsafe_code)]
 
+mod architecture;
 mod augmentation;
-mod classes;
+mod backend;
+mod batch_norm;
+mod candle_ops;
 mod config;
 mod discriminator;
 mod ema;
 mod error;
-mod families;
+mod fused_layer;
 mod generator;
 mod interpolation;
 pub mod losses;
 mod network;
-mod norm;
+mod one_hot;
 mod optimizer;
 mod parameters;
-mod plain;
+mod resample;
+mod saved;
 mod self_test;
 mod spectral;
-mod stage;
+mod standalone_layer;
 pub mod weights;
 
+pub use architecture::{Architecture, ConvStack, Custom, Dcgan, DenseStack, Mlp, Norm};
 pub use augmentation::{Augmentation, Augmented};
+pub use backend::{Backend, Mode};
+pub use batch_norm::lerp_;
 pub use config::{
-    Activation, ClassCondition, Conditioning, DiscriminatorConfig, GeneratorConfig, Init, Layer,
-    Momentum, Noise, Shape,
+    Activation, ClassCondition, Conditioning, DiscriminatorConfig, FeatureShape, GeneratorConfig,
+    LatentDistribution, Layer, Momentum, WeightInit,
 };
-pub use discriminator::{Discriminator, Judging};
+pub use discriminator::{Discriminator, DiscriminatorTape};
 pub use ema::Ema;
 pub use error::{Error, Result};
-pub use families::{ConvStack, Dcgan, DenseStack, Family, LayerLists, Mlp, Norm};
 pub use gan_kernels::{Adam, Wants};
-pub use generator::{CONFIG_FILE, Generator, WEIGHTS_FILE};
+pub use generator::Generator;
 pub use interpolation::slerp;
 pub use losses::GanLoss;
 pub use network::{Gradients, LayerSummary, Network, Tape};
 pub use optimizer::Optimizer;
 pub use parameters::Parameters;
+pub use saved::{CONFIG_FILE, WEIGHTS_FILE};
 pub use self_test::self_test;
 pub use spectral::{bound_spectral_norms, spectral_norm};
-pub use stage::{Backend, Pass};
+
+// The crates whose types appear in this crate's signatures.
+pub use candle_core;
+pub use candle_nn;
+pub use rand;

@@ -1,57 +1,107 @@
-//! A network's trainable and running values, by name.
+//! The parameters of networks, by name.
+
+mod init;
+mod load;
+
+pub(crate) use init::{truncated_normal, truncated_normal_init};
+pub(crate) use load::load;
 
 use crate::error::Result;
-use candle_core::{DType, Device, Shape, Tensor, Var};
-use candle_nn::init::{FanInOut, Init, NonLinearity, NormalOrUniform};
-use candle_nn::{VarBuilder, var_builder::SimpleBackend};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
+use candle_core::{DType, Device, Tensor, Var};
+use candle_nn::{VarBuilder, VarMap};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::PoisonError;
 
-/// Named variables in the order of their names. Clones share them.
+/// Named variables in the order of their names: trainable weights and running statistics. Clones
+/// share the variables.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters(BTreeMap<String, Var>);
 
 impl Parameters {
-    /// Builds a network from fresh weights, drawn in the order in which it asks for them, and
-    /// returns it with its parameters.
+    /// Builds a network on weights drawn from a seed, and returns it with its parameters.
+    ///
+    /// The network may be the caller's own `candle_nn` modules: every `candle_nn::Init` is
+    /// supported, with the bounds that candle computes. Weights are drawn in the order in which the
+    /// network asks for them.
+    ///
+    /// ```
+    /// use candle_core::{Device, Module, Tensor};
+    /// use gan_models::Parameters;
+    ///
+    /// # fn main() -> gan_models::Result<()> {
+    /// let (network, parameters) = Parameters::init(1, &Device::Cpu, |vars| {
+    ///     let hidden = candle_nn::linear(4, 16, vars.pp("hidden"))?;
+    ///     let output = candle_nn::linear(16, 1, vars.pp("output"))?;
+    ///     Ok(candle_nn::seq().add(hidden).add(candle_nn::Activation::Relu).add(output))
+    /// })?;
+    /// assert_eq!(parameters.count(), 5 * 16 + 17);
+    /// let x = Tensor::zeros((2, 4), candle_core::DType::F32, &Device::Cpu)?;
+    /// assert_eq!(network.forward(&x)?.dims(), [2, 1]);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// Whatever `build` reports, and failures of the device.
-    pub fn fresh<T>(
+    /// Errors of `build`, two parameters of one name, and failures of the device.
+    pub fn init<T>(
         seed: u64,
         device: &Device,
         build: impl FnOnce(VarBuilder) -> Result<T>,
     ) -> Result<(T, Self)> {
-        let drawn = Fresh { rng: ChaCha8Rng::seed_from_u64(seed), variables: BTreeMap::new() };
-        let backend = Backend(Arc::new(Mutex::new(drawn)));
-        let vars = VarBuilder::from_backend(Box::new(backend.clone()), DType::F32, device.clone());
-        let network = build(vars)?;
-        let drawn = backend.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok((network, Self(drawn.variables.clone())))
+        let (network, variables) = init::init(seed, device, build)?;
+        Ok((network, Self(variables)))
     }
 
-    /// A copy of its own of every value.
+    /// Builds a network on the weights of a safetensors file, and returns it with its parameters.
+    ///
+    /// # Errors
+    /// As [`crate::weights::load_network`].
+    pub fn load<T>(
+        path: &Path,
+        device: &Device,
+        build: impl FnOnce(VarBuilder) -> Result<T>,
+    ) -> Result<(T, Self)> {
+        let (network, tensors) = load(path, device, true, build)?;
+        // The network's tensors are variables, which `from_tensor` shares.
+        let variable = |(name, tensor)| Ok((name, Var::from_tensor(&tensor)?));
+        Ok((network, Self(tensors.into_iter().map(variable).collect::<Result<_>>()?)))
+    }
+
+    /// The variables of a `VarMap`, shared and not copied.
+    pub fn from_varmap(variables: &VarMap) -> Self {
+        let data = variables.data().lock().unwrap_or_else(PoisonError::into_inner);
+        Self(data.iter().map(|(name, var)| (name.clone(), var.clone())).collect())
+    }
+
+    /// A `VarMap` of these variables, shared and not copied.
+    pub fn to_varmap(&self) -> VarMap {
+        let variables = VarMap::new();
+        let mut data = variables.data().lock().unwrap_or_else(PoisonError::into_inner);
+        data.extend(self.0.iter().map(|(name, var)| (name.clone(), var.clone())));
+        drop(data);
+        variables
+    }
+
+    /// Copies every variable, so that later changes of one set do not affect the other.
     ///
     /// # Errors
     /// Failures of the device.
-    pub fn duplicate(&self) -> Result<Self> {
+    pub fn deep_clone(&self) -> Result<Self> {
         let copy = |(name, var): (&String, &Var)| -> Result<_> {
             Ok((name.clone(), Var::from_tensor(&var.as_detached_tensor().copy()?)?))
         };
         Ok(Self(self.0.iter().map(copy).collect::<Result<_>>()?))
     }
 
-    /// A source of these very variables, for building another network on them.
+    /// A builder that gives these variables to another network, shared and not copied.
     pub fn builder(&self, device: &Device) -> VarBuilder<'static> {
         let tensors =
             self.0.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
         VarBuilder::from_tensors(tensors, DType::F32, device)
     }
 
-    /// Names and variables, in order.
+    /// Names and variables, in the order of the names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.0.iter().map(|(name, var)| (name.as_str(), var))
     }
@@ -61,129 +111,13 @@ impl Parameters {
         self.0.get(name)
     }
 
-    /// Values in all, running statistics included.
+    /// Number of values in all variables, running statistics included.
     pub fn count(&self) -> usize {
         self.0.values().map(|var| var.elem_count()).sum()
     }
-}
 
-/// A standard normal number, drawn again where it is beyond 2 or -2.
-pub(crate) fn truncated_normal(rng: &mut (impl Rng + ?Sized)) -> f32 {
-    loop {
-        let value: f32 = rng.sample(StandardNormal);
-        if value.abs() <= 2.0 {
-            return value;
-        }
-    }
-}
-
-/// How [`Parameters::fresh`] is asked for weights of a truncated normal, for which candle has no
-/// name: as a normal of this deviation, by way of a gain. Other sources draw the plain normal.
-pub(crate) fn truncated(stdev: f64, shape: impl Into<Shape>) -> Init {
-    let fan = FanInOut::FanIn;
-    let gain = stdev * (fan.for_shape(&shape.into()) as f64).sqrt();
-    let (dist, non_linearity) = (NormalOrUniform::Normal, NonLinearity::ExplicitGain(gain));
-    Init::Kaiming { dist, fan, non_linearity }
-}
-
-/// Draws what is asked for and keeps it.
-struct Fresh {
-    rng: ChaCha8Rng,
-    variables: BTreeMap<String, Var>,
-}
-
-#[derive(Clone)]
-struct Backend(Arc<Mutex<Fresh>>);
-
-impl SimpleBackend for Backend {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        init: Init,
-        _: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        let mut fresh = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if fresh.variables.contains_key(name) {
-            candle_core::bail!("two parameters are named {name}");
-        }
-        let rng = &mut fresh.rng;
-        let mut draw: Box<dyn FnMut() -> f32> = match init {
-            Init::Const(value) => Box::new(move || value as f32),
-            Init::Randn { mean, stdev } => {
-                Box::new(move || (mean + stdev * rng.sample::<f64, _>(StandardNormal)) as f32)
-            }
-            Init::Uniform { lo, up } => Box::new(move || rng.random_range(lo..up) as f32),
-            Init::Kaiming {
-                dist: NormalOrUniform::Normal,
-                fan,
-                non_linearity: NonLinearity::ExplicitGain(gain),
-            } => {
-                let stdev = gain / (fan.for_shape(&shape) as f64).sqrt();
-                Box::new(move || (stdev * f64::from(truncated_normal(rng))) as f32)
-            }
-            Init::Kaiming { .. } => candle_core::bail!("{name}: Kaiming weights are not offered"),
-        };
-        let values: Vec<f32> = (0..shape.elem_count()).map(|_| draw()).collect();
-        drop(draw);
-        let var = Var::from_tensor(&Tensor::from_vec(values, shape, device)?)?;
-        fresh.variables.insert(name.to_string(), var.clone());
-        Ok(var.as_tensor().clone())
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
-        candle_core::bail!("{name}: a fresh parameter needs a shape")
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn draw(seed: u64, init: Init) -> Vec<f32> {
-        let (tensor, parameters) = Parameters::fresh(seed, &Device::Cpu, |vars| {
-            Ok(vars.get_with_hints(10_000, "w", init)?)
-        })
-        .expect("a plain tensor");
-        assert_eq!(parameters.count(), 10_000);
-        tensor.to_vec1().expect("one dimension")
-    }
-
-    #[test]
-    fn the_seed_decides_and_the_spread_is_as_asked() {
-        let normal = Init::Randn { mean: 0.0, stdev: 0.5 };
-        let values = draw(1, normal);
-        assert_eq!(values, draw(1, normal));
-        assert_ne!(values, draw(2, normal));
-        assert!((spread(&values) - 0.5).abs() < 0.02);
-    }
-
-    fn spread(values: &[f32]) -> f64 {
-        let square: f64 = values.iter().map(|v| f64::from(v * v)).sum();
-        (square / values.len() as f64).sqrt()
-    }
-
-    #[test]
-    fn a_truncated_normal_ends_at_two_deviations() {
-        let values = draw(1, truncated(0.5, 10_000));
-        assert_eq!(values, draw(1, truncated(0.5, 10_000)));
-        let largest = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
-        assert!(largest <= 1.0 && largest > 0.99, "{largest}");
-        // The deviation of a standard normal within +-2 is 0.8796.
-        assert!((spread(&values) - 0.5 * 0.8796).abs() < 0.01, "{}", spread(&values));
-    }
-
-    #[test]
-    fn one_name_stands_for_one_parameter() {
-        let result = Parameters::fresh(1, &Device::Cpu, |vars| {
-            vars.get_with_hints(2, "w", Init::Const(0.0))?;
-            Ok(vars.get_with_hints(2, "w", Init::Const(0.0))?)
-        });
-        assert!(result.expect_err("twice").to_string().contains("two parameters are named w"));
+    /// Names and tensors, as [`crate::weights`] takes them.
+    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+        self.0.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
     }
 }

@@ -1,26 +1,26 @@
-//! Whether a device computes what the CPU does, before it is trusted with hours of training.
+//! Comparison of a device's results with the CPU's, before a long training run relies on them.
 
+use crate::backend::Backend;
 use crate::config::{DiscriminatorConfig, GeneratorConfig};
 use crate::discriminator::Discriminator;
 use crate::error::{Error, Result};
 use crate::generator::Generator;
 use crate::network::Gradients;
 use crate::parameters::Parameters;
-use crate::stage::Backend;
 use candle_core::{Device, Tensor};
 use gan_kernels::Wants;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// Pictures of a trial.
+/// Images in the test's batch.
 const BATCH: usize = 4;
-/// Largest difference of a tensor, as a share of its norm: above what reduced precision (TF32)
-/// makes of these networks, a unit that it pushes over its activation's kink included, and below
-/// what a wrong gradient does.
+/// Largest norm of a tensor's difference, relative to the norm of the tensor. It is above the error
+/// of reduced precision (TF32) in these networks, including units that the error pushes over their
+/// activation's kink, and below the error of a wrong gradient.
 const TOLERANCE: f32 = 0.05;
 
-/// Makes pictures, judges them, and goes back through both networks, on fresh weights, once on
-/// the device and once on the CPU; without a discriminator, through the generator alone.
+/// Runs forward and backward passes of both networks on new weights, once on the device and once on
+/// the CPU, and compares the results. Without a discriminator, runs the generator alone.
 ///
 /// # Errors
 /// [`Error::Device`] names the first tensor that differs; failures of the device.
@@ -44,44 +44,43 @@ fn trial(
 ) -> Result<Named> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let (generator, _) =
-        Parameters::fresh(2, device, |vars| Generator::new(generator.clone(), vars))?;
+        Parameters::init(2, device, |vars| Generator::new(generator.clone(), vars))?;
     let generator = generator.with_backend(backend);
-    // There may be one class only.
+    // There may be no other class than the first.
     let labels = [0; BATCH];
-    let input = generator.input(&generator.noise(BATCH, &mut rng)?, &labels)?;
-    let (pictures, tape) = generator.record(&input, &mut rng)?;
-    let mut all = vec![("the generator's pictures".to_string(), pictures.clone())];
+    let input = generator.input(&generator.sample_latents(BATCH, &mut rng)?, &labels)?;
+    let (images, tape) = generator.forward_train(&input, &mut rng)?;
+    let mut all = vec![("the generator's images".to_string(), images.clone())];
     let mut extend = |network: &str, gradients: Gradients| {
         let name = |(name, value)| (format!("the gradient of the {network}'s {name}"), value);
         all.extend(gradients.into_iter().map(name));
     };
-    let at_pictures = match discriminator {
-        None => slopes(&pictures)?,
+    let grad_images = match discriminator {
+        None => output_gradient(&images)?,
         Some(config) => {
             let (network, _) =
-                Parameters::fresh(3, device, |vars| Discriminator::new(config, vars))?;
+                Parameters::init(3, device, |vars| Discriminator::new(config, vars))?;
             let network = network.with_backend(backend);
-            let (logits, tape) = network.record(&pictures, &labels, &mut rng)?;
-            let at_logits = slopes(&logits)?;
+            let (logits, tape) = network.forward_train(&images, &labels, &mut rng)?;
             let both = Wants { input: true, parameters: true };
-            let (at_pictures, gradients) = tape.backward(&at_logits, both)?;
+            let (grad_images, gradients) = tape.backward(&output_gradient(&logits)?, both)?;
             extend("discriminator", gradients);
-            let at_pictures = at_pictures
-                .ok_or_else(|| Error::Device("no gradient reached the pictures".to_string()))?;
-            extend("discriminator", [("input".to_string(), at_pictures.clone())].into());
-            at_pictures
+            let grad_images = grad_images
+                .ok_or_else(|| Error::Device("no gradient reached the images".to_string()))?;
+            extend("discriminator", [("input".to_string(), grad_images.clone())].into());
+            grad_images
         }
     };
-    let (_, gradients) = tape.backward(&at_pictures, Wants { input: false, parameters: true })?;
+    let (_, gradients) = tape.backward(&grad_images, Wants { input: false, parameters: true })?;
     extend("generator", gradients);
     Ok(all)
 }
 
-/// The gradient of a sum that weights every value differently.
-fn slopes(output: &Tensor) -> Result<Tensor> {
-    let slopes: Vec<f32> =
+/// A gradient with a different value for each output.
+fn output_gradient(output: &Tensor) -> Result<Tensor> {
+    let values: Vec<f32> =
         (0..output.elem_count()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
-    Ok(Tensor::from_vec(slopes, output.dims(), output.device())?)
+    Ok(Tensor::from_vec(values, output.dims(), output.device())?)
 }
 
 fn compare(got: &Named, want: &Named) -> Result<()> {
@@ -93,7 +92,7 @@ fn compare(got: &Named, want: &Named) -> Result<()> {
         let want = want.to_device(&Device::Cpu)?;
         let norm = |tensor: &Tensor| tensor.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
         let (difference, size) = (norm(&(got.to_device(&Device::Cpu)? - &want)?)?, norm(&want)?);
-        // Not `>`: what is no number differs too.
+        // Not `>`, so that NaN counts as different.
         let is_close = difference <= TOLERANCE * size;
         if !is_close {
             return Err(Error::Device(format!(
@@ -107,37 +106,30 @@ fn compare(got: &Named, want: &Named) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Activation, Init, Layer, Momentum, Noise, Shape};
+    use crate::config::{Activation, FeatureShape, Layer, Momentum, WeightInit};
 
     fn configs() -> (GeneratorConfig, DiscriminatorConfig) {
-        let image = Shape { channels: 1, height: 8, width: 8 };
-        let generator = GeneratorConfig {
-            latent_dim: 5,
-            noise: Noise::Normal,
-            image,
-            layers: vec![
-                Layer::Project { to: (6, 4, 4).into(), bias: false },
-                Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: false },
-                Layer::Activation(Activation::Relu),
-                Layer::ConvTranspose { channels: 1, kernel: 4, stride: 2, bias: true },
-                Layer::Activation(Activation::Tanh),
-            ],
-            init: Init::Normal(0.02),
-            classes: Vec::new(),
-            conditional: false,
-        };
+        let image = FeatureShape { channels: 1, height: 8, width: 8 };
+        let layers = vec![
+            Layer::Project { to: (6, 4, 4).into(), bias: false },
+            Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: false },
+            Layer::Activation(Activation::Relu),
+            Layer::ConvTranspose { channels: 1, kernel: 4, stride: 2, bias: true },
+            Layer::Activation(Activation::Tanh),
+        ];
+        let generator = GeneratorConfig::new(5, image, layers, WeightInit::Normal(0.02));
         let layers = vec![
             Layer::Conv { channels: 6, kernel: 5, stride: 2, bias: true },
             Layer::Activation(Activation::LeakyRelu(0.2)),
             Layer::Dropout(0.3),
             Layer::Dense { units: 1, bias: true },
         ];
-        (generator, DiscriminatorConfig { image, layers, init: Init::Glorot, condition: None })
+        (generator, DiscriminatorConfig::new(image, layers, WeightInit::Glorot))
     }
 
-    /// candle's operators, which devices run, agree with the kernels of the CPU.
+    /// candle's operators, which other devices run, agree with the CPU's kernels.
     #[test]
-    fn a_sound_device_passes() -> Result<()> {
+    fn a_correct_device_passes() -> Result<()> {
         let (generator, discriminator) = configs();
         for discriminator in [None, Some(&discriminator)] {
             let run = |backend| trial(&generator, discriminator, &Device::Cpu, backend);

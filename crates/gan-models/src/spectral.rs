@@ -88,13 +88,13 @@ mod tests {
     #[test]
     fn only_what_is_too_large_is_scaled() -> Result<()> {
         let normal = |stdev| candle_nn::Init::Randn { mean: 0.0, stdev };
-        let ((), parameters) = Parameters::fresh(1, &Device::Cpu, |vars| {
+        let ((), parameters) = Parameters::init(1, &Device::Cpu, |vars| {
             vars.get_with_hints((3, 3, 4, 5), "large", normal(1.0))?;
             vars.get_with_hints((3, 3, 4, 5), "small", normal(0.01))?;
             vars.get_with_hints(5, "bias", normal(9.0))?;
             Ok(())
         })?;
-        let before = parameters.duplicate()?;
+        let before = parameters.deep_clone()?;
         bound_spectral_norms(&parameters, 1.5)?;
         let of = |parameters: &Parameters, name| {
             parameters.get(name).expect("there").as_detached_tensor()

@@ -1,8 +1,9 @@
-//! Weights to and from safetensors files.
+//! Weights in safetensors files.
 
 use crate::error::{Error, Result};
-use crate::parameters::Parameters;
-use candle_core::{Device, Tensor};
+use crate::parameters::{self, Parameters};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
 use safetensors::SafeTensors;
 use std::collections::HashMap;
 use std::io::Write;
@@ -30,33 +31,50 @@ pub fn save_tensors<N: AsRef<str> + Ord + std::fmt::Display, T: AsRef<Tensor>>(
         path: path.into(),
         source: std::io::Error::other(error.to_string()),
     })?;
-    write_whole(path, &bytes)
+    write_atomic(path, &bytes)
 }
 
-/// Reads a safetensors file into a device's memory.
+/// Reads a safetensors file onto a device.
 ///
 /// # Errors
 /// A file that cannot be read, or that is damaged or cut short.
 pub fn load_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
     let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    tensors_of(path, &bytes, device)
+    tensors_from_bytes(path, &bytes, device)
 }
 
-/// Reads the content of a safetensors file, which errors call `path`, into a device's memory.
+/// Reads the bytes of a safetensors file onto a device. Errors name `path`.
 ///
 /// # Errors
 /// Bytes that are damaged or cut short.
-pub fn tensors_of(path: &Path, bytes: &[u8], device: &Device) -> Result<HashMap<String, Tensor>> {
+pub fn tensors_from_bytes(
+    path: &Path,
+    bytes: &[u8],
+    device: &Device,
+) -> Result<HashMap<String, Tensor>> {
     SafeTensors::deserialize(bytes)
         .map_err(|error| Error::Damaged { path: path.into(), reason: error.to_string() })?;
     Ok(candle_core::safetensors::load_buffer(bytes, device)?)
 }
 
-/// Reads the weights of a network that has the parameters `expected`.
+/// Builds a network for inference on the weights of a safetensors file.
 ///
 /// # Errors
-/// As [`load_tensors`]; [`Error::Architecture`] at the first tensor that is missing, misshapen
-/// or too many.
+/// As [`load_tensors`]; errors of `build`; [`Error::Architecture`] at the first tensor that is
+/// missing, misshapen or left over, naming both shapes.
+pub fn load_network<T>(
+    path: &Path,
+    device: &Device,
+    build: impl FnOnce(VarBuilder) -> Result<T>,
+) -> Result<T> {
+    Ok(parameters::load(path, device, false, build)?.0)
+}
+
+/// Reads the weights of a network with the parameters `expected`.
+///
+/// # Errors
+/// As [`load_tensors`]; [`Error::Architecture`] at the first tensor that is missing, misshapen or
+/// left over.
 pub fn load(
     path: &Path,
     expected: &Parameters,
@@ -70,8 +88,8 @@ pub fn load(
 /// Sets parameters to the tensors of the same names.
 ///
 /// # Errors
-/// [`Error::Architecture`], naming `path`, if the tensors are not exactly those of the
-/// parameters; then nothing is changed.
+/// [`Error::Architecture`], naming `path`, if the tensors are not exactly those of the parameters.
+/// The parameters are then unchanged.
 pub fn restore(
     path: &Path,
     tensors: &HashMap<String, Tensor>,
@@ -87,40 +105,42 @@ pub fn restore(
 /// Checks that tensors are exactly those of the parameters.
 ///
 /// # Errors
-/// [`Error::Architecture`] at the first tensor that is missing, misshapen or too many, naming
-/// `path`.
+/// [`Error::Architecture`], naming `path`, at the first tensor that is missing, misshapen or left
+/// over.
 pub fn check(path: &Path, tensors: &HashMap<String, Tensor>, expected: &Parameters) -> Result<()> {
-    let wrong = |difference: String| Err(Error::Architecture { path: path.into(), difference });
+    let wrong = |difference: String| Error::Architecture { path: path.into(), difference };
     for (name, var) in expected.iter() {
-        match tensors.get(name) {
-            None => return wrong(format!("no {name}, which must have shape {:?}", var.dims())),
-            Some(tensor) if tensor.dims() != var.dims() => {
-                return wrong(format!(
-                    "{name} has shape {:?}, must have {:?}",
-                    tensor.dims(),
-                    var.dims()
-                ));
-            }
-            Some(tensor) if tensor.dtype() != var.dtype() => {
-                return wrong(format!(
-                    "{name} has type {:?}, must have {:?}",
-                    tensor.dtype(),
-                    var.dtype()
-                ));
-            }
-            Some(_) => {}
-        }
+        difference(name, tensors.get(name), var.dims(), var.dtype()).map_err(wrong)?;
     }
     match tensors.keys().filter(|name| expected.get(name).is_none()).min() {
-        Some(name) => wrong(format!("{name}, which the network does not have")),
+        Some(name) => Err(wrong(format!("{name}, which the network does not have"))),
         None => Ok(()),
     }
 }
 
-/// Writes a file beside its place and renames it there.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
+/// The tensor that was found for a parameter, or the difference to the one that is needed.
+pub(crate) fn difference<'a>(
+    name: &str,
+    found: Option<&'a Tensor>,
+    dims: &[usize],
+    dtype: DType,
+) -> Result<&'a Tensor, String> {
+    match found {
+        None => Err(format!("no {name}, which must have shape {dims:?}")),
+        Some(tensor) if tensor.dims() != dims => {
+            Err(format!("{name} has shape {:?}, must have {dims:?}", tensor.dims()))
+        }
+        Some(tensor) if tensor.dtype() != dtype => {
+            Err(format!("{name} has type {:?}, must have {dtype:?}", tensor.dtype()))
+        }
+        Some(tensor) => Ok(tensor),
+    }
+}
+
+/// Writes a temporary file in the same directory and renames it to `path`.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
     };
     let write = || -> std::io::Result<()> {
@@ -128,7 +148,7 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         builder.prefix(".weights-");
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(folder)?;
+        let mut file = builder.tempfile_in(directory)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())

@@ -6,7 +6,7 @@ use crate::recipe;
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result};
 use candle_core::Device;
-use gan_models::{Discriminator, Generator, Network, Parameters, Shape};
+use gan_models::{Discriminator, FeatureShape, Generator, Network, Parameters};
 use std::io::Write;
 
 /// Prints the built-in recipes, a line for each.
@@ -55,19 +55,19 @@ pub(crate) fn networks(config: &TrainConfig, print: &mut (dyn Write + Send)) -> 
     let fresh = &Device::Cpu;
     let of_recipe = || format!("recipe {}", config.recipe);
     let (generator, _) =
-        Parameters::fresh(0, fresh, |vars| Generator::new(config.generator.clone(), vars))
+        Parameters::init(0, fresh, |vars| Generator::new(config.generator.clone(), vars))
             .with_context(of_recipe)?;
-    let noise = Shape::vector(config.generator.input_len());
+    let noise = FeatureShape::vector(config.generator.input_len());
     table("generator", noise, generator.network(), print)?;
     let (discriminator, _) =
-        Parameters::fresh(0, fresh, |vars| Discriminator::new(&config.discriminator, vars))
+        Parameters::init(0, fresh, |vars| Discriminator::new(&config.discriminator, vars))
             .with_context(of_recipe)?;
     table("discriminator", config.discriminator.image, discriminator.network(), print)
 }
 
 fn table(
     name: &str,
-    input: Shape,
+    input: FeatureShape,
     network: &Network,
     print: &mut (dyn Write + Send),
 ) -> Result<()> {
@@ -86,12 +86,12 @@ fn table(
             &number.to_string(),
             layer.kind,
             &shape(layer.output),
-            &count(layer.trained),
+            &count(layer.trainable),
             &count(layer.multiply_adds),
         ])?;
     }
     let running: usize = network.layers().iter().map(|layer| layer.running).sum();
-    let (parameters, multiply_adds) = (network.parameters(), network.multiply_adds());
+    let (parameters, multiply_adds) = (network.parameter_count(), network.multiply_adds());
     line(["", "total", "", &count(parameters), &count(multiply_adds)])?;
     if running > 0 {
         writeln!(print, "    and {} running statistics", thousands(&running.to_string()))?;
@@ -100,7 +100,7 @@ fn table(
 }
 
 /// Channels, height and width; a vector as its length.
-fn shape(Shape { channels, height, width }: Shape) -> String {
+fn shape(FeatureShape { channels, height, width }: FeatureShape) -> String {
     match (height, width) {
         (1, 1) => channels.to_string(),
         _ => format!("{channels}x{height}x{width}"),

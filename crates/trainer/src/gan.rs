@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use gan_data::Batch;
 use gan_models::{
-    Augmentation, Backend, Discriminator, Ema, GanLoss, Generator, Gradients, Judging, Optimizer,
-    Parameters, Tape, Wants, bound_spectral_norms, losses,
+    Augmentation, Backend, Discriminator, DiscriminatorTape, Ema, GanLoss, Generator, Gradients,
+    Optimizer, Parameters, Tape, Wants, bound_spectral_norms, losses,
 };
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -103,20 +103,23 @@ impl Gan {
     pub(crate) fn new(config: &TrainConfig, device: &Device) -> Result<Self> {
         let seed = |stream: Stream| stream.rng(config.seed).next_u64();
         let (generator, generator_parameters) =
-            Parameters::fresh(seed(Stream::GeneratorWeights), device, |vars| {
+            Parameters::init(seed(Stream::GeneratorWeights), device, |vars| {
                 Generator::new(config.generator.clone(), vars)
             })?;
         let (discriminator, discriminator_parameters) =
-            Parameters::fresh(seed(Stream::DiscriminatorWeights), device, |vars| {
+            Parameters::init(seed(Stream::DiscriminatorWeights), device, |vars| {
                 Discriminator::new(&config.discriminator, vars)
             })?;
-        if config.update == UpdateRule::Simultaneous && discriminator.network().mixes_batch() {
+        if config.update == UpdateRule::Simultaneous
+            && discriminator.network().uses_batch_statistics()
+        {
             bail!(
                 "update = \"simultaneous\" needs a discriminator that treats every picture on its \
                  own: without batch_norm; or choose \"alternating\""
             );
         }
-        let normalised = generator.network().mixes_batch() || discriminator.network().mixes_batch();
+        let normalised = generator.network().uses_batch_statistics()
+            || discriminator.network().uses_batch_statistics();
         let halves =
             matches!(config.update, UpdateRule::Separate(Separate { half_batches: true, .. }));
         let (shown, of) =
@@ -256,10 +259,15 @@ impl Gan {
 
     /// Several parts of pictures with the same labels through the discriminator: the logits of
     /// each, and one tape for all or one for each.
-    fn record(&mut self, parts: &[Tensor], labels: &[u32]) -> Result<(Vec<Tensor>, Vec<Judging>)> {
-        if self.discriminator.network().mixes_batch() {
-            let mut record =
-                |part: &Tensor| Ok(self.discriminator.record(part, labels, &mut self.rng)?);
+    fn record(
+        &mut self,
+        parts: &[Tensor],
+        labels: &[u32],
+    ) -> Result<(Vec<Tensor>, Vec<DiscriminatorTape>)> {
+        if self.discriminator.network().uses_batch_statistics() {
+            let mut record = |part: &Tensor| {
+                Ok(self.discriminator.forward_train(part, labels, &mut self.rng)?)
+            };
             return parts
                 .iter()
                 .map(&mut record)
@@ -268,7 +276,7 @@ impl Gan {
         }
         let labels = labels.repeat(parts.len());
         let (logits, tape) =
-            self.discriminator.record(&Tensor::cat(parts, 0)?, &labels, &mut self.rng)?;
+            self.discriminator.forward_train(&Tensor::cat(parts, 0)?, &labels, &mut self.rng)?;
         let batch = logits.dim(0)? / parts.len();
         let part = |part| Ok(logits.narrow(0, part * batch, batch)?);
         Ok(((0..parts.len()).map(part).collect::<Result<_>>()?, vec![tape]))
@@ -360,9 +368,9 @@ impl Gan {
 
 fn fake(generator: &Generator, rng: &mut ChaCha8Rng, labels: &[u32]) -> Result<(Tensor, Tape)> {
     let _span = tracing::trace_span!("generator").entered();
-    let noise = generator.noise(labels.len(), rng)?;
+    let noise = generator.sample_latents(labels.len(), rng)?;
     let input = generator.input(&noise, labels)?;
-    Ok(generator.record(&input, rng)?)
+    Ok(generator.forward_train(&input, rng)?)
 }
 
 fn update_discriminator(

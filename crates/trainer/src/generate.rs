@@ -5,7 +5,7 @@ use crate::device;
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::{ImageShape, class_position, idx, picture, range};
-use gan_models::{Generator, GeneratorConfig, Shape};
+use gan_models::{FeatureShape, Generator, GeneratorConfig};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -45,7 +45,7 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
 }
 
 /// The pictures of a network as those of a set.
-pub(crate) fn image_shape(Shape { channels, height, width }: Shape) -> ImageShape {
+pub(crate) fn image_shape(FeatureShape { channels, height, width }: FeatureShape) -> ImageShape {
     ImageShape { channels, height, width }
 }
 

@@ -6,7 +6,7 @@ use crate::generate;
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{class_position, picture, range};
-use gan_models::{Generator, GeneratorConfig, Pass, slerp};
+use gan_models::{Generator, GeneratorConfig, Mode, slerp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::io::Write;
@@ -48,8 +48,8 @@ fn points(generator: &Generator, args: &InterpolateArgs) -> Result<Vec<Vec<f32>>
     let mut rng = ChaCha8Rng::seed_from_u64(args.seed);
     let noise = match args.points {
         // One and the same noise as several classes.
-        Some(1) => generator.noise(1, &mut rng)?.repeat((labels.len(), 1))?,
-        _ => generator.noise(labels.len(), &mut rng)?,
+        Some(1) => generator.sample_latents(1, &mut rng)?.repeat((labels.len(), 1))?,
+        _ => generator.sample_latents(labels.len(), &mut rng)?,
     };
     Ok(generator.input(&noise, &labels)?.to_vec2()?)
 }
@@ -63,7 +63,7 @@ fn draw(generator: &Generator, inputs: &[Vec<f32>]) -> Result<Vec<u8>> {
     for inputs in inputs.chunks(generate::CHUNK) {
         let dims = (inputs.len(), generator.config().input_len());
         let input = Tensor::from_vec(inputs.concat(), dims, &Device::Cpu)?;
-        pixels.extend(range::to_bytes(&generator.forward(&input, Pass::Infer)?)?);
+        pixels.extend(range::to_bytes(&generator.forward(&input, Mode::Eval)?)?);
     }
     Ok(pixels)
 }

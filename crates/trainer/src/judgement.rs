@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use gan_models::{Augmented, Gradients, Judging, Wants};
+use gan_models::{Augmented, DiscriminatorTape, Gradients, Wants};
 
 /// The parts of a judgement: real pictures, fake ones, and where the slope is penalised real ones
 /// with noise.
@@ -18,7 +18,7 @@ pub(crate) struct Judgement {
     pub(crate) value: f32,
     pub(crate) derivatives: Vec<Tensor>,
     /// Of all parts as one batch, or one after the other.
-    pub(crate) tapes: Vec<Judging>,
+    pub(crate) tapes: Vec<DiscriminatorTape>,
     /// How the fake pictures were changed.
     pub(crate) augmented: Augmented,
 }

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use gan_data::folder::{Colour, Options};
 use gan_data::{Dataset, ImageShape, range};
 use gan_metrics::{Classifier, Moments, Observations, Reference};
-use gan_models::{Generator, Pass};
+use gan_models::{Generator, Mode};
 use serde::{Deserialize, Serialize};
 
 /// The extractor's name in those of metrics.
@@ -174,7 +174,9 @@ impl Watch {
         let mut rng = Stream::Watch.rng(seed);
         let input = labels
             .chunks(DRAWN)
-            .map(|labels| Ok(generator.input(&generator.noise(labels.len(), &mut rng)?, labels)?))
+            .map(|labels| {
+                Ok(generator.input(&generator.sample_latents(labels.len(), &mut rng)?, labels)?)
+            })
             .collect::<Result<_>>()?;
         let wanted = generate::numbers(config)
             .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
@@ -194,7 +196,7 @@ impl Watch {
     pub(crate) fn measure(&self, generator: &Generator) -> Result<Quality> {
         let mut seen = Observations::default();
         for input in &self.input {
-            let images = generator.forward(input, Pass::Infer)?.to_device(&Device::Cpu)?;
+            let images = generator.forward(input, Mode::Eval)?.to_device(&Device::Cpu)?;
             seen.extend(self.classifier.observe(&images)?);
         }
         let features = seen.features()?;

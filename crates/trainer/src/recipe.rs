@@ -1,7 +1,7 @@
 //! Recipes: named presets, compiled in, or files of one's own in the same form.
 
 use anyhow::{Context, Result, anyhow, bail};
-use gan_models::{Augmentation, Conditioning, Family, GanLoss};
+use gan_models::{Architecture, Augmentation, Conditioning, GanLoss};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -58,7 +58,7 @@ pub(crate) struct Recipe {
     /// The discriminator's optimizer.
     pub discriminator_adam: AdamConfig,
     /// The two networks.
-    pub network: Family,
+    pub network: Architecture,
 }
 
 /// When training ends.
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn momentum_may_be_in_keras_convention() -> Result<()> {
         let (_, recipe) = Recipe::find("mlp-bn")?;
-        let Family::Mlp(mlp) = recipe.network else { unreachable!("dense networks") };
+        let Architecture::Mlp(mlp) = recipe.network else { unreachable!("dense networks") };
         let momentum = Momentum(0.2);
         assert_eq!(mlp.generator.norm, Norm::Batch { epsilon: 1e-3, momentum });
         Ok(())

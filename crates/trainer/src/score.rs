@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
 use gan_data::{Error, ImageShape, Pictures, Split, class_position, range};
-use gan_models::Pass;
+use gan_models::Mode;
 use std::io::Write;
 use std::path::Path;
 
@@ -36,8 +36,7 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
             for (chunk, pixels) in pictures.pixels.chunks(CHUNK * shape.len()).enumerate() {
                 let batch = pixels.len() / shape.len();
                 let images = range::to_tensor(pixels, shape)?;
-                let logits =
-                    gan.discriminator.forward(&images, &vec![label; batch], Pass::Infer)?;
+                let logits = gan.discriminator.forward(&images, &vec![label; batch], Mode::Eval)?;
                 for (i, logit) in logits.to_vec1::<f32>()?.into_iter().enumerate() {
                     let value = config.loss.decision(logit, config.real_label as f32);
                     let verdict = if value > 0.0 { "real" } else { "fake" };

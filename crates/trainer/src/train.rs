@@ -13,7 +13,7 @@ use crate::statistics::{Statistics, StatsLine};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{Batches, ImageShape, picture, range};
-use gan_models::Pass;
+use gan_models::Mode;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -247,7 +247,8 @@ impl Session {
         let rows = if config.conditional { config.classes.len() } else { GRID_ROWS };
         let labels: Vec<u32> =
             (0..rows * GRID_COLUMNS).map(|i| (i / GRID_COLUMNS) as u32).collect();
-        let noise = generator.noise(labels.len(), &mut Stream::Samples.rng(self.config.seed))?;
+        let noise =
+            generator.sample_latents(labels.len(), &mut Stream::Samples.rng(self.config.seed))?;
         Ok(generator.input(&noise, &labels)?)
     }
 
@@ -262,7 +263,7 @@ impl Session {
         input: &Tensor,
         statistics: &mut Statistics,
     ) -> Result<()> {
-        let images = self.gan.average.forward(input, Pass::Infer)?;
+        let images = self.gan.average.forward(input, Mode::Eval)?;
         let path = self.sample_path(folder);
         write_grid(&path, &images, GRID_COLUMNS)?;
         statistics.sample(self.gan.step, &path)

@@ -1,153 +1,161 @@
-//! Training passes, and the way back through them.
+//! Training passes and their backward passes, without autograd.
 
-use super::{Network, Part, reshaped};
+use super::block::Block;
+use super::{Network, reshape};
+use crate::backend::{Backend, Mode};
 use crate::error::Result;
-use crate::plain::PlainPass;
-use crate::stage::{Backend, Pass};
+use crate::standalone_layer::SavedStandalone;
 use candle_core::{Tensor, Var};
 use gan_kernels::{LayerPass, Wants};
 use rand::RngCore;
 use std::collections::BTreeMap;
 
 impl Network {
-    /// A training pass, and what its backward pass needs: the fast way to train, as autograd is
-    /// for a network that is part of something larger.
+    /// Training pass that saves what its backward pass needs. Returns the output and the tape. This
+    /// is faster than autograd, which [`Network::forward`] supports where a network is part of
+    /// something larger.
     ///
     /// # Shapes
     /// As [`Network::forward`].
     /// # Errors
-    /// An input of another shape or device.
-    pub fn record(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
-        let record = match self.backend {
-            Backend::Kernels => {
-                let mut passes: Vec<PartPass> = Vec::with_capacity(self.parts.len());
-                let features = self.enter(&input.detach())?;
-                for part in &self.parts {
-                    let _span = tracing::trace_span!("forward", stage = part.name()).entered();
-                    let x = passes.last().map_or(&features, PartPass::output);
-                    passes.push(match part {
-                        Part::Stage(stage) => PartPass::Stage(stage.record(x, rng)?),
-                        Part::Plain(plain) => PartPass::Plain(plain.record(x, rng)?),
-                    });
-                }
-                Record::Kernels(passes)
-            }
+    /// An input of another shape or on another device.
+    pub fn forward_train(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
+        let (output, saved) = match self.backend {
+            Backend::Kernels => self.forward_train_kernels(input, rng)?,
             Backend::Candle => {
                 let input = Var::from_tensor(&input.detach())?;
-                let output = self.forward(&input, Pass::Train(rng))?;
-                Record::Candle { input, output }
+                let output = self.forward(&input, Mode::Train(rng))?;
+                (output.detach(), Saved::Autograd { input, output })
             }
         };
-        let output = match &record {
-            Record::Kernels(passes) => match passes.last() {
-                Some(pass) => self.leave(pass.output())?,
-                None => input.clone(),
-            },
-            Record::Candle { output, .. } => output.detach(),
+        Ok((output, Tape { network: self.clone(), saved }))
+    }
+
+    fn forward_train_kernels(
+        &self,
+        input: &Tensor,
+        rng: &mut dyn RngCore,
+    ) -> Result<(Tensor, Saved)> {
+        let features = self.to_internal(&input.detach())?;
+        let mut saved: Vec<SavedBlock> = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            let _span = tracing::trace_span!("forward", layer = block.name()).entered();
+            let x = saved.last().map_or(&features, SavedBlock::output);
+            saved.push(match block {
+                Block::Fused(layer) => SavedBlock::Fused(layer.forward_train(x, rng)?),
+                Block::Standalone(layer) => SavedBlock::Standalone(layer.forward_train(x, rng)?),
+            });
+        }
+        let output = match saved.last() {
+            Some(last) => self.to_external(last.output())?,
+            None => input.clone(),
         };
-        Ok((output, Tape { network: self.clone(), record }))
+        Ok((output, Saved::Kernels(saved)))
     }
 }
 
 /// Gradients by the names of their parameters.
 pub type Gradients = BTreeMap<String, Tensor>;
 
-/// A recorded training pass. The backward pass must come before the parameters are updated.
+/// The saved activations of a training pass. Call [`Tape::backward`] before the parameters are
+/// updated.
 pub struct Tape {
     network: Network,
-    record: Record,
+    saved: Saved,
 }
 
-enum Record {
-    /// One pass for each part.
-    Kernels(Vec<PartPass>),
+enum Saved {
+    /// The saved activations of every block.
+    Kernels(Vec<SavedBlock>),
     /// The ends of a graph of candle's autograd.
-    Candle { input: Var, output: Tensor },
+    Autograd { input: Var, output: Tensor },
 }
 
-enum PartPass {
-    Stage(LayerPass),
-    Plain(PlainPass),
+enum SavedBlock {
+    Fused(LayerPass),
+    Standalone(SavedStandalone),
 }
 
-impl PartPass {
+impl SavedBlock {
     fn output(&self) -> &Tensor {
         match self {
-            Self::Stage(pass) => pass.output(),
-            Self::Plain(pass) => pass.output(),
+            Self::Fused(saved) => saved.output(),
+            Self::Standalone(saved) => saved.output(),
         }
     }
 }
 
 impl Tape {
-    /// Gradients of the input (B, C, H, W) and of the parameters, those wanted, given the
-    /// gradient of the output, in its shape.
+    /// Backward pass: the gradients of the input and of the trainable parameters, as far as `wants`
+    /// asks for them, given the gradient of the output.
     ///
+    /// # Shapes
+    /// `grad`: as the output; the input's gradient: as the input.
     /// # Errors
     /// A gradient of another shape.
-    pub fn backward(&self, gradient: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
-        match &self.record {
-            Record::Kernels(passes) => self.backward_kernels(passes, gradient, wants),
-            Record::Candle { input, output } => {
-                let found = (output * gradient)?.sum_all()?.backward()?;
+    pub fn backward(&self, grad: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+        match &self.saved {
+            Saved::Kernels(saved) => self.backward_kernels(saved, grad, wants),
+            Saved::Autograd { input, output } => {
+                let found = (output * grad)?.sum_all()?.backward()?;
                 let mut gradients = Gradients::new();
-                for part in self.network.parts.iter().filter(|_| wants.parameters) {
-                    for (name, value) in part.trained() {
-                        gradients.extend(found.get(value).map(|found| (name, found.clone())));
+                for block in self.network.blocks.iter().filter(|_| wants.parameters) {
+                    for (name, value) in block.trainable_parameters() {
+                        gradients.extend(found.get(value).map(|grad| (name, grad.clone())));
                     }
                 }
-                let of_input = found.get(input).filter(|_| wants.input).cloned();
-                Ok((of_input, gradients))
+                Ok((found.get(input).filter(|_| wants.input).cloned(), gradients))
             }
         }
     }
 
     fn backward_kernels(
         &self,
-        passes: &[PartPass],
-        gradient: &Tensor,
+        saved: &[SavedBlock],
+        grad: &Tensor,
         wants: Wants,
     ) -> Result<(Option<Tensor>, Gradients)> {
-        let Network { input, output, backend, .. } = self.network;
-        let gradient = reshaped(gradient, output.outside, output.inside)?;
-        let mut gradient = backend.features(&gradient)?;
+        let Network { blocks, input, output, backend, .. } = &self.network;
+        let grad = reshape("the output's gradient", grad, output.external, output.internal)?;
+        let mut grad = backend.from_nchw(&grad)?;
         let mut gradients = Gradients::new();
-        let is_trained = |part: &Part| !part.trained().is_empty();
-        let first = self.network.parts.iter().position(is_trained).unwrap_or(0);
-        for (number, (part, pass)) in self.network.parts.iter().zip(passes).enumerate().rev() {
-            let _span = tracing::trace_span!("backward", stage = part.name()).entered();
-            let (at_input, found) = match (part, pass) {
-                (Part::Stage(_), PartPass::Stage(pass)) => {
-                    // Of its input where something before it is trained, or asked for.
+        let has_parameters = |block: &Block| !block.trainable_parameters().is_empty();
+        let first = blocks.iter().position(has_parameters).unwrap_or(0);
+        for (number, (block, saved)) in blocks.iter().zip(saved).enumerate().rev() {
+            let _span = tracing::trace_span!("backward", layer = block.name()).entered();
+            let (grad_input, found) = match (block, saved) {
+                (Block::Fused(_), SavedBlock::Fused(saved)) => {
+                    // The input's gradient is needed where an earlier block has parameters.
                     let wants = Wants { input: wants.input || number > first, ..wants };
-                    let found = pass.backward(&gradient, wants)?;
+                    let found = saved.backward(&grad, wants)?;
                     (found.input, split(found.weight, found.affine)?)
                 }
-                (Part::Plain(plain), PartPass::Plain(pass)) => {
-                    let (at_input, found) = plain.backward(pass, &gradient)?;
-                    (Some(at_input), found)
+                (Block::Standalone(layer), SavedBlock::Standalone(saved)) => {
+                    let (grad_input, found) = layer.backward(saved, &grad)?;
+                    (Some(grad_input), found)
                 }
-                _ => unreachable!("a part records a pass of its own kind"),
+                _ => unreachable!("a block saves activations of its own kind"),
             };
-            for ((name, value), found) in part.trained().into_iter().zip(found) {
+            for ((name, value), found) in block.trainable_parameters().into_iter().zip(found) {
                 if wants.parameters {
                     gradients.insert(name, found.reshape(value.dims())?);
                 }
             }
-            match at_input {
-                Some(at_input) => gradient = at_input,
+            match grad_input {
+                Some(grad_input) => grad = grad_input,
                 None => return Ok((None, gradients)),
             }
         }
         if !wants.input {
             return Ok((None, gradients));
         }
-        let gradient = backend.images(&gradient)?;
-        Ok((Some(reshaped(&gradient, input.inside, input.outside)?), gradients))
+        let grad = backend.to_nchw(&grad)?;
+        let grad = reshape("the input's gradient", &grad, input.internal, input.external)?;
+        Ok((Some(grad), gradients))
     }
 }
 
-/// A layer's gradients in the order of [`Stage::trained`].
+/// A fused layer's gradients, in the order of its trainable parameters.
 fn split(weight: Option<Tensor>, affine: Option<Tensor>) -> Result<Vec<Tensor>> {
     let mut all = Vec::from_iter(weight);
     match affine {

@@ -1,20 +1,20 @@
-//! The kernels and candle's own operators are two ways to the same numbers.
+//! The kernels and candle's own operators compute the same numbers.
 
-use crate::{assert_close, dcgan, discriminator, generator, lists, mlp, values};
+use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, values};
 use candle_core::{Device, Tensor};
-use gan_models::{Backend, Family, Network, Parameters, Pass, Shape, Wants};
+use gan_models::{Architecture, Backend, FeatureShape, Mode, Network, Parameters, Wants};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// Batch normalisation and dropout in both networks.
-fn with_everything() -> Family {
-    let Family::Dcgan(mut dcgan) = dcgan(4) else { unreachable!("a dcgan") };
+fn with_everything() -> Architecture {
+    let Architecture::Dcgan(mut dcgan) = dcgan(4) else { unreachable!("a dcgan") };
     dcgan.generator.dropout = 0.2;
     dcgan.discriminator.norm = dcgan.generator.norm;
-    Family::Dcgan(dcgan)
+    Architecture::Dcgan(dcgan)
 }
 
-fn families() -> Vec<(&'static str, Family, Shape)> {
+fn architectures() -> Vec<(&'static str, Architecture, FeatureShape)> {
     vec![
         ("dcgan, kernel 5", dcgan(5), (1, 12, 8).into()),
         ("dcgan, kernel 4", dcgan(4), (3, 8, 8).into()),
@@ -22,7 +22,7 @@ fn families() -> Vec<(&'static str, Family, Shape)> {
         ("dcgan, kernel 1", dcgan(1), (2, 8, 4).into()),
         ("mlp", mlp(), (1, 6, 5).into()),
         ("mlp in colour", mlp(), (3, 4, 5).into()),
-        ("layers", lists(), (2, 8, 12).into()),
+        ("custom", custom(), (2, 8, 12).into()),
     ]
 }
 
@@ -35,8 +35,8 @@ fn run(
 ) -> (Tensor, Vec<(String, Tensor)>) {
     let input = candle_core::Var::from_tensor(input).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let pass = if train { Pass::Train(&mut rng) } else { Pass::Infer };
-    let output = network.forward(&input, pass).unwrap();
+    let mode = if train { Mode::Train(&mut rng) } else { Mode::Eval };
+    let output = network.forward(&input, mode).unwrap();
     let gradients =
         (&output * loss_weights(&output)).unwrap().sum_all().unwrap().backward().unwrap();
     let mut all = vec![("input".to_string(), gradients.get(&input).unwrap().clone())];
@@ -55,10 +55,10 @@ fn compare(name: &str, network: &Network, parameters: &Parameters, input: &Tenso
         let shift = Tensor::from_vec(shift, var.dims(), &Device::Cpu).unwrap();
         var.set(&(var.as_detached_tensor() + shift).unwrap()).unwrap();
     }
-    // Running statistics move in every training pass: each backend begins with the same ones.
-    let snapshot = parameters.duplicate().unwrap();
+    // Training passes update running statistics: each backend starts with the same ones.
+    let snapshot = parameters.deep_clone().unwrap();
     let fast = run(&network.clone().with_backend(Backend::Kernels), parameters, input, train);
-    let after_fast = parameters.duplicate().unwrap();
+    let after_fast = parameters.deep_clone().unwrap();
     for (name, var) in parameters.iter() {
         var.set(snapshot.get(name).unwrap()).unwrap();
     }
@@ -83,29 +83,29 @@ fn compare(name: &str, network: &Network, parameters: &Parameters, input: &Tenso
             compare_tape(name, &network.clone().with_backend(backend), input, &slow);
         }
     }
-    if train && network.mixes_batch() {
+    if train && network.uses_batch_statistics() {
         let mut means = parameters.iter().filter(|(name, _)| name.ends_with("running_mean"));
         let (mean, _) = means.next().unwrap();
         assert_ne!(values(after_fast.get(mean).unwrap()), values(snapshot.get(mean).unwrap()));
     }
 }
 
-/// The hand-driven way back computes what autograd does.
+/// The tape computes the gradients of autograd.
 fn compare_tape(
     name: &str,
     network: &Network,
     input: &Tensor,
     want: &(Tensor, Vec<(String, Tensor)>),
 ) {
-    let (output, tape) = network.record(input, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
-    assert_close(&output, &want.0, 1e-5, &format!("{name}: recorded output"));
+    let (output, tape) = network.forward_train(input, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
+    assert_close(&output, &want.0, 1e-5, &format!("{name}: training pass"));
     let both = Wants { input: true, parameters: true };
-    let (of_input, gradients) = tape.backward(&loss_weights(&output), both).unwrap();
-    let of_input = of_input.unwrap();
+    let (grad_input, gradients) = tape.backward(&loss_weights(&output), both).unwrap();
+    let grad_input = grad_input.unwrap();
     assert_eq!(gradients.len() + 1, want.1.len(), "{name}: number of gradients");
     for (parameter, want) in &want.1 {
-        let got = if parameter == "input" { &of_input } else { &gradients[parameter] };
-        assert_close(got, want, 2e-4, &format!("{name}: recorded gradient of {parameter}"));
+        let got = if parameter == "input" { &grad_input } else { &gradients[parameter] };
+        assert_close(got, want, 2e-4, &format!("{name}: tape's gradient of {parameter}"));
     }
     let only = |input, parameters| {
         tape.backward(&loss_weights(&output), Wants { input, parameters }).unwrap()
@@ -113,10 +113,10 @@ fn compare_tape(
     assert!(only(false, true).0.is_none());
     let (input, none) = only(true, false);
     assert!(none.is_empty());
-    assert_eq!(values(&input.unwrap()), values(&of_input));
+    assert_eq!(values(&input.unwrap()), values(&grad_input));
 }
 
-/// A loss with a weight of its own for every output value has these as its gradient.
+/// A loss with a different weight for each output value has these as its gradient.
 fn loss_weights(output: &Tensor) -> Tensor {
     let weights: Vec<f32> =
         (0..output.elem_count()).map(|i| ((i * 37 % 101) as f32 - 50.0) / 50.0).collect();
@@ -125,14 +125,15 @@ fn loss_weights(output: &Tensor) -> Tensor {
 
 #[test]
 fn kernels_agree_with_candle() {
-    for (name, family, image) in families() {
+    for (name, architecture, image) in architectures() {
         for train in [true, false] {
             let mut rng = ChaCha8Rng::seed_from_u64(1);
-            let (generator, parameters) = generator(&family, image, 1);
-            let noise = generator.noise(7, &mut rng).unwrap().reshape((7, (), 1, 1)).unwrap();
+            let (generator, parameters) = generator(&architecture, image, 1);
+            let latents =
+                generator.sample_latents(7, &mut rng).unwrap().reshape((7, (), 1, 1)).unwrap();
             let what = format!("{name}, generator, train {train}");
-            compare(&what, generator.network(), &parameters, &noise, train);
-            let (discriminator, parameters) = discriminator(&family, image, 2);
+            compare(&what, generator.network(), &parameters, &latents, train);
+            let (discriminator, parameters) = discriminator(&architecture, image, 2);
             let images = generator.sample(7, &mut rng).unwrap();
             assert_eq!(images.dims(), [7, image.channels, image.height, image.width]);
             let what = format!("{name}, discriminator, train {train}");
@@ -146,17 +147,17 @@ fn detached_weights_get_no_gradient() {
     let (discriminator, parameters) = discriminator(&dcgan(4), (1, 8, 8).into(), 2);
     let images =
         candle_core::Var::zeros((3, 1, 8, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
-    let logits = discriminator.detached().forward(&images, &[], Pass::Infer).unwrap();
+    let logits = discriminator.detached().forward(&images, &[], Mode::Eval).unwrap();
     let gradients = logits.sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&images).is_some());
     assert!(parameters.iter().all(|(_, var)| gradients.get(var).is_none()));
 }
 
 #[test]
-fn a_picture_generated_alone_is_the_same_as_in_a_batch() {
+fn an_image_generated_alone_is_the_same_as_in_a_batch() {
     let (generator, _) = generator(&dcgan(5), (1, 12, 8).into(), 1);
-    let noise = generator.noise(9, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
-    let all = generator.forward(&noise, Pass::Infer).unwrap();
-    let one = generator.forward(&noise.narrow(0, 4, 1).unwrap(), Pass::Infer).unwrap();
+    let latents = generator.sample_latents(9, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    let all = generator.forward(&latents, Mode::Eval).unwrap();
+    let one = generator.forward(&latents.narrow(0, 4, 1).unwrap(), Mode::Eval).unwrap();
     assert_eq!(values(&one), values(&all.narrow(0, 4, 1).unwrap()));
 }

@@ -2,7 +2,7 @@
 
 use crate::{assert_close, dcgan, discriminator, generator, values};
 use candle_core::{Device, Tensor, Var};
-use gan_models::{Adam, Augmentation, Ema, Optimizer, Pass, Wants, losses};
+use gan_models::{Adam, Augmentation, Ema, Mode, Optimizer, Wants, losses};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -21,8 +21,8 @@ fn an_optimizer_restored_goes_on_as_if_never_stopped() {
                 restored.restore(optimizer.step(), state, &parameters, &Device::Cpu).unwrap();
                 optimizer = restored;
             }
-            let noise = generator.noise(4, &mut rng).unwrap();
-            let (images, tape) = generator.record(&noise, &mut rng).unwrap();
+            let latents = generator.sample_latents(4, &mut rng).unwrap();
+            let (images, tape) = generator.forward_train(&latents, &mut rng).unwrap();
             let wants = Wants { input: false, parameters: true };
             let (_, gradients) = tape.backward(&images, wants).unwrap();
             optimizer.update(&parameters, &gradients).unwrap();
@@ -58,7 +58,7 @@ fn an_optimizer_refuses_a_state_of_another_network() {
 #[test]
 fn an_average_follows_with_its_decay() {
     let (_, parameters) = generator(&dcgan(4), (1, 8, 8).into(), 1);
-    let before = parameters.duplicate().unwrap();
+    let before = parameters.deep_clone().unwrap();
     let ema = Ema::new(&parameters, 0.75).unwrap();
     let name = "layers.0.weight";
     let var = parameters.get(name).unwrap();
@@ -84,7 +84,7 @@ fn the_slope_penalty_is_r1() {
     let values: Vec<f32> = (0..64).map(|i| ((i * 29 % 83) as f32 - 41.0) / 41.0).collect();
     let picture = Tensor::from_vec(values, (1, 1, 8, 8), &Device::Cpu).unwrap();
     let input = Var::from_tensor(&picture).unwrap();
-    let logit = discriminator.forward(&input, &[], Pass::Infer).unwrap();
+    let logit = discriminator.forward(&input, &[], Mode::Eval).unwrap();
     let gradient = logit.sum_all().unwrap().backward().unwrap();
     let norm = gradient.get(&input).unwrap().sqr().unwrap().sum_all().unwrap();
     let want = 0.7 / 2.0 * norm.to_scalar::<f32>().unwrap();
@@ -93,7 +93,7 @@ fn the_slope_penalty_is_r1() {
     let deviation = 0.01;
     let noise = Augmentation { noise: deviation, ..Augmentation::default() };
     let (moved, _) = noise.apply(&still, &mut ChaCha8Rng::seed_from_u64(4)).unwrap();
-    let logits = |images| discriminator.forward(images, &[], Pass::Infer).unwrap();
+    let logits = |images| discriminator.forward(images, &[], Mode::Eval).unwrap();
     let penalty = losses::slope_penalty(&logits(&still), &logits(&moved), 0.7, deviation).unwrap();
     assert!((penalty.value - want).abs() < 0.05 * want, "{}, not {want}", penalty.value);
 }

@@ -1,4 +1,4 @@
-//! A generator's folder, whole, damaged and of another network.
+//! Directories of networks: whole, damaged and of another network.
 
 use crate::{dcgan, generator, mlp, values};
 use candle_core::Device;
@@ -7,8 +7,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::fs;
 
-fn load(folder: &std::path::Path) -> Result<Generator, Error> {
-    Generator::load(folder, &Device::Cpu)
+fn load(directory: &std::path::Path) -> Result<Generator, Error> {
+    Generator::load(directory, &Device::Cpu)
 }
 
 /// An error and its source.
@@ -18,19 +18,19 @@ fn chain(error: Error) -> String {
 }
 
 #[test]
-fn a_generator_comes_back_from_its_folder() {
-    for family in [dcgan(5), mlp()] {
-        let folder = tempfile::tempdir().unwrap();
-        let (generator, parameters) = generator(&family, (1, 12, 8).into(), 1);
-        generator.save(&parameters, folder.path()).unwrap();
-        let loaded = load(folder.path()).unwrap();
+fn a_generator_comes_back_from_its_directory() {
+    for architecture in [dcgan(5), mlp()] {
+        let directory = tempfile::tempdir().unwrap();
+        let (generator, parameters) = generator(&architecture, (1, 12, 8).into(), 1);
+        generator.save(&parameters, directory.path()).unwrap();
+        let loaded = load(directory.path()).unwrap();
         assert_eq!(loaded.config(), generator.config());
         let sample =
             |g: &Generator| values(&g.sample(3, &mut ChaCha8Rng::seed_from_u64(1)).unwrap());
         assert_eq!(sample(&loaded), sample(&generator));
         assert!(sample(&loaded).iter().all(|value| (-1.0..=1.0).contains(value)));
         // Nothing but the two files is left.
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }
 }
 
@@ -65,18 +65,18 @@ fn the_names_of_weights_stay() {
 
 #[test]
 fn every_damage_is_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let text = chain(load(folder).unwrap_err());
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let text = chain(load(directory).unwrap_err());
     assert!(text.contains(CONFIG_FILE) && text.contains("No such file"), "{text}");
 
     let (generator, parameters) = generator(&dcgan(4), (1, 8, 8).into(), 1);
-    generator.save(&parameters, folder).unwrap();
-    let weights = folder.join(WEIGHTS_FILE);
+    generator.save(&parameters, directory).unwrap();
+    let weights = directory.join(WEIGHTS_FILE);
     let whole = fs::read(&weights).unwrap();
     for length in [0, 7, 100, whole.len() - 1] {
         fs::write(&weights, &whole[..length]).unwrap();
-        let error = load(folder).unwrap_err();
+        let error = load(directory).unwrap_err();
         assert!(matches!(error, Error::Damaged { .. }), "{length} bytes: {error}");
         let text = error.to_string();
         assert!(text.contains(WEIGHTS_FILE) && text.contains("damaged or cut short"), "{text}");
@@ -84,12 +84,12 @@ fn every_damage_is_named() {
     let mut long = whole.clone();
     long.extend([0; 4]);
     fs::write(&weights, &long).unwrap();
-    assert!(matches!(load(folder).unwrap_err(), Error::Damaged { .. }));
+    assert!(matches!(load(directory).unwrap_err(), Error::Damaged { .. }));
 
     // Weights of another architecture: other shapes, and missing or surplus tensors.
     let (_, other) = crate::generator(&dcgan(5), (1, 8, 8).into(), 1);
     gan_models::weights::save(&weights, &other).unwrap();
-    let text = load(folder).unwrap_err().to_string();
+    let text = load(directory).unwrap_err().to_string();
     assert!(
         text.contains(
             "another architecture: layers.3.weight has shape [5, 5, 7, 6], must have [4, 4, 7, 6]"
@@ -98,10 +98,10 @@ fn every_damage_is_named() {
     );
     let (_, other) = crate::generator(&mlp(), (1, 8, 8).into(), 1);
     gan_models::weights::save(&weights, &other).unwrap();
-    let text = load(folder).unwrap_err().to_string();
+    let text = load(directory).unwrap_err().to_string();
     assert!(text.contains("layers.0.weight has shape [1, 1, 6, 9]"), "{text}");
 
-    fs::write(folder.join(CONFIG_FILE), "{\"latent_dim\": 5, \"colour\": 1}").unwrap();
-    let text = chain(load(folder).unwrap_err());
+    fs::write(directory.join(CONFIG_FILE), "{\"latent_dim\": 5, \"colour\": 1}").unwrap();
+    let text = chain(load(directory).unwrap_err());
     assert!(text.contains("unknown field `colour`"), "{text}");
 }

@@ -92,7 +92,7 @@ impl Gan {
     ) -> Result<(f32, Option<Tensor>)> {
         let _span = tracing::trace_span!("discriminator").entered();
         let (fake, augmented) = self.augmentation().apply(fake, &mut self.rng)?;
-        let (logits, tape) = self.discriminator.record(&fake, labels, &mut self.rng)?;
+        let (logits, tape) = self.discriminator.forward_train(&fake, labels, &mut self.rng)?;
         let loss = self.rules.loss.generator(&logits)?;
         if !is_due(loss.value, only_above) {
             return Ok((loss.value, None));
@@ -112,7 +112,7 @@ impl Gan {
     ) -> Result<(f32, Tensor)> {
         let _span = tracing::trace_span!("discriminator").entered();
         let (images, _) = self.augmentation().apply(images, &mut self.rng)?;
-        let (logits, tape) = self.discriminator.record(&images, labels, &mut self.rng)?;
+        let (logits, tape) = self.discriminator.forward_train(&images, labels, &mut self.rng)?;
         let loss = loss(&logits)?;
         self.finite("discriminator", loss.value)?;
         if is_due(loss.value, only_above) {

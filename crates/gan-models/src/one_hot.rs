@@ -1,12 +1,14 @@
-//! Classes as values that networks take.
+//! One-hot class labels.
 
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
 
-/// Labels as (B, classes) values: 1 for each picture's class, 0 for the others.
+/// One-hot vectors of labels: 1 for each image's class, 0 for the others.
 ///
+/// # Shapes
+/// `labels`: B, which is `batch`; result: (B, classes).
 /// # Errors
-/// Labels that are not B, or beyond the classes.
+/// A number of labels other than B, or labels beyond the classes.
 pub(crate) fn one_hot(
     labels: &[u32],
     batch: usize,
@@ -14,7 +16,7 @@ pub(crate) fn one_hot(
     device: &Device,
 ) -> Result<Tensor> {
     if labels.len() != batch {
-        let text = format!("{} labels for {batch} pictures", labels.len());
+        let text = format!("{} labels for {batch} images", labels.len());
         return Err(Error::Config(text));
     }
     let mut values = vec![0f32; batch * classes];
@@ -33,12 +35,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_stand_in_their_columns() -> Result<()> {
+    fn each_label_sets_its_column() -> Result<()> {
         let values = one_hot(&[2, 0], 2, 3, &Device::Cpu)?;
         assert_eq!(values.to_vec2::<f32>()?, [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]);
         let error = |labels: &[u32]| one_hot(labels, 2, 3, &Device::Cpu).expect_err("bad labels");
         assert_eq!(error(&[3, 0]).to_string(), "label 3: there are 3 classes, from 0");
-        assert_eq!(error(&[0]).to_string(), "1 labels for 2 pictures");
+        assert_eq!(error(&[0]).to_string(), "1 labels for 2 images");
         Ok(())
     }
 }

@@ -1,26 +1,27 @@
-//! The families of networks that recipes choose from: a few numbers that stand for two lists of
-//! layers.
+//! Architectures: a few numbers from which both networks' lists of layers are made.
 
 use crate::config::{
-    Activation, ClassCondition, DiscriminatorConfig, GeneratorConfig, Init, Layer, Momentum, Noise,
-    Shape,
+    Activation, ClassCondition, DiscriminatorConfig, FeatureShape, GeneratorConfig,
+    LatentDistribution, Layer, Momentum, WeightInit,
 };
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// A pair of networks.
+/// The architecture of a generator and a discriminator.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Family {
+#[non_exhaustive]
+pub enum Architecture {
     /// Dense networks.
     Mlp(Mlp),
     /// Convolutional networks.
     Dcgan(Dcgan),
-    /// Any networks, layer by layer, for pictures of one size.
-    Layers(LayerLists),
+    /// Explicit lists of layers, for images of one size.
+    #[serde(alias = "layers")]
+    Custom(Custom),
 }
 
-/// Normalisation of a layer.
+/// The normalisation of hidden layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Norm {
@@ -29,9 +30,9 @@ pub enum Norm {
     None,
     /// Batch normalisation.
     Batch {
-        /// Added to the variance.
+        /// Added to the variance before the square root.
         epsilon: f32,
-        /// How fast the running statistics follow.
+        /// Weight of a batch in each update of the running statistics.
         momentum: Momentum,
     },
 }
@@ -54,29 +55,31 @@ impl Norm {
 /// Dense networks, as in Goodfellow et al. 2014, "Generative adversarial networks".
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Mlp {
-    /// Length of the noise vector.
+    /// Length of the latent vector z.
     pub latent_dim: usize,
-    /// How fresh weights are drawn.
-    pub init: Init,
-    /// Noise to picture; the output layer (tanh) is implied.
+    /// Initialisation of the weights.
+    pub init: WeightInit,
+    /// Hidden layers of the generator. The output layer, with tanh, is added.
     pub generator: DenseStack,
-    /// Picture to logit; the output layer is implied.
+    /// Hidden layers of the discriminator. The output layer is added.
     pub discriminator: DenseStack,
 }
 
 /// Hidden layers of an [`Mlp`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct DenseStack {
-    /// Units of each hidden layer.
+    /// Number of units of each hidden layer.
     pub units: Vec<usize>,
     /// Activation of each hidden layer.
     pub activation: Activation,
     /// Normalisation after each activation.
     #[serde(default, skip_serializing_if = "Norm::is_none")]
     pub norm: Norm,
-    /// Dropout after each hidden layer; layers beyond the list have none.
+    /// Dropout probability after each hidden layer. Layers beyond the end of the list have none.
     #[serde(default)]
     pub dropout: Vec<f32>,
 }
@@ -85,21 +88,23 @@ pub struct DenseStack {
 /// deep convolutional generative adversarial networks".
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Dcgan {
-    /// Length of the noise vector.
+    /// Length of the latent vector z.
     pub latent_dim: usize,
-    /// How fresh weights are drawn.
-    pub init: Init,
-    /// Noise to picture: a projection to the first number of channels, then transposed
-    /// convolutions to each further one and at last to the picture (tanh).
+    /// Initialisation of the weights.
+    pub init: WeightInit,
+    /// The generator: a projection to the first number of channels, transposed convolutions to
+    /// each further number, and one to the image, with tanh.
     pub generator: ConvStack,
-    /// Picture to logit: convolutions to each number of channels, then a dense layer.
+    /// The discriminator: convolutions to each number of channels, then a dense layer.
     pub discriminator: ConvStack,
 }
 
-/// Layers of one of a [`Dcgan`]'s networks.
+/// The layers of one network of a [`Dcgan`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ConvStack {
     /// Channels, one number for each stride.
     pub channels: Vec<usize>,
@@ -107,77 +112,141 @@ pub struct ConvStack {
     pub strides: Vec<usize>,
     /// Kernel height and width.
     pub kernel: usize,
-    /// Normalisation after each product, the last excepted; products that are not normalised have
-    /// a bias instead.
+    /// Normalisation after each layer but the last. Layers without it have a bias.
     pub norm: Norm,
-    /// Activation after that.
+    /// Activation after the normalisation.
     pub activation: Activation,
-    /// Dropout after that.
+    /// Dropout probability after the activation.
     #[serde(default)]
     pub dropout: f32,
 }
 
-/// Networks as the lists of their layers.
+/// Networks as lists of layers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LayerLists {
-    /// Length of the noise vector.
+#[non_exhaustive]
+pub struct Custom {
+    /// Length of the latent vector z.
     pub latent_dim: usize,
-    /// How it is drawn.
-    #[serde(default)]
-    pub noise: Noise,
-    /// How fresh weights are drawn.
-    pub init: Init,
-    /// Noise to picture.
+    /// Distribution of the latent vectors.
+    #[serde(default, alias = "noise")]
+    pub latent_distribution: LatentDistribution,
+    /// Initialisation of the weights.
+    pub init: WeightInit,
+    /// Layers of the generator.
     pub generator: Vec<Layer>,
-    /// Picture to logit; the output layer is implied.
+    /// Layers of the discriminator. The dense output layer is added.
     pub discriminator: Vec<Layer>,
 }
 
-impl Family {
-    /// The configuration of the generator of pictures of this shape and these classes, of which
-    /// one can be chosen if it is to be `conditional`.
+impl Mlp {
+    /// Dense networks of these hidden layers.
+    pub fn new(
+        latent_dim: usize,
+        init: WeightInit,
+        generator: DenseStack,
+        discriminator: DenseStack,
+    ) -> Self {
+        Self { latent_dim, init, generator, discriminator }
+    }
+}
+
+impl DenseStack {
+    /// Hidden layers without normalisation and dropout. The fields are public for other choices.
+    pub fn new(units: Vec<usize>, activation: Activation) -> Self {
+        Self { units, activation, norm: Norm::None, dropout: Vec::new() }
+    }
+}
+
+impl Dcgan {
+    /// Convolutional networks of these layers.
+    pub fn new(
+        latent_dim: usize,
+        init: WeightInit,
+        generator: ConvStack,
+        discriminator: ConvStack,
+    ) -> Self {
+        Self { latent_dim, init, generator, discriminator }
+    }
+}
+
+impl ConvStack {
+    /// Layers without normalisation and dropout. The fields are public for other choices.
+    pub fn new(
+        channels: Vec<usize>,
+        strides: Vec<usize>,
+        kernel: usize,
+        activation: Activation,
+    ) -> Self {
+        Self { channels, strides, kernel, norm: Norm::None, activation, dropout: 0.0 }
+    }
+}
+
+impl Custom {
+    /// Networks of these layers, with standard normal latent vectors.
+    pub fn new(
+        latent_dim: usize,
+        init: WeightInit,
+        generator: Vec<Layer>,
+        discriminator: Vec<Layer>,
+    ) -> Self {
+        let latent_distribution = LatentDistribution::Normal;
+        Self { latent_dim, latent_distribution, init, generator, discriminator }
+    }
+}
+
+impl Architecture {
+    /// The configuration of a generator of images of this shape and these classes,
+    /// class-conditional if `conditional`.
     ///
     /// # Errors
-    /// [`Error::Config`] if the family makes no pictures of this shape.
+    /// [`Error::Config`] if the architecture does not fit images of this shape.
     pub fn generator(
         &self,
-        image: Shape,
+        image: FeatureShape,
         classes: Vec<String>,
         conditional: bool,
     ) -> Result<GeneratorConfig> {
-        let mut noise = Noise::Normal;
+        let mut latent_distribution = LatentDistribution::Normal;
         let (latent_dim, init, layers) = match self {
             Self::Mlp(mlp) => (mlp.latent_dim, mlp.init, mlp.generator.generator(image)?),
             Self::Dcgan(dcgan) => {
-                let stack = dcgan.generator.grown(image, Deep::First);
+                let stack = dcgan.generator.scaled(image, Deep::First);
                 (dcgan.latent_dim, dcgan.init, stack.generator(image)?)
             }
-            Self::Layers(lists) => {
-                noise = lists.noise;
-                (lists.latent_dim, lists.init, lists.generator.clone())
+            Self::Custom(custom) => {
+                latent_distribution = custom.latent_distribution;
+                (custom.latent_dim, custom.init, custom.generator.clone())
             }
         };
-        Ok(GeneratorConfig { latent_dim, noise, image, layers, init, classes, conditional })
+        Ok(GeneratorConfig {
+            latent_dim,
+            latent_distribution,
+            image,
+            layers,
+            init,
+            classes,
+            conditional,
+        })
     }
 
-    /// The configuration of the discriminator of pictures of this shape, and of their classes if
-    /// it is to tell these apart.
+    /// The configuration of a discriminator of images of this shape, conditioned on their classes
+    /// if there is a `condition`.
     ///
     /// # Errors
-    /// [`Error::Config`] if channels and strides do not pair up.
+    /// [`Error::Config`] if the numbers of channels and strides differ.
     pub fn discriminator(
         &self,
-        image: Shape,
+        image: FeatureShape,
         condition: Option<ClassCondition>,
     ) -> Result<DiscriminatorConfig> {
         let (init, mut layers) = match self {
             Self::Mlp(mlp) => (mlp.init, mlp.discriminator.hidden()?),
             Self::Dcgan(dcgan) => {
-                let stack = dcgan.discriminator.grown(image, Deep::Last);
+                let stack = dcgan.discriminator.scaled(image, Deep::Last);
                 (dcgan.init, stack.discriminator()?)
             }
-            Self::Layers(lists) => (lists.init, lists.discriminator.clone()),
+            Self::Custom(custom) => (custom.init, custom.discriminator.clone()),
         };
         let units = condition.map_or(1, ClassCondition::outputs);
         layers.push(Layer::Dense { units, bias: true });
@@ -209,7 +278,7 @@ impl DenseStack {
         Ok(layers)
     }
 
-    fn generator(&self, image: Shape) -> Result<Vec<Layer>> {
+    fn generator(&self, image: FeatureShape) -> Result<Vec<Layer>> {
         let mut layers = self.hidden()?;
         layers.push(Layer::Project { to: image, bias: true });
         layers.push(Layer::Activation(Activation::Tanh));
@@ -217,10 +286,10 @@ impl DenseStack {
     }
 }
 
-/// Pixels a side up to which a [`ConvStack`] is as configured.
-const SMALL: usize = 32;
+/// Largest side, in pixels, of images for which a [`ConvStack`] is used as configured.
+const MAX_UNSCALED_SIDE: usize = 32;
 
-/// Where a [`ConvStack`] is farthest from the picture.
+/// The end of a [`ConvStack`] that is farthest from the image.
 #[derive(Clone, Copy)]
 enum Deep {
     First,
@@ -228,13 +297,12 @@ enum Deep {
 }
 
 impl ConvStack {
-    /// The layers for pictures of this size: for each doubling beyond 32 pixels, a stride of 1 that
-    /// becomes 2, or where there is none, one more layer at the deep end with stride 2 and twice
-    /// the channels.
-    fn grown(&self, image: Shape, deep: Deep) -> Self {
+    /// The stack for images of this size. For each doubling beyond 32 pixels, a stride of 1 becomes
+    /// 2; if no stride is 1, a layer with stride 2 and twice the channels is added at the deep end.
+    fn scaled(&self, image: FeatureShape, deep: Deep) -> Self {
         let mut stack = self.clone();
         let mut size = image.height.max(image.width);
-        while size > SMALL && !stack.channels.is_empty() {
+        while size > MAX_UNSCALED_SIDE && !stack.channels.is_empty() {
             size = size.div_ceil(2);
             if let Some(stride) = stack.strides.iter_mut().find(|stride| **stride == 1) {
                 *stride = 2;
@@ -263,8 +331,8 @@ impl ConvStack {
         Ok(())
     }
 
-    /// What follows a product, which has a bias if it is not normalised.
-    fn after(&self, layers: &mut Vec<Layer>) {
+    /// Adds the layers that follow a linear map.
+    fn add_epilogue(&self, layers: &mut Vec<Layer>) {
         layers.extend(self.norm.layer());
         layers.push(Layer::Activation(self.activation));
         if self.dropout != 0.0 {
@@ -272,25 +340,25 @@ impl ConvStack {
         }
     }
 
-    fn generator(&self, image: Shape) -> Result<Vec<Layer>> {
+    fn generator(&self, image: FeatureShape) -> Result<Vec<Layer>> {
         self.check()?;
         let factor = self.strides.iter().product::<usize>().max(1);
         if !image.height.is_multiple_of(factor) || !image.width.is_multiple_of(factor) {
             return Err(Error::Config(format!(
-                "pictures of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \
+                "images of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \
                  height and width",
                 image.width, image.height, self.strides
             )));
         }
         let bias = self.norm == Norm::None;
         let (height, width) = (image.height / factor, image.width / factor);
-        let to = Shape { channels: self.channels[0], height, width };
+        let to = FeatureShape { channels: self.channels[0], height, width };
         let mut layers = vec![Layer::Project { to, bias }];
-        self.after(&mut layers);
+        self.add_epilogue(&mut layers);
         let (last, inner) = self.strides.split_last().unwrap_or((&1, &[]));
         for (&channels, &stride) in self.channels[1..].iter().zip(inner) {
             layers.push(Layer::ConvTranspose { channels, kernel: self.kernel, stride, bias });
-            self.after(&mut layers);
+            self.add_epilogue(&mut layers);
         }
         let (channels, stride) = (image.channels, *last);
         layers.push(Layer::ConvTranspose { channels, kernel: self.kernel, stride, bias });
@@ -298,16 +366,16 @@ impl ConvStack {
         Ok(layers)
     }
 
-    /// The layers before the last.
+    /// The layers before the output layer.
     fn discriminator(&self) -> Result<Vec<Layer>> {
         self.check()?;
         let mut layers = Vec::new();
         for (i, (&channels, &stride)) in self.channels.iter().zip(&self.strides).enumerate() {
-            // As in the paper, the layer that sees the picture is not normalised.
+            // As in the paper, the first layer is not normalised.
             let norm = if i == 0 { Norm::None } else { self.norm };
             let bias = norm == Norm::None;
             layers.push(Layer::Conv { channels, kernel: self.kernel, stride, bias });
-            Self { norm, ..self.clone() }.after(&mut layers);
+            Self { norm, ..self.clone() }.add_epilogue(&mut layers);
         }
         Ok(layers)
     }
@@ -329,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generator_grows_to_the_picture() {
+    fn strides_lead_to_the_image_size() {
         let layers = stack(&[64, 32], &[2, 2]).generator((3, 28, 20).into()).expect("divisible");
         assert_eq!(layers[0], Layer::Project { to: (64, 7, 5).into(), bias: false });
         let convolutions: Vec<_> = layers
@@ -343,24 +411,24 @@ mod tests {
         assert_eq!(layers.last(), Some(&Layer::Activation(Activation::Tanh)));
     }
 
-    /// 64 pixels: `dcgan` doubles once more where it kept the size, others once more in front.
+    /// For 64 pixels, a stride of 1 becomes 2, or a layer is added at the deep end.
     #[test]
-    fn larger_pictures_take_more_steps() {
-        let image: Shape = (3, 64, 64).into();
-        let kept = stack(&[256, 128, 64], &[1, 2, 2]).grown(image, Deep::First);
+    fn larger_images_take_more_strides() {
+        let image: FeatureShape = (3, 64, 64).into();
+        let kept = stack(&[256, 128, 64], &[1, 2, 2]).scaled(image, Deep::First);
         assert_eq!((kept.channels, kept.strides), (vec![256, 128, 64], vec![2, 2, 2]));
-        let front = stack(&[64, 32], &[2, 2]).grown(image, Deep::First);
+        let front = stack(&[64, 32], &[2, 2]).scaled(image, Deep::First);
         assert_eq!((&front.channels[..], &front.strides[..]), (&[128, 64, 32][..], &[2; 3][..]));
         let layers = front.generator(image).expect("divisible");
         assert_eq!(layers[0], Layer::Project { to: (128, 8, 8).into(), bias: false });
-        let behind = stack(&[64, 128], &[2, 2]).grown((3, 128, 100).into(), Deep::Last);
+        let behind = stack(&[64, 128], &[2, 2]).scaled((3, 128, 100).into(), Deep::Last);
         assert_eq!((behind.channels, behind.strides), (vec![64, 128, 256, 512], vec![2; 4]));
         let small = stack(&[64, 32], &[2, 2]);
-        assert_eq!(small.grown((1, 28, 32).into(), Deep::First), small);
+        assert_eq!(small.scaled((1, 28, 32).into(), Deep::First), small);
     }
 
     #[test]
-    fn a_picture_that_does_not_divide_is_named() {
+    fn sizes_that_do_not_fit_are_errors() {
         let error = stack(&[64, 32], &[2, 2]).generator((1, 27, 28).into()).expect_err("27");
         assert!(error.to_string().contains("28x27 pixels: the strides [2, 2] enlarge by 4"));
         let error = stack(&[64], &[2, 2]).generator((1, 28, 28).into()).expect_err("uneven");
@@ -370,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn dropout_follows_the_layers_that_have_it() {
+    fn dropout_follows_the_listed_layers() {
         let stack = DenseStack {
             units: vec![4, 3],
             activation: Activation::LeakyRelu(0.2),

@@ -1,0 +1,76 @@
+//! The operators that run a network, and the mode of a forward pass.
+
+use crate::batch_norm::FeatureAxes;
+use crate::error::Result;
+use candle_core::{Device, Tensor};
+use gan_kernels::Dropout;
+use rand::RngCore;
+
+/// The operators that run a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The kernels of gan-kernels. CPU only.
+    Kernels,
+    /// candle's own operators. Any device, slow on the CPU.
+    Candle,
+}
+
+impl Backend {
+    /// The faster backend of a device.
+    pub fn of(device: &Device) -> Self {
+        if device.is_cpu() { Self::Kernels } else { Self::Candle }
+    }
+
+    /// Converts (B, C, H, W) to this backend's layout: (H, W, B, C) for the kernels, unchanged for
+    /// candle.
+    pub(crate) fn from_nchw(self, images: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Kernels => gan_kernels::to_pixel_major(images)?,
+            Self::Candle => images.clone(),
+        })
+    }
+
+    /// Converts this backend's layout to (B, C, H, W).
+    pub(crate) fn to_nchw(self, features: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Kernels => gan_kernels::to_batch_major(features)?,
+            Self::Candle => features.clone(),
+        })
+    }
+
+    /// The channels of features in this backend's layout.
+    pub(crate) fn channels(self) -> FeatureAxes {
+        FeatureAxes::Channels(match self {
+            Self::Kernels => 3,
+            Self::Candle => 1,
+        })
+    }
+}
+
+/// The mode of a forward pass.
+pub enum Mode<'a> {
+    /// Evaluation: batch normalisation uses running statistics, dropout is off.
+    Eval,
+    /// Training: batch normalisation uses the batch's statistics, and dropout draws its masks from
+    /// this random generator. The pass updates the running statistics of networks whose weights are
+    /// variables ([`crate::Parameters`]); weights loaded for inference stay as they are.
+    Train(&'a mut dyn RngCore),
+}
+
+impl Mode<'_> {
+    /// Dropout of this probability; `None` in evaluation or where the probability is 0.
+    pub(crate) fn dropout(&mut self, probability: f32) -> Result<Option<Dropout>> {
+        Ok(match self {
+            Self::Train(rng) if probability > 0.0 => {
+                Some(Dropout::new(probability, rng.next_u64())?)
+            }
+            _ => None,
+        })
+    }
+
+    /// Whether this is a training pass.
+    pub(crate) fn is_train(&self) -> bool {
+        matches!(self, Self::Train(_))
+    }
+}

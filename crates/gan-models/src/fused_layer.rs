@@ -1,0 +1,262 @@
+//! A layer with weights, fused with the batch normalisation, activation and dropout after it.
+
+use crate::backend::{Backend, Mode};
+use crate::batch_norm::{BatchNormLayer, FeatureAxes};
+use crate::candle_ops;
+use crate::config::{Activation, FeatureShape, WeightInit};
+use crate::error::Result;
+use crate::parameters::truncated_normal_init;
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use gan_kernels::{Affine, BatchNorm, Epilogue, Geometry, LayerPass, Window};
+use rand::RngCore;
+use std::sync::Arc;
+
+/// The linear map of a layer with weights.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LinearMap {
+    Dense,
+    Project,
+    Conv(Window),
+    ConvTranspose(Window),
+}
+
+/// A linear map, then bias or batch normalisation, activation and dropout.
+#[derive(Clone, Debug)]
+pub(crate) struct FusedLayer {
+    /// Name prefix of weight and bias.
+    name: String,
+    map: LinearMap,
+    geometry: Arc<Geometry>,
+    output: FeatureShape,
+    /// (kernel H, kernel W, C in, C out)
+    weight: Tensor,
+    /// (C out), or (H * W * C out) after a projection.
+    bias: Option<Tensor>,
+    norm: Option<BatchNormLayer>,
+    /// The features that batch normalisation has statistics of.
+    normalised: FeatureAxes,
+    pub(crate) activation: Option<Activation>,
+    pub(crate) dropout: f32,
+}
+
+/// A layer with weights, before the weights exist.
+pub(crate) struct LayerSpec {
+    pub(crate) map: LinearMap,
+    pub(crate) input: FeatureShape,
+    pub(crate) output: FeatureShape,
+    pub(crate) bias: bool,
+    pub(crate) init: WeightInit,
+}
+
+impl LayerSpec {
+    /// The index pairs of the map and the size of its kernel.
+    fn geometry(&self) -> Result<(Geometry, (usize, usize))> {
+        let (from, to) =
+            ((self.input.height, self.input.width), (self.output.height, self.output.width));
+        let corner = |kernel| Window { kernel, stride: 1, padding: (0, 0) };
+        Ok(match self.map {
+            LinearMap::Dense if from == (1, 1) => (Geometry::dense(), (1, 1)),
+            LinearMap::Dense => (Geometry::conv(corner(from), from, to)?, from),
+            LinearMap::Project => (Geometry::transposed(corner(to), from, to)?, to),
+            LinearMap::Conv(window) => (Geometry::conv(window, from, to)?, window.kernel),
+            LinearMap::ConvTranspose(window) => {
+                (Geometry::transposed(window, from, to)?, window.kernel)
+            }
+        })
+    }
+
+    /// Initial distributions of weight and bias.
+    fn initial(&self, weight: (usize, usize, usize, usize)) -> (candle_nn::Init, candle_nn::Init) {
+        let taps = weight.0 * weight.1;
+        let (fan_in, fan_out) = match self.map {
+            LinearMap::Dense | LinearMap::Project => (self.input.len(), self.output.len()),
+            _ => (taps * self.input.channels, taps * self.output.channels),
+        };
+        let uniform = |bound: f64| candle_nn::Init::Uniform { lo: -bound, up: bound };
+        let zero = candle_nn::init::ZERO;
+        let fan_in_bound = 1.0 / (fan_in as f64).sqrt();
+        match self.init {
+            WeightInit::Normal(stdev) => (candle_nn::Init::Randn { mean: 0.0, stdev }, zero),
+            WeightInit::TruncatedNormal(stdev) => (truncated_normal_init(stdev, weight), zero),
+            WeightInit::Glorot => (uniform((6.0 / (fan_in + fan_out) as f64).sqrt()), zero),
+            WeightInit::FanIn => (uniform(fan_in_bound), uniform(fan_in_bound)),
+        }
+    }
+}
+
+impl FusedLayer {
+    pub(crate) fn new(spec: LayerSpec, vars: &VarBuilder) -> Result<Self> {
+        let (geometry, kernel) = spec.geometry()?;
+        let LayerSpec { map, input, output, .. } = spec;
+        let shape = (kernel.0, kernel.1, input.channels, output.channels);
+        let (weight_init, bias_init) = spec.initial(shape);
+        let weight = vars.get_with_hints(shape, "weight", weight_init)?;
+        let features = match map {
+            LinearMap::Project => output.len(),
+            _ => output.channels,
+        };
+        let bias = spec.bias.then(|| vars.get_with_hints(features, "bias", bias_init));
+        Ok(Self {
+            name: vars.prefix(),
+            map,
+            geometry: Arc::new(geometry),
+            output,
+            weight,
+            bias: bias.transpose()?,
+            norm: None,
+            normalised: FeatureAxes::Channels(1),
+            activation: None,
+            dropout: 0.0,
+        })
+    }
+
+    /// Whether batch normalisation can follow. A bias before it would have no effect.
+    pub(crate) fn accepts_norm(&self) -> bool {
+        self.norm.is_none()
+            && self.bias.is_none()
+            && self.activation.is_none()
+            && self.dropout == 0.0
+    }
+
+    /// Adds batch normalisation: per channel, or after a projection per output unless
+    /// `per_channel`.
+    pub(crate) fn add_norm(
+        &mut self,
+        epsilon: f32,
+        momentum: f32,
+        per_channel: bool,
+        vars: &VarBuilder,
+    ) -> Result<()> {
+        let (features, normalised) = match self.map {
+            LinearMap::Project if !per_channel => {
+                (self.output.len(), FeatureAxes::Values(self.output))
+            }
+            _ => (self.output.channels, FeatureAxes::Channels(1)),
+        };
+        self.normalised = normalised;
+        self.norm = Some(BatchNormLayer::new(features, epsilon, momentum, vars)?);
+        Ok(())
+    }
+
+    /// Whether the layer has batch normalisation.
+    pub(crate) fn has_norm(&self) -> bool {
+        self.norm.is_some()
+    }
+
+    /// The same layer with weights that receive no gradient.
+    pub(crate) fn detached(&self) -> Self {
+        let mut layer = self.clone();
+        layer.weight = layer.weight.detach();
+        layer.bias = layer.bias.map(|bias| bias.detach());
+        layer.norm = layer.norm.as_ref().map(BatchNormLayer::detached);
+        layer
+    }
+
+    /// Names and values of the trainable parameters.
+    pub(crate) fn trainable_parameters(&self) -> Vec<(String, &Tensor)> {
+        let mut all = vec![(format!("{}.weight", self.name), &self.weight)];
+        all.extend(self.bias.as_ref().map(|bias| (format!("{}.bias", self.name), bias)));
+        all.extend(self.norm.iter().flat_map(BatchNormLayer::trainable_parameters));
+        all
+    }
+
+    /// Name prefix of weight and bias.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Multiply-adds for one image.
+    pub(crate) fn multiply_adds(&self) -> usize {
+        let channels = self.weight.dims()[2] * self.weight.dims()[3];
+        self.geometry.meetings() * channels
+    }
+
+    /// Forward pass on features in the backend's layout.
+    pub(crate) fn forward(&self, x: &Tensor, backend: Backend, mode: &mut Mode) -> Result<Tensor> {
+        match backend {
+            Backend::Kernels => self.forward_kernels(x, mode),
+            Backend::Candle => self.forward_candle(x, mode),
+        }
+    }
+
+    fn epilogue(&self, mode: &mut Mode) -> Result<Epilogue> {
+        let activation = match self.activation {
+            None => gan_kernels::Activation::Identity,
+            Some(activation) => activation.into(),
+        };
+        Ok(Epilogue { activation, dropout: mode.dropout(self.dropout)? })
+    }
+
+    fn batch_norm(&self, norm: &BatchNormLayer) -> BatchNorm {
+        let per_pixel = matches!(self.normalised, FeatureAxes::Values(_));
+        BatchNorm { epsilon: norm.epsilon, per_pixel }
+    }
+
+    /// Training pass of the kernels, without autograd: output and saved activations.
+    pub(crate) fn forward_train(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<LayerPass> {
+        let affine = match (&self.norm, &self.bias) {
+            (Some(norm), _) => Affine::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm)),
+            (None, Some(bias)) => Affine::Bias(bias),
+            (None, None) => Affine::None,
+        };
+        let epilogue = self.epilogue(&mut Mode::Train(rng))?;
+        let pass = LayerPass::forward(x, &self.weight, affine, &self.geometry, epilogue)?;
+        if let Some(norm) = &self.norm {
+            let statistics = pass.statistics()?;
+            norm.update(&statistics.mean, &statistics.variance)?;
+        }
+        Ok(pass)
+    }
+
+    fn forward_kernels(&self, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        let epilogue = self.epilogue(mode)?;
+        let Some(norm) = &self.norm else {
+            let bias = self.bias.as_ref();
+            return Ok(gan_kernels::layer(x, &self.weight, bias, &self.geometry, epilogue)?);
+        };
+        if mode.is_train() {
+            let (y, statistics) = gan_kernels::layer_batch_norm(
+                x,
+                &self.weight,
+                (&norm.gamma, &norm.beta),
+                &self.geometry,
+                self.batch_norm(norm),
+                epilogue,
+            )?;
+            norm.update(&statistics.mean, &statistics.variance)?;
+            return Ok(y);
+        }
+        // With fixed statistics, normalisation is a scale and a shift of the weights.
+        let (scale, shift) = norm.scale_and_shift()?;
+        let scale = match self.normalised {
+            FeatureAxes::Values(FeatureShape { channels, height, width }) => {
+                scale.reshape((height, width, 1, channels))?
+            }
+            FeatureAxes::Channels(_) => FeatureAxes::Channels(3).broadcastable(&scale)?,
+        };
+        let weight = self.weight.broadcast_mul(&scale)?;
+        Ok(gan_kernels::layer(x, &weight, Some(&shift), &self.geometry, epilogue)?)
+    }
+
+    fn forward_candle(&self, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
+        let mut y = candle_ops::linear_map(self.map, x, &self.weight, self.output)?;
+        if let Some(bias) = &self.bias {
+            let features = match self.map {
+                LinearMap::Project => FeatureAxes::Values(self.output),
+                _ => FeatureAxes::Channels(1),
+            };
+            y = y.broadcast_add(&features.broadcastable(bias)?)?;
+        }
+        if let Some(norm) = &self.norm {
+            y = norm.forward(&y, self.normalised, mode.is_train())?;
+        }
+        if let Some(activation) = self.activation {
+            y = candle_ops::activate(&y, activation)?;
+        }
+        match mode.dropout(self.dropout)? {
+            Some(dropout) => candle_ops::drop_out(&y, dropout, Backend::Candle),
+            None => Ok(y),
+        }
+    }
+}

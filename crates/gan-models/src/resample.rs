@@ -1,0 +1,128 @@
+//! Resizing and average pooling.
+
+use crate::backend::Backend;
+use crate::config::Layer;
+use crate::error::{Error, Result};
+use candle_core::{Device, Tensor};
+use gan_kernels::{Resampling, Window};
+use std::sync::Arc;
+
+/// A separable linear map of pixels, the same for every channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Resample {
+    map: Arc<Resampling>,
+    /// The map's factors for candle's operators: (height out, height in), (width out, width in).
+    rows: Tensor,
+    columns: Tensor,
+}
+
+impl Resample {
+    /// The map of a [`Layer::Resize`] or [`Layer::AvgPool`] for images of this height and width.
+    pub(crate) fn new(layer: &Layer, from: (usize, usize), device: &Device) -> Result<Self> {
+        let (rows, columns) = match *layer {
+            Layer::AvgPool(side) => (averages(from.0, side), averages(from.1, side)),
+            Layer::Resize(height, width) => (bilinear(from.0, height), bilinear(from.1, width)),
+            _ => return Err(Error::Config(format!("{} does not resample", layer.kind()))),
+        };
+        let map = Arc::new(Resampling::new(&rows, &columns)?);
+        Ok(Self { map, rows: matrix(&rows, device)?, columns: matrix(&columns, device)? })
+    }
+
+    /// Forward pass on features in the backend's layout.
+    pub(crate) fn forward(&self, x: &Tensor, backend: Backend) -> Result<Tensor> {
+        match backend {
+            Backend::Kernels => Ok(gan_kernels::resample(x, &self.map)?),
+            Backend::Candle => {
+                let (batch, channels, height, width) = x.dims4()?;
+                let (to_height, to_width) = (self.rows.dim(0)?, self.columns.dim(0)?);
+                let planes = batch * channels;
+                let x = x.contiguous()?.reshape((planes * height, width))?;
+                let x = x.matmul(&self.columns.t()?)?.reshape((planes, height, to_width))?;
+                let x = self.rows.unsqueeze(0)?.broadcast_matmul(&x)?;
+                Ok(x.reshape((batch, channels, to_height, to_width))?)
+            }
+        }
+    }
+
+    /// The gradient of the input, given the gradient of the output, in the kernels' layout.
+    pub(crate) fn backward(&self, grad: &Tensor) -> Result<Tensor> {
+        Ok(self.map.backward(grad)?)
+    }
+}
+
+/// Rows of weights as a matrix.
+fn matrix(rows: &[Vec<f32>], device: &Device) -> Result<Tensor> {
+    let (height, width) = (rows.len(), rows.first().map_or(0, Vec::len));
+    Ok(Tensor::from_vec(rows.concat(), (height, width), device)?)
+}
+
+/// Weights of bilinear interpolation along one side: a new pixel interpolates between the two old
+/// pixels whose centres are nearest to its own.
+fn bilinear(from: usize, to: usize) -> Vec<Vec<f32>> {
+    let row = |new: usize| {
+        let centre = (new as f64 + 0.5) * from as f64 / to as f64 - 0.5;
+        let centre = centre.clamp(0.0, (from - 1) as f64);
+        let (first, fraction) = (centre.floor() as usize, centre.fract());
+        let mut row = vec![0.0; from];
+        row[first] = (1.0 - fraction) as f32;
+        if fraction > 0.0 {
+            row[first + 1] = fraction as f32;
+        }
+        row
+    };
+    (0..to).map(row).collect()
+}
+
+/// Weights of means over `side` pixels, with "same" padding. Means leave the padding out.
+fn averages(from: usize, side: usize) -> Vec<Vec<f32>> {
+    let before = Window::same((side, side), side, (from, from)).padding.0;
+    let row = |new: usize| {
+        let within = |old: usize| (new * side..(new + 1) * side).contains(&(old + before));
+        let count = (0..from).filter(|&old| within(old)).count();
+        (0..from).map(|old| if within(old) { 1.0 / count as f32 } else { 0.0 }).collect()
+    };
+    (0..from.div_ceil(side)).map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PyTorch 2.15: `interpolate(x, size=(4, 3), mode="bilinear", align_corners=False)` of
+    /// `[[0, 1, 2, 3], [4, 5, 6, 7]] ** 2`, and `avg_pool2d(x, 2)` of the same.
+    #[test]
+    fn resampling_agrees_with_pytorch() -> Result<()> {
+        let x = Tensor::arange(0f32, 8.0, &Device::Cpu)?.sqr()?.reshape((1, 1, 2, 4))?;
+        let resized: [[f32; 3]; 4] = [
+            [1.0 / 6.0, 2.5, 49.0 / 6.0],
+            [4.5, 9.5, 107.0 / 6.0],
+            [79.0 / 6.0, 23.5, 223.0 / 6.0],
+            [17.5, 30.5, 281.0 / 6.0],
+        ];
+        let pooled = [[10.5f32, 24.5]];
+        let cases = [
+            (Layer::Resize(4, 3), resized.concat(), (1, 1, 4, 3)),
+            (Layer::AvgPool(2), pooled.concat(), (1, 1, 1, 2)),
+        ];
+        for (layer, want, dims) in cases {
+            let resample = Resample::new(&layer, (2, 4), &Device::Cpu)?;
+            let candle = resample.forward(&x, Backend::Candle)?;
+            assert_eq!(candle.dims4()?, dims);
+            let features = Backend::Kernels.from_nchw(&x)?;
+            let kernels = resample.forward(&features, Backend::Kernels)?;
+            for got in [candle, Backend::Kernels.to_nchw(&kernels)?] {
+                for (got, want) in got.flatten_all()?.to_vec1::<f32>()?.iter().zip(&want) {
+                    assert!((got - want).abs() < 1e-4, "{layer:?}: {got}, not {want}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn pooling_leaves_the_padding_out() {
+        assert_eq!(averages(3, 2), [[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]);
+        // "Same" padding adds one pixel on either side.
+        assert_eq!(averages(4, 3), [[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]]);
+    }
+}
