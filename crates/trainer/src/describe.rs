@@ -19,7 +19,7 @@ pub(crate) fn recipes(print: &mut (dyn Write + Send)) -> Result<()> {
     }
     writeln!(
         print,
-        "Each is configs/NAME.toml; a copy of one's own is trained by --recipe FILE.toml."
+        "Each is crates/trainer/configs/NAME.toml; a copy of one's own is trained by --recipe FILE.toml."
     )?;
     Ok(())
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 
 /// The recipes that are compiled in: name and text.
 const BUILT_IN: [(&str, &str); 7] = [
-    ("default", include_str!("../../../configs/default.toml")),
-    ("conditional", include_str!("../../../configs/conditional.toml")),
-    ("dcgan", include_str!("../../../configs/dcgan.toml")),
-    ("ezgan", include_str!("../../../configs/ezgan.toml")),
-    ("mlp", include_str!("../../../configs/mlp.toml")),
-    ("mlp-bn", include_str!("../../../configs/mlp-bn.toml")),
-    ("mlp-small", include_str!("../../../configs/mlp-small.toml")),
+    ("default", include_str!("../configs/default.toml")),
+    ("conditional", include_str!("../configs/conditional.toml")),
+    ("dcgan", include_str!("../configs/dcgan.toml")),
+    ("ezgan", include_str!("../configs/ezgan.toml")),
+    ("mlp", include_str!("../configs/mlp.toml")),
+    ("mlp-bn", include_str!("../configs/mlp-bn.toml")),
+    ("mlp-small", include_str!("../configs/mlp-small.toml")),
 ];
 
 /// Everything about a training run but its data, seed and machine.
