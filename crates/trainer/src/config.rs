@@ -1,7 +1,7 @@
 //! The resolved configuration: everything that decides what a run computes, checked once.
 
-use crate::args::{PrecisionName, TrainArgs};
-use crate::data;
+use crate::cli::{PrecisionName, TrainArgs};
+use crate::dataset;
 use crate::recipe::{
     AdamConfig, Decay, Length, Recipe, Regularization, Thresholds, UpdateRule, default_stats_every,
 };
@@ -91,9 +91,9 @@ impl TrainConfig {
         let dataset = args.dataset.as_deref().unwrap_or("mnist");
         // A wrong name is told before pictures are read.
         let named = args.recipe.as_deref().map(Recipe::find).transpose()?;
-        let source = data::source(dataset)?;
-        let options = data::options(&source, &args.folder)?;
-        let data = data::keep(data::load(&source, Split::Train, &options)?, &args.digit)?;
+        let source = dataset::source(dataset)?;
+        let options = dataset::options(&source, &args.folder)?;
+        let data = dataset::keep(dataset::load(&source, Split::Train, &options)?, &args.digit)?;
         let (name, mut recipe) = match named {
             Some(named) => named,
             None if data.classes().len() > 1 => Recipe::find("conditional")?,
@@ -172,10 +172,10 @@ impl TrainConfig {
     /// # Errors
     /// Data that is gone or has changed.
     pub(crate) fn resume(mut self, args: &TrainArgs) -> Result<(Self, Batches)> {
-        let source = data::source(&self.dataset)?;
+        let source = dataset::source(&self.dataset)?;
         let size = self.size.unwrap_or(Options::SIZE);
         let options = Options { size, colour: self.colour, strict: args.folder.strict };
-        let data = data::keep(data::load(&source, Split::Train, &options)?, &self.classes)?;
+        let data = dataset::keep(dataset::load(&source, Split::Train, &options)?, &self.classes)?;
         let batches = Batches::new(data, self.batch_size, self.seed)?;
         ensure!(
             batches.dataset().len() == self.pictures,

@@ -1,6 +1,6 @@
 //! Devices and threads.
 
-use crate::args::{DeviceName, PrecisionName};
+use crate::cli::{DeviceName, PrecisionName};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use gan_kernels::Precision;

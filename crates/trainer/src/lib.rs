@@ -4,35 +4,23 @@
 //! code. The networks and everything that another program could use are in `gan-models`.
 #![forbid(unsafe_code)]
 
-pub mod args;
-mod bench;
-mod checkpoint;
-mod classifier;
+pub mod cli;
+mod commands;
 mod config;
-mod curves;
-mod data;
-mod describe;
+mod dataset;
 mod device;
-mod drawing;
-mod evaluate;
-mod events;
 mod gan;
-mod generate;
-mod interpolate;
 mod judgement;
 mod progress;
 mod quality;
 mod recipe;
-mod run_folder;
-mod score;
-mod span_times;
-mod statistics;
-mod train;
+mod run;
+mod train_loop;
 
 use anyhow::Result;
-use args::{Cli, Command};
+use cli::{Cli, Command};
 use std::io::Write;
-pub use train::{INTERRUPTED, Outcome};
+pub use train_loop::{INTERRUPTED, Outcome};
 
 /// Runs a command and writes its result to `print`.
 ///
@@ -40,19 +28,19 @@ pub use train::{INTERRUPTED, Outcome};
 /// Everything that can go wrong, with the path, flag or step it happened at.
 pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     match &cli.command {
-        None => train::train(&cli.train, print),
+        None => train_loop::train(&cli.train, print),
         Some(command) => {
             match command {
-                Command::Train(args) => return train::train(args, print),
-                Command::Generate(args) => generate::generate(args, print),
-                Command::Interpolate(args) => interpolate::interpolate(args, print),
-                Command::Evaluate(args) => evaluate::evaluate(args, print),
-                Command::Score(args) => score::score(args, print),
-                Command::Export(args) => data::export(args, print),
-                Command::Recipes => describe::recipes(print),
-                Command::Summary(args) => describe::summary(args, print),
-                Command::Classifier(args) => classifier::classifier(args, print),
-                Command::Bench(args) => bench::bench(args, print),
+                Command::Train(args) => return train_loop::train(args, print),
+                Command::Generate(args) => commands::generate::generate(args, print),
+                Command::Interpolate(args) => commands::interpolate::interpolate(args, print),
+                Command::Evaluate(args) => commands::evaluate::evaluate(args, print),
+                Command::Score(args) => commands::score::score(args, print),
+                Command::Export(args) => dataset::export(args, print),
+                Command::Recipes => commands::summary::recipes(print),
+                Command::Summary(args) => commands::summary::summary(args, print),
+                Command::Classifier(args) => commands::classifier::classifier(args, print),
+                Command::Bench(args) => commands::bench::bench(args, print),
             }?;
             Ok(Outcome::Complete)
         }

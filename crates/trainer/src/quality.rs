@@ -1,7 +1,7 @@
 //! How good a generator's pictures are: what a classifier sees in them, set beside real ones.
 
+use crate::commands::generate;
 use crate::gan::Stream;
-use crate::generate;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::folder::{Colour, Options};
@@ -213,7 +213,7 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::TrainArgs;
+    use crate::cli::TrainArgs;
     use crate::config::TrainConfig;
     use crate::gan::Gan;
     use gan_data::{Source, Split};

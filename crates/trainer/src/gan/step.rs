@@ -131,7 +131,7 @@ fn is_due(loss: f32, only_above: Option<f32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::TrainArgs;
+    use crate::cli::TrainArgs;
     use crate::config::TrainConfig;
     use crate::recipe::{Regularization, UpdateRule};
     use candle_core::Device;

@@ -407,7 +407,7 @@ pub struct ClassifierArgs {
     )]
     pub dataset: String,
     /// How often every picture is seen.
-    #[arg(long, value_name = "N", default_value_t = crate::classifier::EPOCHS)]
+    #[arg(long, value_name = "N", default_value_t = crate::commands::classifier::EPOCHS)]
     pub epochs: u64,
     /// Seed of weights, shuffles, distortions and dropout.
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -1,8 +1,8 @@
 //! The folder that a run leaves: `runs/00003-mnist-5-default`.
 
-use crate::checkpoint;
 use crate::config::TrainConfig;
-use crate::statistics::StatsLine;
+use crate::run::checkpoint;
+use crate::run::statistics::StatsLine;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::ErrorKind;

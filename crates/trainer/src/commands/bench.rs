@@ -1,11 +1,11 @@
 //! `bench`: how long a recipe's training step takes, and where the time goes.
 
-use crate::args::{BenchArgs, Operators, TrainArgs};
+use crate::cli::{BenchArgs, Operators, TrainArgs};
+use crate::commands::span_times::SpanTimes;
 use crate::config::TrainConfig;
 use crate::device;
 use crate::gan::Gan;
 use crate::recipe::{Separate, UpdateRule};
-use crate::span_times::SpanTimes;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::Batch;

@@ -1,11 +1,11 @@
 //! `score`: what a trained discriminator says of pictures.
 
-use crate::args::ScoreArgs;
-use crate::checkpoint;
+use crate::cli::ScoreArgs;
+use crate::commands::generate;
 use crate::device;
 use crate::gan::Gan;
-use crate::generate;
-use crate::run_folder::RunFolder;
+use crate::run::checkpoint;
+use crate::run::directory::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};

@@ -1,12 +1,12 @@
 //! `evaluate`: how near a set of pictures is to real ones, by numbers.
 
-use crate::args::{EvaluateArgs, PrecisionName};
-use crate::classifier;
-use crate::data;
+use crate::cli::{EvaluateArgs, PrecisionName};
+use crate::commands::classifier;
+use crate::commands::generate;
+use crate::dataset;
 use crate::device;
-use crate::generate;
 use crate::quality::{self, DIGITS, LEAST, Variety, metric_name, observe};
-use crate::run_folder::RunFolder;
+use crate::run::directory::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::{Dataset, ImageShape, Pictures, Split, range};
@@ -81,14 +81,14 @@ impl Measured {
         };
         let dataset = args.dataset.clone().or(of_run).unwrap_or_else(|| "mnist".to_string());
         quality::check_shape(source.shape()).with_context(|| name.clone())?;
-        let real = data::source(&dataset)?;
+        let real = dataset::source(&dataset)?;
         let classes = match &source {
             _ if !args.digit.is_empty() => args.digit.as_slice(),
             PicturesFrom::Generator(generator, _) => generator.config().classes.as_slice(),
             PicturesFrom::Files(_) => &[],
         };
         let load = |split| -> Result<Dataset> {
-            let data = data::load(&real, split, &quality::MEASURED)?;
+            let data = dataset::load(&real, split, &quality::MEASURED)?;
             Ok(if classes.is_empty() { data } else { data.filter(classes)? })
         };
         let (training, test) = (load(Split::Train)?, load(Split::Test)?);

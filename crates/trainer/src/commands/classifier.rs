@@ -1,7 +1,7 @@
 //! `classifier`: trains the network that metrics look through, or one on generated digits.
 
-use crate::args::ClassifierArgs;
-use crate::data;
+use crate::cli::ClassifierArgs;
+use crate::dataset;
 use crate::device;
 use crate::progress::duration;
 use crate::quality::{self, observe};
@@ -25,8 +25,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     device::set_precision(args.precision);
     device::pool(args.threads)?.install(|| {
-        let source = data::source(&args.dataset)?;
-        let load = |split| data::load(&source, split, &quality::MEASURED);
+        let source = dataset::source(&args.dataset)?;
+        let load = |split| dataset::load(&source, split, &quality::MEASURED);
         let (train_set, test_set) = (load(Split::Train)?, load(Split::Test)?);
         let started = Instant::now();
         let trained = train(train_set, args.epochs, args.seed)?;

@@ -1,8 +1,8 @@
 //! `interpolate`: the pictures on the way from noise to noise and from class to class.
 
-use crate::args::{InterpolateArgs, WalkFormat};
+use crate::cli::{InterpolateArgs, WalkFormat};
+use crate::commands::generate;
 use crate::device;
-use crate::generate;
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{class_position, picture, range};

@@ -1,15 +1,15 @@
 //! The training loop: schedule, samples, checkpoints and reports around the step.
 
-use crate::args::TrainArgs;
-use crate::checkpoint;
+use crate::cli::TrainArgs;
+use crate::commands::summary;
 use crate::config::TrainConfig;
-use crate::describe;
 use crate::device;
 use crate::gan::{Gan, Stream};
 use crate::progress::{Progress, duration};
 use crate::quality::{Quality, Watch};
-use crate::run_folder::{DEFAULT_RUNS, RunFolder};
-use crate::statistics::{Statistics, StatsLine};
+use crate::run::checkpoint;
+use crate::run::directory::{DEFAULT_RUNS, RunFolder};
+use crate::run::statistics::{Statistics, StatsLine};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{Batches, ImageShape, picture, range};
@@ -114,7 +114,7 @@ impl Session {
     /// Prints what would be trained.
     fn describe(&self, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         writeln!(print, "{}", serde_json::to_string_pretty(&self.config)?)?;
-        describe::networks(&self.config, print)?;
+        summary::networks(&self.config, print)?;
         Ok(Outcome::Complete)
     }
 

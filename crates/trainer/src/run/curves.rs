@@ -1,8 +1,8 @@
 //! The curves of a run: losses, scores and, where it was measured, the distance from real pictures.
 
-use crate::describe::thousands;
-use crate::drawing::{Anchor, Drawing, Ink, text_width};
-use crate::statistics::StatsLine;
+use crate::commands::summary::thousands;
+use crate::run::drawing::{Anchor, Drawing, Ink, text_width};
+use crate::run::statistics::StatsLine;
 
 const WIDTH: f32 = 800.0;
 /// Sides of a panel's diagram.

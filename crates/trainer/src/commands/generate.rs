@@ -1,8 +1,8 @@
 //! `generate`: pictures from a trained generator.
 
-use crate::args::{Format, GenerateArgs, GeneratorArgs, PrecisionName};
+use crate::cli::{Format, GenerateArgs, GeneratorArgs, PrecisionName};
 use crate::device;
-use crate::run_folder::RunFolder;
+use crate::run::directory::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::{ImageShape, class_position, idx, picture, range};
 use gan_models::{Generator, GeneratorConfig, Shape};
@@ -244,7 +244,7 @@ impl Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::TrainArgs;
+    use crate::cli::TrainArgs;
     use crate::config::TrainConfig;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Sets as the command line names them, and `export`.
 
-use crate::args::{ExportArgs, FolderArgs, SplitName};
+use crate::cli::{ExportArgs, FolderArgs, SplitName};
 use crate::device;
 use anyhow::{Context, Result, ensure};
 use gan_data::folder::{self, Colour, Loaded, Options};

@@ -1,9 +1,9 @@
 //! `recipes` and `summary`: what there is to train, and what the networks are.
 
-use crate::args::{GameArgs, SummaryArgs, TrainArgs};
+use crate::cli::{GameArgs, SummaryArgs, TrainArgs};
 use crate::config::TrainConfig;
 use crate::recipe;
-use crate::run_folder::RunFolder;
+use crate::run::directory::RunFolder;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use gan_models::{Discriminator, Generator, Network, Parameters, Shape};

@@ -8,7 +8,7 @@ use ttf_parser::{Face, GlyphId, OutlineBuilder};
 /// Pixels of the PNG for each unit of the drawing.
 const PNG_SCALE: f32 = 2.0;
 /// What the PNG is lettered with; programs that show SVG have fonts of their own.
-const FONT: &[u8] = include_bytes!("../assets/font/DejaVuSans-subset.ttf");
+const FONT: &[u8] = include_bytes!("../../assets/font/DejaVuSans-subset.ttf");
 
 /// What a shape is drawn with. SVG has another shade of it for a dark page.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! What a run tells of its steps: `stats.jsonl`, TensorBoard events and curves.
 
-use crate::curves::curves;
-use crate::events::EventFile;
 use crate::gan::{StepStats, Updates};
 use crate::quality::Quality;
-use crate::run_folder::RunFolder;
+use crate::run::curves::curves;
+use crate::run::directory::RunFolder;
+use crate::run::events::EventFile;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
