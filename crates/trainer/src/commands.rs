@@ -3,8 +3,10 @@
 pub(crate) mod bench;
 pub(crate) mod classifier;
 pub(crate) mod evaluate;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod interpolate;
+pub(crate) mod recipes;
 pub(crate) mod score;
-mod span_times;
 pub(crate) mod summary;
+pub(crate) mod train;

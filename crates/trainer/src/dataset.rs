@@ -1,17 +1,93 @@
-//! Sets as the command line names them, and `export`.
+//! Data sets as the command line names them.
 
-use crate::cli::{ExportArgs, FolderArgs, SplitName};
-use crate::device;
+use crate::cli::options::{DataOptions, ImageOptions};
 use anyhow::{Context, Result, ensure};
-use gan_data::folder::{self, Colour, Loaded, Options};
-use gan_data::{Dataset, Source, Split};
-use std::io::Write;
+use gan_data::folder::{Colour, Loaded, Options};
+use gan_data::{Dataset, DatasetInfo, Source, Split};
 use std::time::Instant;
 
-/// Pictures left out that are named one by one.
+/// Images left out that are named one by one.
 const NAMED: usize = 20;
 
-/// Reads the name of a set.
+/// A data set and the classes that are used of it; nothing is read yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    source: Source,
+    options: Options,
+    /// Empty for all classes that have images.
+    classes: Vec<String>,
+}
+
+impl Selection {
+    /// What the options select.
+    ///
+    /// # Errors
+    /// An unknown data set; a size or colour for images that are used as they are.
+    pub(crate) fn new(data: &DataOptions, strict: bool) -> Result<Self> {
+        let source = source(data.dataset.or_mnist())?;
+        let options = options(&source, &data.images, strict)?;
+        Ok(Self { source, options, classes: data.classes.digit.clone() })
+    }
+
+    /// What a run was trained on.
+    ///
+    /// # Errors
+    /// An unknown data set.
+    pub(crate) fn of_run(
+        dataset: &str,
+        size: Option<usize>,
+        colour: Option<Colour>,
+        classes: &[String],
+        strict: bool,
+    ) -> Result<Self> {
+        let options = Options { size: size.unwrap_or(Options::SIZE), colour, strict };
+        Ok(Self { source: source(dataset)?, options, classes: classes.to_vec() })
+    }
+
+    /// Where the images come from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The classes asked for; empty for all.
+    pub(crate) fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The size that images are resized to, if they are those of a directory.
+    pub(crate) fn size(&self) -> Option<usize> {
+        matches!(self.source, Source::Folder(_)).then_some(self.options.size)
+    }
+
+    /// Loads the images of one part.
+    ///
+    /// # Errors
+    /// Those of [`Source::load_with`]; classes that the data set does not have.
+    pub(crate) fn load(&self, split: Split) -> Result<Dataset> {
+        let dataset = load(&self.source, split, &self.options)?;
+        let non_empty = dataset.occupied_classes();
+        Ok(match &self.classes[..] {
+            [] if non_empty.len() < dataset.classes().len() => dataset.filter(&non_empty)?,
+            [] => dataset,
+            classes => dataset.filter(classes)?,
+        })
+    }
+
+    /// Reads what one part holds, without its images.
+    ///
+    /// # Errors
+    /// Those of [`DatasetInfo::read`]; classes that the data set does not have.
+    pub(crate) fn info(&self, split: Split) -> Result<DatasetInfo> {
+        let info = DatasetInfo::read(&self.source, split, &self.options)?;
+        let non_empty = info.non_empty_classes();
+        Ok(match &self.classes[..] {
+            [] => info.filter(&non_empty)?,
+            classes => info.filter(classes)?,
+        })
+    }
+}
+
+/// Parses the name of a data set.
 ///
 /// # Errors
 /// An unknown one (lists the known ones).
@@ -19,26 +95,20 @@ pub(crate) fn source(dataset: &str) -> Result<Source> {
     dataset.parse().context("--dataset")
 }
 
-/// What the flags say of a set's pictures.
-///
-/// # Errors
-/// A size or colour for pictures that are taken as they are.
-pub(crate) fn options(source: &Source, args: &FolderArgs) -> Result<Options> {
-    let given = [("size", args.size.is_some()), ("colour", args.colour.is_some())];
+/// How the images of a directory are read.
+fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Options> {
+    let given = [("size", images.size.is_some()), ("colour", images.colour.is_some())];
     for (flag, _) in given.iter().filter(|(_, given)| *given) {
         ensure!(
             matches!(source, Source::Folder(_)),
-            "--{flag}: the pictures of {source} stay as they are; it goes with --dataset folder:DIR"
+            "--{flag}: the images of {source} are used as they are; it goes with --dataset folder:DIR"
         );
     }
-    Ok(Options {
-        size: args.size.unwrap_or(Options::SIZE),
-        colour: args.colour.map(Colour::from),
-        strict: args.strict,
-    })
+    let size = images.size.unwrap_or(Options::SIZE);
+    Ok(Options { size, colour: images.colour.map(Colour::from), strict })
 }
 
-/// Loads a part of a set, and warns of what is left out.
+/// Loads one part of a data set, and warns of images that are left out.
 ///
 /// # Errors
 /// Those of [`Source::load_with`].
@@ -58,7 +128,7 @@ pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<D
     }
     if matches!(source, Source::Folder(_)) {
         tracing::info!(
-            "{} pictures of {source} read in {:.1} s, {} x {} x {} values each",
+            "{} images of {source} read in {:.1} s, {} x {} x {} values each",
             set.len(),
             started.elapsed().as_secs_f64(),
             set.shape().channels,
@@ -67,41 +137,4 @@ pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<D
         );
     }
     Ok(set)
-}
-
-/// Keeps these classes, or those that have pictures if none is named.
-///
-/// # Errors
-/// Classes that are not there.
-pub(crate) fn keep(set: Dataset, classes: &[String]) -> Result<Dataset> {
-    let occupied = set.occupied_classes();
-    Ok(match classes {
-        [] if occupied.len() < set.classes().len() => set.filter(&occupied)?,
-        [] => set,
-        _ => set.filter(classes)?,
-    })
-}
-
-/// Writes a set as a folder of pictures.
-///
-/// # Errors
-/// A set or classes that are not there; a folder that is not empty or cannot be written.
-pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    device::pool(args.threads)?.install(|| {
-        let source = source(&args.dataset)?;
-        let split = match args.split {
-            SplitName::Train => Split::Train,
-            SplitName::Test => Split::Test,
-        };
-        let set = keep(load(&source, split, &options(&source, &args.folder)?)?, &args.digit)?;
-        folder::write(&args.out, &set)?;
-        writeln!(
-            print,
-            "{} pictures of {source} in {}, classes {}",
-            set.len(),
-            args.out.display(),
-            set.classes().join(", ")
-        )?;
-        Ok(())
-    })
 }

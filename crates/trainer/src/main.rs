@@ -1,4 +1,4 @@
-//! The `trainer` program.
+//! The `candle-gan` program.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
@@ -26,8 +26,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            // The chain of causes on one line.
-            // Not through the log, which can be turned off.
+            // The chain of causes on one line; not through the log, which can be turned off.
             let text = format!("{error:#}").replace('\n', " ");
             let _ = writeln!(std::io::stderr(), "ERROR {text}");
             ExitCode::from(2)

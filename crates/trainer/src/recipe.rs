@@ -1,4 +1,4 @@
-//! Recipes: named presets, compiled in, or files of one's own in the same form.
+//! Recipes: named presets that are compiled in, or files of the same form.
 
 use anyhow::{Context, Result, anyhow, bail};
 use gan_models::{Augmentation, Conditioning, Family, GanLoss};
@@ -16,26 +16,26 @@ const BUILT_IN: [(&str, &str); 7] = [
     ("mlp-small", include_str!("../configs/mlp-small.toml")),
 ];
 
-/// Everything about a training run but its data, seed and machine.
+/// Everything about a training run except its data, seed and machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {
     /// When training ends.
     pub length: Length,
-    /// Pictures in a batch.
+    /// Images in a batch.
     pub batch_size: usize,
-    /// How the two networks take turns.
+    /// The order of the two networks' updates.
     pub update: UpdateRule,
-    /// What the networks play for.
+    /// The loss of both networks.
     #[serde(default)]
     pub loss: GanLoss,
-    /// The label of real pictures: 1, or a little less (one-sided label smoothing).
+    /// The label of real images: 1, or a little less (one-sided label smoothing).
     pub real_label: f64,
-    /// What keeps the discriminator in bounds.
+    /// Regularisation of the discriminator.
     #[serde(default)]
     pub regularization: Regularization,
-    /// How both networks take in the classes, where pictures of several are asked for, so that one
-    /// can be chosen; without it classes are not told apart.
+    /// How both networks are conditioned on the class, where there are several; without it they are
+    /// unconditional.
     #[serde(default)]
     pub condition: Option<Conditioning>,
     /// Decay of the generator's moving average, per step; 0 for none.
@@ -65,42 +65,42 @@ pub(crate) struct Recipe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Length {
-    /// When every picture has been seen this often.
+    /// When every image has been seen this often.
     Epochs(u64),
-    /// After this many steps, however many pictures there are.
+    /// After this many steps, however many images there are.
     Steps(u64),
 }
 
-/// Learning rates that fall on a straight line over the last part of a recipe's length, and stay
-/// where they are should training go on. A shorter run is the beginning of a longer one.
+/// Linear decay of the learning rates over the last part of a recipe's length; after it they stay. A
+/// shorter run is therefore the beginning of a longer one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Decay {
-    /// The share of the length after which they fall.
+    /// The fraction of the length after which they fall.
     pub from: f64,
-    /// What they fall to, as a share of the full rate.
+    /// The final rate, as a fraction of the full one.
     pub to: f64,
 }
 
 impl Decay {
-    /// The share of the full rate when this share of the length is done.
+    /// The fraction of the full rate when this fraction of the length is done.
     pub(crate) fn share(self, done: f64) -> f64 {
         let fallen = ((done - self.from) / (1.0 - self.from)).clamp(0.0, 1.0);
         1.0 - fallen * (1.0 - self.to)
     }
 }
 
-/// What keeps the discriminator in bounds; all of it is off by default.
+/// Regularisation of the discriminator; all of it is off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Regularization {
-    /// Weight of the penalty on its slope at real pictures
-    /// ([`gan_models::losses::slope_penalty`], R1's first-order form).
+    /// Gamma of the R1 penalty at real images
+    /// ([`gan_models::losses::slope_penalty`], by finite differences).
     pub gradient_penalty: f64,
     /// Largest spectral norm of each of its weights ([`gan_models::bound_spectral_norms`]); 0 for no
-    /// bound.
+    /// limit.
     pub spectral_norm: f64,
-    /// Changes of the pictures it judges.
+    /// Augmentation of the images it sees.
     pub augmentation: Augmentation,
 }
 
@@ -109,17 +109,17 @@ pub(crate) fn default_stats_every() -> u64 {
     50
 }
 
-/// How the two networks take turns.
+/// The order of the two networks' updates.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UpdateRule {
-    /// The discriminator is updated on real and fake, then the generator, on fresh noise,
+    /// The discriminator is updated on real and fake images, then the generator, on fresh latents,
     /// against the updated discriminator.
     Alternating,
-    /// Both are updated from the same pass over the same fakes.
+    /// Both are updated from the same pass over the same fake images.
     Simultaneous,
-    /// Three updates: of the discriminator on real pictures, of the discriminator on fakes, then of
-    /// the generator on fresh noise.
+    /// Three updates: of the discriminator on real images, of the discriminator on fake ones, then of
+    /// the generator on fresh latents.
     Separate(Separate),
 }
 
@@ -129,17 +129,17 @@ pub(crate) enum UpdateRule {
 pub(crate) struct Separate {
     /// Whether the discriminator sees half of a batch of each.
     pub half_batches: bool,
-    /// Losses above which each update is made at all.
+    /// Each update is skipped unless its loss is above this.
     pub only_above: Thresholds,
 }
 
-/// Losses up to which an update is left out; where none is given, it never is.
+/// Losses up to which an update is skipped; without one it never is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Thresholds {
-    /// The discriminator's on real pictures.
+    /// The discriminator's on real images.
     pub real: Option<f32>,
-    /// The discriminator's on fakes.
+    /// The discriminator's on fake images.
     pub fake: Option<f32>,
     /// The generator's.
     pub generator: Option<f32>,
@@ -158,7 +158,7 @@ pub(crate) struct AdamConfig {
 }
 
 impl AdamConfig {
-    /// The rule with these settings.
+    /// Adam with these settings.
     pub(crate) fn adam(self) -> gan_models::Adam {
         gan_models::Adam {
             learning_rate: self.lr,
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_told_by_its_line() {
+    fn an_error_names_its_line() {
         let text = BUILT_IN[0].1.replace("batch_size = 32", "batchsize = 32");
         let line = 1 + text[..text.find("batchsize").expect("replaced")].matches('\n').count();
         let error = parse(&text).expect_err("an unknown key").to_string();

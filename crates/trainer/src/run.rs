@@ -1,8 +1,10 @@
 //! The directory of a run and what is written into it.
 
 pub(crate) mod checkpoint;
-pub(crate) mod curves;
+mod curves;
 pub(crate) mod directory;
-pub(crate) mod drawing;
-pub(crate) mod events;
+mod drawing;
+mod events;
+pub(crate) mod generator;
+pub(crate) mod record;
 pub(crate) mod statistics;

@@ -1,25 +1,32 @@
-//! `bench`: how long a recipe's training step takes, and where the time goes.
+//! `bench`: the time of a recipe's training step, and of its parts.
 
-use crate::cli::{BenchArgs, Operators, TrainArgs};
-use crate::commands::span_times::SpanTimes;
+mod span_times;
+
+use crate::cli::commands::BenchArgs;
+use crate::cli::train::TrainArgs;
+use crate::cli::values::Operators;
 use crate::config::TrainConfig;
+use crate::config::resolve::Request;
 use crate::device;
 use crate::gan::Gan;
 use crate::recipe::{Separate, UpdateRule};
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::Batch;
+use gan_data::{Batch, Split};
 use gan_kernels::{Activation, Epilogue, Geometry, Precision};
 use gan_models::{Backend, Network};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use span_times::SpanTimes;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Steps before those that are timed.
 const WARM_UP: u64 = 3;
-/// Batches of real pictures that steps take turns with.
-const BATCHES: u64 = 8;
+/// Batches of random images that the steps take in turn.
+const BATCHES: usize = 8;
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -35,7 +42,7 @@ struct Report {
     ms_per_step: f64,
     images_per_s: f64,
     /// Multiply-adds that the step needs, two operations each; products with padding and
-    /// gradients that no one asked for are not counted.
+    /// gradients that are not used are not counted.
     gflop_per_s: f64,
     /// Rate of a large product of matrices in f32 on the vector units.
     sgemm_gflop_per_s: f64,
@@ -49,22 +56,22 @@ struct Report {
 /// Bad input; whatever a training step can fail with.
 pub(crate) fn bench(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.steps > 0, "--steps 0: at least 1 is needed");
-    device::set_precision(args.precision);
+    device::set_precision(args.precision.precision.unwrap_or_default());
     device::pool(args.threads)?.install(|| run(args, print))
 }
 
 fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    let (config, mut batches) = TrainConfig::resolve(&TrainArgs {
-        recipe: Some(args.recipe.clone()),
-        batch_size: args.batch_size,
-        ..TrainArgs::default()
-    })?;
+    let mut train = TrainArgs::default();
+    train.run.recipe = Some(args.recipe.clone());
+    train.run.batch_size = args.batch_size;
+    let request = Request::new(&train)?;
+    let info = request.data().info(Split::Train)?;
+    let config = request.resolve(&info)?;
     let mut gan = Gan::new(&config, &Device::Cpu)?;
     if args.operators == Operators::Candle {
         gan = gan.with_backend(Backend::Candle);
     }
-    let batches: Vec<Batch> =
-        (0..BATCHES).map(|step| Ok(batches.batch(step)?)).collect::<Result<_>>()?;
+    let batches = random_batches(&config)?;
     let mut steps = batches.iter().cycle();
     let mut step = || -> Result<f64> {
         let Some(batch) = steps.next() else { unreachable!("there are batches") };
@@ -115,6 +122,22 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     Ok(())
 }
 
+/// Batches of random images of the shape that the networks take, from a fixed seed: the time of a step
+/// does not depend on what the images show.
+fn random_batches(config: &TrainConfig) -> Result<Vec<Batch>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let image = config.discriminator.image;
+    let dims = (config.batch_size, image.channels, image.height, image.width);
+    let values = config.batch_size * image.channels * image.height * image.width;
+    let classes = config.generator.classes.len().max(1) as u32;
+    let mut batch = || -> Result<Batch> {
+        let pixels: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..=1.0)).collect();
+        let labels = (0..config.batch_size).map(|_| rng.random_range(0..classes)).collect();
+        Ok(Batch { images: Tensor::from_vec(pixels, dims, &Device::Cpu)?, labels })
+    };
+    (0..BATCHES).map(|_| batch()).collect()
+}
+
 impl Report {
     fn write(&self, print: &mut (dyn Write + Send)) -> Result<()> {
         let peak = self.peak_rss_mib.map_or("unknown".into(), |mib| format!("{mib:.0} MiB"));
@@ -139,7 +162,7 @@ impl Report {
     }
 }
 
-/// Multiply-adds that a step needs for each picture of a batch.
+/// Multiply-adds that a step needs for each image of a batch.
 fn multiply_adds(gan: &Gan, update: UpdateRule) -> usize {
     // A forward pass, the input gradients of all layers and the weight gradients of all layers
     // cost the same; the input gradient of a network's first layer is seldom needed.
@@ -155,7 +178,7 @@ fn multiply_adds(gan: &Gan, update: UpdateRule) -> usize {
         UpdateRule::Separate(Separate { half_batches: true, .. }) => {
             generator / 2 + (3 * discriminator - first) + train_generator + 2 * discriminator
         }
-        // Real and fake; the gradient reaches the fake pictures.
+        // Real and fake; the gradient reaches the fake images.
         UpdateRule::Simultaneous => train_generator + 6 * discriminator - first,
         // The discriminator on real and fake, with fakes made for it; then the generator through
         // the discriminator's input gradients.
@@ -165,7 +188,7 @@ fn multiply_adds(gan: &Gan, update: UpdateRule) -> usize {
     }
 }
 
-/// Rate of a large product in f32 throughout, the best of some.
+/// Rate of a large product in f32 throughout, the best of ten.
 fn sgemm_gflop_per_s() -> Result<f64> {
     const SIZE: usize = 1024;
     let before = gan_kernels::precision();
@@ -183,7 +206,7 @@ fn sgemm_gflop_per_s() -> Result<f64> {
     Ok(2.0 * (SIZE as f64).powi(3) / best / 1e9)
 }
 
-/// Linux tells it in /proc; elsewhere there is no safe way to ask.
+/// Peak memory from Linux's /proc; other systems have no safe way to ask.
 fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

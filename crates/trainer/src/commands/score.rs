@@ -1,11 +1,12 @@
-//! `score`: what a trained discriminator says of pictures.
+//! `score`: a trained discriminator's decision value of images.
 
-use crate::cli::ScoreArgs;
-use crate::commands::generate;
+use crate::cli::commands::ScoreArgs;
 use crate::device;
+use crate::format;
 use crate::gan::Gan;
 use crate::run::checkpoint;
-use crate::run::directory::RunFolder;
+use crate::run::directory::RunDirectory;
+use crate::sampling;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
@@ -14,26 +15,26 @@ use gan_models::Pass;
 use std::io::Write;
 use std::path::Path;
 
-/// Pictures judged at a time.
+/// Images scored at a time.
 const CHUNK: usize = 256;
 
-/// Prints the decision value of each picture: negative for fake, positive for real.
+/// Prints the decision value of each image: negative for fake, positive for real.
 ///
 /// # Errors
-/// A run without a checkpoint; pictures that cannot be read, or are of another shape and stay so; a
-/// class that is missing or not the run's.
+/// A run without a checkpoint; images that cannot be read, or are of another shape and cannot be
+/// resized; a class that is missing or not the run's.
 pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    let run = RunFolder::named_or_newest(args.run.as_deref())?;
-    let (folder, config) = RunFolder::open(&run)?;
+    let run = RunDirectory::named_or_newest(args.run.as_deref())?;
+    let (directory, config) = RunDirectory::open(&run)?;
     device::set_precision(config.precision);
     let mut gan = Gan::new(&config, &Device::Cpu)?;
-    checkpoint::restore_newest(&mut gan, &folder.checkpoints(), &Device::Cpu)?;
+    checkpoint::restore_newest(&mut gan, &directory.checkpoints(), &Device::Cpu)?;
     let label = label(&config.generator.classes, gan.generator.config().conditional, args)?;
-    let shape = generate::image_shape(config.discriminator.image);
+    let shape = sampling::image_shape(config.discriminator.image);
     device::pool(args.threads)?.install(|| {
         for path in &args.images {
-            let pictures = read(path, shape)?;
-            for (chunk, pixels) in pictures.pixels.chunks(CHUNK * shape.len()).enumerate() {
+            let images_of = read(path, shape)?;
+            for (chunk, pixels) in images_of.pixels.chunks(CHUNK * shape.len()).enumerate() {
                 let batch = pixels.len() / shape.len();
                 let images = range::to_tensor(pixels, shape)?;
                 let logits =
@@ -41,9 +42,9 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
                 for (i, logit) in logits.to_vec1::<f32>()?.into_iter().enumerate() {
                     let value = config.loss.decision(logit, config.real_label as f32);
                     let verdict = if value > 0.0 { "real" } else { "fake" };
-                    let which = match pictures.len() {
+                    let which = match images_of.len() {
                         1 => String::new(),
-                        _ => format!(" picture {}", chunk * CHUNK + i),
+                        _ => format!(" image {}", chunk * CHUNK + i),
                     };
                     writeln!(print, "{value:+9.4}  {verdict}  {}{which}", path.display())?;
                 }
@@ -53,18 +54,18 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     })
 }
 
-/// The pictures of a file or folder. A JPEG or PNG picture is brought to the shape that is judged, as
-/// in training, if that is a square.
+/// The images of a file or directory. A JPEG or PNG image is resized to the discriminator's shape, as in
+/// training, if that is a square.
 fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
-    let is_picture = path.extension().is_some_and(|extension| {
+    let is_image = path.extension().is_some_and(|extension| {
         ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     });
-    if is_picture && path.is_file() && shape.height == shape.width {
+    if is_image && path.is_file() && shape.height == shape.width {
         let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
         return Ok(Pictures { shape, pixels, labels: None });
     }
-    let pictures = match Pictures::load(path) {
-        // Pictures of other kinds or sizes, and folders of them.
+    let images = match Pictures::load(path) {
+        // Images of other kinds or sizes, and directories of them.
         Err(Error::NoPictures { .. } | Error::MixedShapes { .. })
             if shape.height == shape.width =>
         {
@@ -72,31 +73,26 @@ fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
             let options = Options { size: shape.height, colour, strict: true };
             Pictures::from(&folder::load(path, Split::Train, &options)?.set)
         }
-        pictures => pictures?,
+        images => images?,
     };
     ensure!(
-        pictures.shape == shape,
-        "{}: {}, but this discriminator judges {}",
+        images.shape == shape,
+        "{}: {}, but this discriminator takes {}",
         path.display(),
-        describe(pictures.shape),
-        describe(shape)
+        format::image(images.shape),
+        format::image(shape)
     );
-    Ok(pictures)
+    Ok(images)
 }
 
-fn describe(shape: ImageShape) -> String {
-    let colour = if shape.channels == 1 { "grey" } else { "colour" };
-    format!("{}x{} pixels in {colour}", shape.width, shape.height)
-}
-
-/// The class that the pictures are said to be of; any where classes are not told apart.
+/// The class that the images are scored as; 0 if the discriminator is not conditional.
 fn label(classes: &[String], conditional: bool, args: &ScoreArgs) -> Result<u32> {
     if !conditional {
         return Ok(0);
     }
     let all = classes.join(", ");
     let Some(wanted) = &args.class else {
-        bail!("this discriminator judges pictures of a class: name it by --class, one of {all}");
+        bail!("this discriminator is class-conditional: name the class by --class, one of {all}");
     };
     let label = class_position(classes, wanted)
         .with_context(|| format!("--class {wanted}: this run has classes {all}"))?;

@@ -1,47 +1,33 @@
-//! `recipes` and `summary`: what there is to train, and what the networks are.
+//! `summary`: the layers of both networks.
 
-use crate::cli::{GameArgs, SummaryArgs, TrainArgs};
+use crate::cli::commands::SummaryArgs;
+use crate::cli::train::TrainArgs;
 use crate::config::TrainConfig;
-use crate::recipe;
-use crate::run::directory::RunFolder;
+use crate::config::resolve::Request;
+use crate::format::thousands;
+use crate::run::directory::RunDirectory;
 use anyhow::{Context, Result};
 use candle_core::Device;
+use gan_data::Split;
 use gan_models::{Discriminator, Generator, Network, Parameters, Shape};
 use std::io::Write;
-
-/// Prints the built-in recipes, a line for each.
-///
-/// # Errors
-/// Output that cannot be written.
-pub(crate) fn recipes(print: &mut (dyn Write + Send)) -> Result<()> {
-    for (name, summary) in recipe::built_in() {
-        writeln!(print, "{name:<12} {summary}")?;
-    }
-    writeln!(
-        print,
-        "Each is crates/trainer/configs/NAME.toml; a copy of one's own is trained by --recipe FILE.toml."
-    )?;
-    Ok(())
-}
 
 /// Prints the layers of the two networks of a recipe or a run.
 ///
 /// # Errors
-/// As of training: whatever does not fit together.
+/// Those of training: options, recipe and data set that do not fit together.
 pub(crate) fn summary(args: &SummaryArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    let SummaryArgs { run, recipe, digit, dataset, condition, folder } = args;
-    let config = match run {
-        Some(run) => RunFolder::open(run)?.1,
+    let config = match &args.run {
+        Some(run) => RunDirectory::open(run)?.1,
         None => {
-            let train = TrainArgs {
-                recipe: recipe.clone(),
-                digit: digit.clone(),
-                dataset: dataset.clone(),
-                folder: folder.clone(),
-                game: GameArgs { condition: *condition, ..GameArgs::default() },
-                ..TrainArgs::default()
-            };
-            TrainConfig::resolve(&train)?.0
+            let mut train = TrainArgs::default();
+            train.run.recipe = args.network.recipe.clone();
+            train.run.data = args.network.data.clone();
+            train.run.loss.condition = args.network.condition;
+            train.session.strict = args.network.strict;
+            let request = Request::new(&train)?;
+            let info = request.data().info(Split::Train)?;
+            request.resolve(&info)?
         }
     };
     networks(&config, print)
@@ -52,15 +38,14 @@ pub(crate) fn summary(args: &SummaryArgs, print: &mut (dyn Write + Send)) -> Res
 /// # Errors
 /// Networks that cannot be built; output that cannot be written.
 pub(crate) fn networks(config: &TrainConfig, print: &mut (dyn Write + Send)) -> Result<()> {
-    let fresh = &Device::Cpu;
     let of_recipe = || format!("recipe {}", config.recipe);
     let (generator, _) =
-        Parameters::fresh(0, fresh, |vars| Generator::new(config.generator.clone(), vars))
+        Parameters::fresh(0, &Device::Cpu, |vars| Generator::new(config.generator.clone(), vars))
             .with_context(of_recipe)?;
-    let noise = Shape::vector(config.generator.input_len());
-    table("generator", noise, generator.network(), print)?;
+    let latent = Shape::vector(config.generator.input_len());
+    table("generator", latent, generator.network(), print)?;
     let (discriminator, _) =
-        Parameters::fresh(0, fresh, |vars| Discriminator::new(&config.discriminator, vars))
+        Parameters::fresh(0, &Device::Cpu, |vars| Discriminator::new(&config.discriminator, vars))
             .with_context(of_recipe)?;
     table("discriminator", config.discriminator.image, discriminator.network(), print)
 }
@@ -107,34 +92,16 @@ fn shape(Shape { channels, height, width }: Shape) -> String {
     }
 }
 
-/// Digits with a comma before every three.
-pub(crate) fn thousands(digits: &str) -> String {
-    let comma = |i: usize| if i > 0 && (digits.len() - i).is_multiple_of(3) { "," } else { "" };
-    digits.char_indices().flat_map(|(i, digit)| [comma(i).to_string(), digit.to_string()]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(
-            ["7", "700", "7000", "1234567"].map(thousands),
-            ["7", "700", "7,000", "1,234,567"]
-        );
-    }
+    use crate::config::resolve::configuration;
 
     /// `dcgan`'s networks, counted by hand.
     #[test]
     fn a_summary_counts_what_there_is() -> Result<()> {
-        let train = TrainArgs {
-            recipe: Some("dcgan".to_string()),
-            digit: vec!["5".to_string()],
-            ..TrainArgs::default()
-        };
         let mut text = Vec::new();
-        networks(&TrainConfig::resolve(&train)?.0, &mut text)?;
+        networks(&configuration(&["5"], Some("dcgan"))?, &mut text)?;
         let text = String::from_utf8(text)?;
         let cells =
             |line: &str| -> Vec<String> { line.split_whitespace().map(String::from).collect() };
@@ -143,10 +110,10 @@ mod tests {
         // 100 * 7 * 7 * 256, and gamma and beta of each output.
         has(&["0", "project", "256x7x7", "1,254,400", "1,254,400"]);
         has(&["1", "batch_norm", "256x7x7", "25,088"]);
-        // 29 * 29 meetings of pixels in 7x7 under 5x5, times 256 * 128.
+        // 29 * 29 kernel taps at pixel pairs of 7x7 under 5x5, times 256 * 128.
         has(&["3", "conv_transpose", "128x7x7", "819,200", "27,557,888"]);
         has(&["10", "activation", "1x28x28"]);
-        // 5 * 5 * 64 and 64 biases; 14 * 5 - 3 meetings along a side.
+        // 5 * 5 * 64 and 64 biases; 14 * 5 - 3 kernel taps at pixel pairs along a side.
         has(&["0", "conv", "64x14x14", "1,664", "287,296"]);
         has(&["6", "dense", "1", "6,273", "6,272"]);
         Ok(())
@@ -163,9 +130,7 @@ mod tests {
             ("mlp-small", 100, 2e-4, 0.9, 1.0, 283_920, 267_009),
             ("dcgan", 256, 1e-4, 0.9, 1.0, 2_305_472, 212_865),
         ] {
-            let (name, digit) = (Some(recipe.to_string()), vec!["5".to_string()]);
-            let train = TrainArgs { recipe: name, digit, ..TrainArgs::default() };
-            let config = TrainConfig::resolve(&train)?.0;
+            let config = configuration(&["5"], Some(recipe))?;
             assert_eq!((config.batch_size, config.real_label), (batch, real_label), "{recipe}");
             for adam in [config.generator_adam, config.discriminator_adam] {
                 assert_eq!((adam.lr, adam.beta1, adam.beta2), (rate, beta1, 0.999), "{recipe}");

@@ -131,8 +131,9 @@ fn is_due(loss: f32, only_above: Option<f32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::TrainArgs;
+    use crate::cli::train::NewRunOptions;
     use crate::config::TrainConfig;
+    use crate::config::resolve::resolved;
     use crate::recipe::{Regularization, UpdateRule};
     use candle_core::Device;
     use gan_models::{Augmentation, GanLoss};
@@ -141,12 +142,12 @@ mod tests {
     /// discriminator is undecided or sure of itself.
     #[test]
     fn one_pass_equals_two() -> Result<()> {
-        let args = TrainArgs {
+        let args = NewRunOptions {
             recipe: Some("dcgan".to_string()),
             batch_size: Some(3),
-            ..TrainArgs::default()
+            ..NewRunOptions::default()
         };
-        let (config, mut batches) = TrainConfig::resolve(&args)?;
+        let (config, mut batches) = resolved(args)?;
         let config = TrainConfig { real_label: 0.9, ..config };
         let real = batches.batch(0)?;
         // Dropout would make a difference of its own, but one way back and two see the same.
@@ -210,12 +211,12 @@ mod tests {
     /// Each update is made where its loss is above its threshold, and only then.
     #[test]
     fn separate_updates_can_be_left_out() -> Result<()> {
-        let args = TrainArgs {
+        let args = NewRunOptions {
             recipe: Some("mlp-bn".to_string()),
             batch_size: Some(4),
-            ..TrainArgs::default()
+            ..NewRunOptions::default()
         };
-        let (config, mut batches) = TrainConfig::resolve(&args)?;
+        let (config, mut batches) = resolved(args)?;
         let real = batches.batch(0)?;
         let (never, always) = (Some(f32::INFINITY), None);
         for (only_above, want) in [

@@ -1,4 +1,4 @@
-//! Checkpoints: one folder with everything that training goes on from, whole or not there.
+//! Checkpoints: one directory with everything that training continues from, written whole or not at all.
 
 use crate::gan::Gan;
 use anyhow::{Context, Result, bail, ensure};
@@ -12,20 +12,21 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Checkpoints that a run keeps: should the last be damaged, by a power cut say, there is another.
+/// Checkpoints that a run keeps. If the last is damaged, for example by a power cut, there is another.
 const KEPT: usize = 2;
 
 const TENSORS: &str = "state.safetensors";
 const STATE: &str = "state.json";
 
-/// What a checkpoint holds beside tensors.
+/// What a checkpoint holds besides tensors.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
     step: u64,
     generator_updates: u64,
     discriminator_updates: u64,
-    /// Of the generator of random numbers: key, stream and position in it (in 32-bit words).
+    /// State of the random number generator: key, stream, and position in the stream (in 32-bit
+    /// words).
     rng_seed: [u8; 32],
     rng_stream: u64,
     rng_position: u128,
@@ -34,14 +35,14 @@ struct State {
 /// The checkpoint of the step that measured best.
 const BEST: &str = "best";
 
-/// Writes the checkpoint of the current step into `folder` and removes all but the newest, and the
-/// best.
+/// Writes the checkpoint of the current step into `directory` and removes all but the newest and
+/// the best.
 ///
 /// # Errors
-/// A folder or file that cannot be written; older checkpoints are then still there.
-pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
-    write(gan, folder, &format!("{:06}", gan.step))?;
-    let mut all = list(folder)?;
+/// A directory or file that cannot be written; older checkpoints are kept then.
+pub(crate) fn save(gan: &Gan, directory: &Path) -> Result<()> {
+    write(gan, directory, &format!("{:06}", gan.step))?;
+    let mut all = list(directory)?;
     all.truncate(all.len().saturating_sub(KEPT));
     for (_, old) in all {
         fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
@@ -49,17 +50,17 @@ pub(crate) fn save(gan: &Gan, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the checkpoint of the current step in the place of the best one.
+/// Writes the checkpoint of the current step as the best one.
 ///
 /// # Errors
-/// A folder or file that cannot be written.
-pub(crate) fn save_best(gan: &Gan, folder: &Path) -> Result<()> {
-    write(gan, folder, BEST)
+/// A directory or file that cannot be written.
+pub(crate) fn save_best(gan: &Gan, directory: &Path) -> Result<()> {
+    write(gan, directory, BEST)
 }
 
-/// The step of the best checkpoint, if there is one.
-pub(crate) fn best_step(folder: &Path) -> Option<u64> {
-    let text = fs::read(folder.join(BEST).join(STATE)).ok()?;
+/// Returns the step of the best checkpoint, if there is one.
+pub(crate) fn best_step(directory: &Path) -> Option<u64> {
+    let text = fs::read(directory.join(BEST).join(STATE)).ok()?;
     let state: State = serde_json::from_slice(&text).ok()?;
     Some(state.step)
 }
@@ -67,31 +68,31 @@ pub(crate) fn best_step(folder: &Path) -> Option<u64> {
 /// Removes the best checkpoint, if there is one.
 ///
 /// # Errors
-/// A folder that cannot be removed.
-pub(crate) fn remove_best(folder: &Path) -> Result<()> {
-    remove(&folder.join(BEST))
+/// A directory that cannot be removed.
+pub(crate) fn remove_best(directory: &Path) -> Result<()> {
+    remove(&directory.join(BEST))
 }
 
-/// Removes a folder, if it is there.
+/// Removes a directory, if it exists.
 ///
 /// # Errors
-/// A folder that cannot be removed.
-pub(crate) fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
+/// A directory that cannot be removed.
+pub(crate) fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", folder.display()))
+            Err(error).with_context(|| format!("removing {}", directory.display()))
         }
         _ => Ok(()),
     }
 }
 
-fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
-    let path = folder.join(name);
-    let unfinished = folder.join(format!(".{name}.unfinished"));
+fn write(gan: &Gan, directory: &Path, name: &str) -> Result<()> {
+    let path = directory.join(name);
+    let unfinished = directory.join(format!(".{name}.unfinished"));
     let write = || -> Result<()> {
-        // Of a program that was killed.
+        // Left by a program that was killed.
         remove(&unfinished)?;
-        // Not what it is in: a run that was moved or removed is not to come back in part.
+        // Only this directory, not its parents: a run that was moved must not reappear in part.
         fs::create_dir(&unfinished)?;
         weights::save_tensors(&unfinished.join(TENSORS), tensors(gan))?;
         let state = State {
@@ -106,44 +107,44 @@ fn write(gan: &Gan, folder: &Path, name: &str) -> Result<()> {
         if !path.exists() {
             return Ok(fs::rename(&unfinished, &path)?);
         }
-        let old = folder.join(format!(".{name}.old"));
-        // Of one that was killed between the next two lines.
+        let old = directory.join(format!(".{name}.old"));
+        // Left by a program that was killed between the next two lines.
         remove(&old)?;
         fs::rename(&path, &old)?;
         fs::rename(&unfinished, &path)?;
         Ok(fs::remove_dir_all(&old)?)
     };
     if let Err(error) = write() {
-        // What is left of it helps no one; the first error is the one to report.
+        // The first error is reported.
         let _ = fs::remove_dir_all(&unfinished);
         return Err(error).with_context(|| format!("writing checkpoint {}", path.display()));
     }
     Ok(())
 }
 
-/// Takes up the newest checkpoint in `folder`.
+/// Restores the newest checkpoint in `directory`.
 ///
 /// # Errors
 /// No checkpoint; one that is damaged or of another network.
-pub(crate) fn restore_newest(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
-    let mut all = list(folder)?;
+pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path, device: &Device) -> Result<()> {
+    let mut all = list(directory)?;
     let Some((_, path)) = all.pop() else {
-        bail!("{}: no checkpoint to resume from", folder.display());
+        bail!("{}: no checkpoint to resume from", directory.display());
     };
     restore(gan, &path, device).with_context(|| match all.pop() {
         Some((step, _)) => format!(
-            "checkpoint {} (without this folder, the one of step {step} is resumed)",
+            "checkpoint {} (without this directory, the one of step {step} is resumed)",
             path.display()
         ),
         None => format!("checkpoint {}", path.display()),
     })
 }
 
-fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
-    let path = folder.join(STATE);
+fn restore(gan: &mut Gan, directory: &Path, device: &Device) -> Result<()> {
+    let path = directory.join(STATE);
     let text = fs::read(&path).with_context(|| path.display().to_string())?;
     let state: State = serde_json::from_slice(&text).with_context(|| path.display().to_string())?;
-    let path = folder.join(TENSORS);
+    let path = directory.join(TENSORS);
     let mut parts: HashMap<String, HashMap<String, Tensor>> = HashMap::new();
     for (name, tensor) in weights::load_tensors(&path, device)? {
         let Some((part, name)) = name.split_once('/') else {
@@ -172,7 +173,8 @@ fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
     for (part, optimizer, parameters, updates) in optimizers {
         optimizer.restore(updates, take(part), parameters, device)?;
     }
-    ensure!(parts.is_empty(), "{}: unknown parts {:?}", path.display(), parts.keys());
+    let unknown: Vec<&str> = parts.keys().map(String::as_str).collect();
+    ensure!(unknown.is_empty(), "{}: unknown parts {}", path.display(), unknown.join(", "));
     gan.rng = ChaCha8Rng::from_seed(state.rng_seed);
     gan.rng.set_stream(state.rng_stream);
     gan.rng.set_word_pos(state.rng_position);
@@ -180,7 +182,7 @@ fn restore(gan: &mut Gan, folder: &Path, device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Everything with parameters, and what a checkpoint calls it.
+/// The parts with parameters, by their names in a checkpoint.
 fn networks(gan: &Gan) -> [(&str, &Parameters); 3] {
     [
         ("generator", &gan.generator_parameters),
@@ -189,7 +191,7 @@ fn networks(gan: &Gan) -> [(&str, &Parameters); 3] {
     ]
 }
 
-/// All tensors of the pair, each named PART/NAME.
+/// All tensors of both networks and optimizers, each named PART/NAME.
 fn tensors(gan: &Gan) -> Vec<(String, Tensor)> {
     let mut all = Vec::new();
     for (part, parameters) in networks(gan) {
@@ -210,10 +212,10 @@ fn tensors(gan: &Gan) -> Vec<(String, Tensor)> {
 }
 
 /// Checkpoints by step, the newest last.
-fn list(folder: &Path) -> Result<Vec<(u64, PathBuf)>> {
-    let context = || format!("reading checkpoints in {}", folder.display());
+fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let context = || format!("reading checkpoints in {}", directory.display());
     let mut all = Vec::new();
-    for entry in fs::read_dir(folder).with_context(context)? {
+    for entry in fs::read_dir(directory).with_context(context)? {
         let path = entry.with_context(context)?.path();
         let step = path.file_name().and_then(|name| name.to_str()?.parse().ok());
         if let Some(step) = step {

@@ -1,8 +1,8 @@
-//! The curves of a run: losses, scores and, where it was measured, the distance from real pictures.
+//! The curves of a run: losses, scores and, where it was measured, the distance from real images.
 
-use crate::commands::summary::thousands;
-use crate::run::drawing::{Anchor, Drawing, Ink, text_width};
-use crate::run::statistics::StatsLine;
+use crate::format::thousands;
+use crate::run::drawing::{Anchor, Color, Drawing, text_width};
+use crate::run::record::StatsLine;
 
 const WIDTH: f32 = 800.0;
 /// Sides of a panel's diagram.
@@ -13,37 +13,37 @@ const HEIGHT: f32 = 170.0;
 const HEAD: f32 = 38.0;
 const PITCH: f32 = HEAD + HEIGHT + 36.0;
 
-/// How values lie between a diagram's bottom and top.
+/// How values are placed between a diagram's bottom and top.
 #[derive(Clone, Copy, PartialEq)]
 enum Scale {
-    /// From 0, or the least value if that is less.
+    /// From 0, or from the minimum if that is negative.
     Linear,
-    /// From 0 to 1, where all are between: scores are, but for losses without a probability.
-    Share,
-    /// By the logarithm.
+    /// From 0 to 1 if all values are between: scores are, except for losses without probabilities.
+    Fraction,
+    /// Logarithmic.
     Log,
 }
 
 /// A curve's name, colour and values.
-type Curve = (&'static str, Ink, fn(&StatsLine) -> Option<f64>);
+type Curve = (&'static str, Color, fn(&StatsLine) -> Option<f64>);
 
 const LOSSES: [Curve; 2] = [
-    ("discriminator", Ink::Red, |line| Some(line.discriminator_loss)),
-    ("generator", Ink::Blue, |line| Some(line.generator_loss)),
+    ("discriminator", Color::Red, |line| Some(line.discriminator_loss)),
+    ("generator", Color::Blue, |line| Some(line.generator_loss)),
 ];
 const SCORES: [Curve; 2] = [
-    ("real, D(x)", Ink::Red, |line| Some(line.real_score)),
-    ("generated, D(G(z))", Ink::Blue, |line| Some(line.fake_score)),
+    ("real, D(x)", Color::Red, |line| Some(line.real_score)),
+    ("generated, D(G(z))", Color::Blue, |line| Some(line.fake_score)),
 ];
 const DISTANCE: [Curve; 1] =
-    [("fd-mnistnet-2k", Ink::Green, |line| line.quality.as_ref().map(|quality| quality.frechet))];
+    [("fd-mnistnet-2k", Color::Green, |line| line.quality.as_ref().map(|quality| quality.frechet))];
 
-/// Draws the lines of a run, in the order of their steps.
+/// Draws the statistics of a run, in the order of their steps.
 pub(crate) fn curves(lines: &[StatsLine]) -> Drawing {
     let mut panels: Vec<(&str, Scale, &[Curve])> =
-        vec![("Losses", Scale::Linear, &LOSSES), ("Scores", Scale::Share, &SCORES)];
+        vec![("Losses", Scale::Linear, &LOSSES), ("Scores", Scale::Fraction, &SCORES)];
     if lines.iter().any(|line| line.quality.is_some()) {
-        panels.push(("Distance from real pictures", Scale::Log, &DISTANCE));
+        panels.push(("Distance from real images", Scale::Log, &DISTANCE));
     }
     let mut drawing = Drawing::new(WIDTH, PITCH * panels.len() as f32 + 8.0);
     for (i, (title, scale, curves)) in panels.into_iter().enumerate() {
@@ -72,42 +72,42 @@ fn panel(
     let x = |step: f64| LEFT + (RIGHT - LEFT) * (step / last as f64) as f32;
     let y = |value: f64| bottom - HEIGHT * axis.place(value) as f32;
 
-    drawing.text((LEFT, top - 14.0), 14.0, Anchor::Start, Ink::Text, title);
+    drawing.text((LEFT, top - 14.0), 14.0, Anchor::Start, Color::Text, title);
     for &tick in &axis.ticks {
-        drawing.line(vec![(LEFT, y(tick)), (RIGHT, y(tick))], 1.0, Ink::Grid);
+        drawing.line(vec![(LEFT, y(tick)), (RIGHT, y(tick))], 1.0, Color::Grid);
         let at = (LEFT - 8.0, y(tick) + 4.0);
-        drawing.text(at, 11.0, Anchor::End, Ink::Axis, label(tick));
+        drawing.text(at, 11.0, Anchor::End, Color::Axis, label(tick));
     }
     for tick in ticks(0.0, last as f64, 8) {
-        drawing.line(vec![(x(tick), bottom), (x(tick), bottom + 4.0)], 1.0, Ink::Axis);
+        drawing.line(vec![(x(tick), bottom), (x(tick), bottom + 4.0)], 1.0, Color::Axis);
         let at = (x(tick), bottom + 17.0);
         let step = if tick == 0.0 { "step " } else { "" };
-        drawing.text(at, 11.0, Anchor::Middle, Ink::Axis, format!("{step}{}", label(tick)));
+        drawing.text(at, 11.0, Anchor::Middle, Color::Axis, format!("{step}{}", label(tick)));
     }
-    drawing.line(vec![(LEFT, bottom), (RIGHT, bottom)], 1.0, Ink::Axis);
+    drawing.line(vec![(LEFT, bottom), (RIGHT, bottom)], 1.0, Color::Axis);
 
     let mut right = RIGHT;
-    for ((name, ink, _), points) in curves.iter().zip(&series).rev() {
+    for ((name, color, _), points) in curves.iter().zip(&series).rev() {
         let name = match points.iter().min_by(|a, b| a.1.total_cmp(&b.1)) {
-            Some((step, least)) if scale == Scale::Log => {
-                drawing.dot((x(*step as f64), y(*least)), 4.0, *ink);
-                format!("{name}, least {least:.2} at step {}", label(*step as f64))
+            Some((step, min)) if scale == Scale::Log => {
+                drawing.dot((x(*step as f64), y(*min)), 4.0, *color);
+                format!("{name}, minimum {min:.2} at step {}", label(*step as f64))
             }
             _ => (*name).to_string(),
         };
         let places: Vec<(f32, f32)> =
             points.iter().map(|(step, value)| (x(*step as f64), y(*value))).collect();
         match places[..] {
-            // A line of one point is not seen.
-            [at] => drawing.dot(at, 2.0, *ink),
-            _ => drawing.line(thin(&places), 1.5, *ink),
+            // A line of one point is invisible.
+            [at] => drawing.dot(at, 2.0, *color),
+            _ => drawing.line(thin(&places), 1.5, *color),
         }
-        drawing.text((right, top - 14.0), 12.0, Anchor::End, *ink, name.as_str());
+        drawing.text((right, top - 14.0), 12.0, Anchor::End, *color, name.as_str());
         right -= text_width(&name, 12.0) + 20.0;
     }
 }
 
-/// The range of a diagram's values, and those that are marked.
+/// The range of a diagram's values, and its ticks.
 struct Axis {
     low: f64,
     high: f64,
@@ -116,56 +116,56 @@ struct Axis {
 }
 
 impl Axis {
-    /// Where a value stands between bottom, 0, and top, 1.
+    /// The position of a value between the bottom, 0, and the top, 1.
     fn place(&self, value: f64) -> f64 {
         let of = |value: f64| if self.log { value.log10() } else { value };
         (of(value) - of(self.low)) / (of(self.high) - of(self.low))
     }
 }
 
-/// An axis that holds all values and ends with marks.
+/// An axis that holds all values and begins and ends with ticks.
 fn axis(scale: Scale, values: impl Iterator<Item = f64>) -> Axis {
-    let (least, most) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
-        (least.min(value), most.max(value))
+    let (min, max) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(min, max), value| {
+        (min.min(value), max.max(value))
     });
     let log = scale == Scale::Log;
     let ticks = match scale {
-        Scale::Share if least >= 0.0 && most <= 1.0 => ticks(0.0, 1.0, 5),
-        Scale::Linear | Scale::Share if most > least.min(0.0) => {
-            let (low, high) = (least.min(0.0), most.max(0.0));
+        Scale::Fraction if min >= 0.0 && max <= 1.0 => ticks(0.0, 1.0, 5),
+        Scale::Linear | Scale::Fraction if max > min.min(0.0) => {
+            let (low, high) = (min.min(0.0), max.max(0.0));
             let step = step(high - low, 5);
             ticks((low / step).floor() * step, (high / step).ceil() * step, 6)
         }
-        Scale::Log if least <= most => log_ticks(least, most),
+        Scale::Log if min <= max => log_ticks(min, max),
         _ => vec![0.1, 1.0],
     };
     let end = |at: Option<&f64>| at.copied().unwrap_or_default();
     Axis { low: end(ticks.first()), high: end(ticks.last()), log, ticks }
 }
 
-/// 1, 2 or 5 times a power of ten: the least that leaves no more than `most` steps in a range.
-fn step(range: f64, most: usize) -> f64 {
-    let least = range / most as f64;
-    let power = 10_f64.powf(least.log10().floor());
-    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= least * (1.0 - 1e-9));
+/// The smallest of 1, 2 and 5 times a power of ten that divides a range into at most `max` steps.
+fn step(range: f64, max: usize) -> f64 {
+    let min = range / max as f64;
+    let power = 10_f64.powf(min.log10().floor());
+    let times = [1.0, 2.0, 5.0].into_iter().find(|times| times * power >= min * (1.0 - 1e-9));
     times.unwrap_or(10.0) * power
 }
 
 /// Round numbers from `low` to `high`.
-fn ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
-    let step = step(high - low, most);
+fn ticks(low: f64, high: f64, max: usize) -> Vec<f64> {
+    let step = step(high - low, max);
     let (first, last) = ((low / step - 1e-6).ceil() as i64, (high / step + 1e-6).floor() as i64);
     (first..=last).map(|i| i as f64 * step).collect()
 }
 
-/// 1, 2 and 5 times powers of ten from below `least` to above `most`, at least two; where that is
-/// too many, powers of ten alone.
-fn log_ticks(least: f64, most: f64) -> Vec<f64> {
+/// 1, 2 and 5 times powers of ten from below `min` to above `max`, at least two; if those are too
+/// many, powers of ten alone.
+fn log_ticks(min: f64, max: f64) -> Vec<f64> {
     let powers =
-        (least.log10().floor() as i32..=most.log10().ceil() as i32 + 1).map(|n| 10_f64.powi(n));
+        (min.log10().floor() as i32..=max.log10().ceil() as i32 + 1).map(|n| 10_f64.powi(n));
     let within = |all: Vec<f64>| {
-        let first = all.iter().rposition(|tick| *tick <= least).unwrap_or(0);
-        let last = all.iter().position(|tick| *tick >= most && *tick > all[first]);
+        let first = all.iter().rposition(|tick| *tick <= min).unwrap_or(0);
+        let last = all.iter().position(|tick| *tick >= max && *tick > all[first]);
         all[first..=last.unwrap_or(all.len() - 1)].to_vec()
     };
     let all: Vec<f64> = powers.clone().flat_map(|n| [n, 2.0 * n, 5.0 * n]).collect();
@@ -175,7 +175,7 @@ fn log_ticks(least: f64, most: f64) -> Vec<f64> {
     }
 }
 
-/// A number with no more digits than it needs, thousands apart.
+/// A number without trailing zeros, with commas between thousands.
 fn label(value: f64) -> String {
     if value != 0.0 && !(1e-3..1e9).contains(&value.abs()) {
         return format!("{value:.0e}");
@@ -188,8 +188,8 @@ fn label(value: f64) -> String {
     format!("{sign}{}{rest}", thousands(digits))
 }
 
-/// What can be seen of a line of many points: of each unit across, the first and the last, the
-/// highest and the lowest.
+/// The points of a long line that can be seen: the first, last, highest and lowest of each unit
+/// across.
 fn thin(points: &[(f32, f32)]) -> Vec<(f32, f32)> {
     let mut kept = Vec::new();
     for column in points.chunk_by(|a, b| a.0.floor() == b.0.floor()) {
@@ -207,15 +207,15 @@ fn thin(points: &[(f32, f32)]) -> Vec<(f32, f32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quality::Quality;
+    use crate::run::record::Quality;
 
     fn line(step: u64, loss: f64, score: f64, frechet: Option<f64>) -> StatsLine {
         let quality = frechet.map(|frechet| Quality {
-            pictures: 1,
+            images: 1,
             frechet,
             precision: 0.0,
             recall: 0.0,
-            agreement: None,
+            accuracy: None,
             collapse: None,
         });
         StatsLine {
@@ -243,14 +243,14 @@ mod tests {
     }
 
     #[test]
-    fn distances_have_a_panel_and_their_least_is_told() {
+    fn distances_have_a_panel_and_their_minimum_is_marked() {
         let measured = [
             line(50, 1.0, 0.5, Some(100.0)),
             line(100, 1.0, 0.5, None),
             line(150, 1.0, 0.5, Some(10.0)),
         ];
         let svg = curves(&measured).svg();
-        assert!(svg.contains("fd-mnistnet-2k, least 10.00 at step 150"), "{svg}");
+        assert!(svg.contains("fd-mnistnet-2k, minimum 10.00 at step 150"), "{svg}");
         // 10 to 100 up from 696.
         assert!(svg.contains("points=\"302.7,526.0 780.0,696.0\" class=\"green\""), "{svg}");
         assert!(svg.contains("<circle cx=\"780.0\" cy=\"696.0\" r=\"4\" class=\"green\""), "{svg}");
@@ -259,7 +259,7 @@ mod tests {
         }
     }
 
-    /// Whatever a run's numbers are, and however few.
+    /// NaN, infinite and huge values, and few of them.
     #[test]
     fn odd_numbers_are_drawn_too() -> anyhow::Result<()> {
         let odd = [0.0, 1e-300, -1e30, 1e30, f64::NAN, f64::INFINITY];

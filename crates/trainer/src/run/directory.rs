@@ -1,47 +1,47 @@
-//! The folder that a run leaves: `runs/00003-mnist-5-default`.
+//! The directory that a run writes: `runs/00003-mnist-5-default`.
 
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
-use crate::run::statistics::StatsLine;
+use crate::run::record::StatsLine;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Where run folders are made unless `--out` says otherwise.
+/// Where run directories are made, unless `--out` names another place.
 pub(crate) const DEFAULT_RUNS: &str = "runs";
 
-/// A run's folder and the places in it.
+/// The directory of a run and the paths in it.
 #[derive(Debug)]
-pub(crate) struct RunFolder(PathBuf);
+pub(crate) struct RunDirectory(PathBuf);
 
-impl RunFolder {
-    /// Makes the next run's folder under `runs`, with its configuration in it.
+impl RunDirectory {
+    /// Makes the next run's directory under `runs` and writes the configuration into it.
     ///
     /// # Errors
-    /// A folder that cannot be made or written to.
+    /// A directory that cannot be made or written to.
     pub(crate) fn create(runs: &Path, config: &TrainConfig) -> Result<Self> {
         fs::create_dir_all(runs)
-            .with_context(|| format!("making the folder of runs {}", runs.display()))?;
+            .with_context(|| format!("making the directory of runs {}", runs.display()))?;
         let mut number = all(runs)?.last().map_or(0, |(number, _)| number.saturating_add(1));
         let path = loop {
             let path = runs.join(format!("{number:05}-{}", config.title()));
             match fs::create_dir(&path) {
                 Ok(()) => break path,
-                // Another run was quicker.
+                // Another run has just taken the number.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
                 Err(error) => {
                     return Err(error).with_context(|| format!("making {}", path.display()));
                 }
             }
         };
-        let folder = Self(path);
-        if let Err(error) = folder.fill(config) {
-            // An empty folder would pass for the newest run; the first error is the one to report.
-            let _ = fs::remove_dir_all(folder.path());
+        let directory = Self(path);
+        if let Err(error) = directory.fill(config) {
+            // An empty directory would be taken for the newest run; the first error is reported.
+            let _ = fs::remove_dir_all(directory.path());
             return Err(error);
         }
-        Ok(folder)
+        Ok(directory)
     }
 
     fn fill(&self, config: &TrainConfig) -> Result<()> {
@@ -51,11 +51,11 @@ impl RunFolder {
         self.write_config(config)
     }
 
-    /// Takes away what a run left of steps after `step`, which it goes on from.
+    /// Removes what a run wrote of steps after `step`, from which it continues.
     ///
     /// # Errors
     /// Files that cannot be read, written or removed.
-    pub(crate) fn rewind(&self, step: u64) -> Result<()> {
+    pub(crate) fn truncate_after(&self, step: u64) -> Result<()> {
         let path = self.stats();
         if path.exists() {
             let context = || path.display().to_string();
@@ -67,7 +67,7 @@ impl RunFolder {
             let kept: String = text.lines().filter(made).flat_map(|line| [line, "\n"]).collect();
             gan_data::files::write_whole(&path, kept.as_bytes())?;
         }
-        // Not there, or not whole, is as good as later.
+        // A best checkpoint that is missing or damaged is treated like a later one.
         if checkpoint::best_step(&self.checkpoints()).is_none_or(|best| best > step) {
             checkpoint::remove_best(&self.checkpoints())?;
             checkpoint::remove(&self.best_generator())?;
@@ -84,35 +84,35 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Opens a run that is there, and reads its configuration.
+    /// Opens an existing run and reads its configuration.
     ///
     /// # Errors
-    /// A folder that is not a run's.
+    /// A directory that is not a run's.
     pub(crate) fn open(path: &Path) -> Result<(Self, TrainConfig)> {
-        ensure!(path.is_dir(), "{}: no such run folder", path.display());
-        let folder = Self(path.to_path_buf());
-        let path = folder.config();
+        ensure!(path.is_dir(), "{}: no such run directory", path.display());
+        let directory = Self(path.to_path_buf());
+        let path = directory.config();
         let text = fs::read(&path).with_context(|| {
-            format!("{}: not a run folder, its configuration is missing", path.display())
+            format!("{}: not a run directory, its configuration is missing", path.display())
         })?;
         let config = serde_json::from_slice(&text)
             .with_context(|| format!("{}: not a run's configuration", path.display()))?;
-        Ok((folder, config))
+        Ok((directory, config))
     }
 
-    /// The folder of this run, or of the newest where none is named.
+    /// The directory of the run named, or of the newest if none is named.
     ///
     /// # Errors
-    /// No such folder; no run at all.
+    /// No such directory; no run at all.
     pub(crate) fn named_or_newest(run: Option<&Path>) -> Result<PathBuf> {
         let Some(run) = run else {
             return Self::newest(Path::new(DEFAULT_RUNS));
         };
-        ensure!(run.is_dir(), "{}: no such run folder", run.display());
+        ensure!(run.is_dir(), "{}: no such run directory", run.display());
         Ok(run.to_path_buf())
     }
 
-    /// The folder of the newest run under `runs`.
+    /// The directory of the newest run under `runs`.
     ///
     /// # Errors
     /// No run there.
@@ -120,7 +120,7 @@ impl RunFolder {
         match all(runs)?.pop() {
             Some((_, path)) => Ok(path),
             None => bail!(
-                "{}: no run folder in it; `cargo run -p trainer -- --digit 5` makes one, `--run` \
+                "{}: no run directory in it; `cargo run -p trainer -- --digit 5` makes one, `--run` \
                  names another",
                 runs.display()
             ),
@@ -168,14 +168,14 @@ impl RunFolder {
 }
 
 #[cfg(test)]
-impl RunFolder {
-    /// An empty folder that is there.
+impl RunDirectory {
+    /// An empty directory that exists.
     pub(crate) fn at(path: &Path) -> Self {
         Self(path.to_path_buf())
     }
 }
 
-/// Run folders by number, the newest last.
+/// Run directories by number, the newest last.
 fn all(runs: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(runs) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

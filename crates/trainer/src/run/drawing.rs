@@ -7,12 +7,12 @@ use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
 /// Pixels of the PNG for each unit of the drawing.
 const PNG_SCALE: f32 = 2.0;
-/// What the PNG is lettered with; programs that show SVG have fonts of their own.
+/// The font of the PNG; programs that show SVG have their own.
 const FONT: &[u8] = include_bytes!("../../assets/font/DejaVuSans-subset.ttf");
 
-/// What a shape is drawn with. SVG has another shade of it for a dark page.
+/// The color of a shape. SVG has another shade of it for dark pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Ink {
+pub(crate) enum Color {
     Ground,
     Text,
     Axis,
@@ -22,7 +22,7 @@ pub(crate) enum Ink {
     Green,
 }
 
-impl Ink {
+impl Color {
     const ALL: [Self; 7] =
         [Self::Ground, Self::Text, Self::Axis, Self::Grid, Self::Red, Self::Blue, Self::Green];
 
@@ -47,7 +47,7 @@ impl Ink {
     }
 }
 
-/// Where a text stands from its point.
+/// The point of a text that is placed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Anchor {
     Start,
@@ -57,12 +57,12 @@ pub(crate) enum Anchor {
 
 #[derive(Debug)]
 enum Shape {
-    Line { points: Vec<(f32, f32)>, width: f32, ink: Ink },
-    Dot { at: (f32, f32), radius: f32, ink: Ink },
-    Text { at: (f32, f32), size: f32, anchor: Anchor, ink: Ink, text: String },
+    Line { points: Vec<(f32, f32)>, width: f32, color: Color },
+    Dot { at: (f32, f32), radius: f32, color: Color },
+    Text { at: (f32, f32), size: f32, anchor: Anchor, color: Color, text: String },
 }
 
-/// Shapes, one over the other.
+/// A drawing: shapes, later ones over earlier ones.
 #[derive(Debug)]
 pub(crate) struct Drawing {
     width: f32,
@@ -75,12 +75,12 @@ impl Drawing {
         Self { width, height, shapes: Vec::new() }
     }
 
-    pub(crate) fn line(&mut self, points: Vec<(f32, f32)>, width: f32, ink: Ink) {
-        self.shapes.push(Shape::Line { points, width, ink });
+    pub(crate) fn line(&mut self, points: Vec<(f32, f32)>, width: f32, color: Color) {
+        self.shapes.push(Shape::Line { points, width, color });
     }
 
-    pub(crate) fn dot(&mut self, at: (f32, f32), radius: f32, ink: Ink) {
-        self.shapes.push(Shape::Dot { at, radius, ink });
+    pub(crate) fn dot(&mut self, at: (f32, f32), radius: f32, color: Color) {
+        self.shapes.push(Shape::Dot { at, radius, color });
     }
 
     /// A text whose baseline goes through `at`.
@@ -89,22 +89,22 @@ impl Drawing {
         at: (f32, f32),
         size: f32,
         anchor: Anchor,
-        ink: Ink,
+        color: Color,
         text: impl Into<String>,
     ) {
-        self.shapes.push(Shape::Text { at, size, anchor, ink, text: text.into() });
+        self.shapes.push(Shape::Text { at, size, anchor, color, text: text.into() });
     }
 
-    /// The drawing as an SVG file, which is dark where the page around it is.
+    /// The drawing as an SVG file, dark on dark pages.
     pub(crate) fn svg(&self) -> String {
         let Self { width, height, shapes } = self;
         let mut dark = String::new();
-        for (name, _, shade) in Ink::ALL.map(Ink::shades) {
+        for (name, _, shade) in Color::ALL.map(Color::shades) {
             // Writing to a string cannot fail, here and below.
             let _ = write!(dark, ".curves .{name}{{color:#{shade:06x}}}");
         }
-        let coloured = |ink: Ink| {
-            let (name, shade, _) = ink.shades();
+        let coloured = |color: Color| {
+            let (name, shade, _) = color.shades();
             format!("class=\"{name}\" color=\"#{shade:06x}\"")
         };
         let mut svg = format!(
@@ -112,11 +112,11 @@ impl Drawing {
              {height}\" font-family=\"DejaVu Sans,Verdana,sans-serif\">\n\
              <style>@media (prefers-color-scheme:dark){{{dark}}}</style>\n\
              <rect width=\"{width}\" height=\"{height}\" {} fill=\"currentColor\"/>\n",
-            coloured(Ink::Ground)
+            coloured(Color::Ground)
         );
         for shape in shapes {
             let _ = match shape {
-                Shape::Line { points, width, ink } => {
+                Shape::Line { points, width, color } => {
                     let points: Vec<String> =
                         points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
                     writeln!(
@@ -124,15 +124,15 @@ impl Drawing {
                         "<polyline points=\"{}\" {} stroke=\"currentColor\" \
                          stroke-width=\"{width}\" stroke-linejoin=\"round\" fill=\"none\"/>",
                         points.join(" "),
-                        coloured(*ink)
+                        coloured(*color)
                     )
                 }
-                Shape::Dot { at: (x, y), radius, ink } => writeln!(
+                Shape::Dot { at: (x, y), radius, color } => writeln!(
                     svg,
                     "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" {} fill=\"currentColor\"/>",
-                    coloured(*ink)
+                    coloured(*color)
                 ),
-                Shape::Text { at: (x, y), size, anchor, ink, text } => writeln!(
+                Shape::Text { at: (x, y), size, anchor, color, text } => writeln!(
                     svg,
                     "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" text-anchor=\"{}\" {} \
                      fill=\"currentColor\">{}</text>",
@@ -141,7 +141,7 @@ impl Drawing {
                         Anchor::Middle => "middle",
                         Anchor::End => "end",
                     },
-                    coloured(*ink),
+                    coloured(*color),
                     text.replace('&', "&amp;").replace('<', "&lt;")
                 ),
             };
@@ -158,29 +158,29 @@ impl Drawing {
         let (width, height) = (self.width * PNG_SCALE, self.height * PNG_SCALE);
         let mut pixmap = Pixmap::new(width as u32, height as u32).context("an empty drawing")?;
         let font = Face::parse(FONT, 0).context("the font of drawings")?;
-        let [_, red, green, blue] = Ink::Ground.shades().1.to_be_bytes();
+        let [_, red, green, blue] = Color::Ground.shades().1.to_be_bytes();
         pixmap.fill(tiny_skia::Color::from_rgba8(red, green, blue, u8::MAX));
         let scaled = Transform::from_scale(PNG_SCALE, PNG_SCALE);
         for shape in &self.shapes {
             let mut path = PathBuilder::new();
-            let (ink, transform) = match shape {
-                Shape::Line { points, width, ink } => {
+            let (color, transform) = match shape {
+                Shape::Line { points, width, color } => {
                     for (i, (x, y)) in points.iter().enumerate() {
                         if i == 0 { path.move_to(*x, *y) } else { path.line_to(*x, *y) }
                     }
-                    // A single point is no path.
+                    // A single point has no path.
                     if let Some(path) = path.finish() {
                         let line_join = tiny_skia::LineJoin::Round;
                         let stroke = Stroke { width: *width, line_join, ..Stroke::default() };
-                        pixmap.stroke_path(&path, &ink.paint(), &stroke, scaled, None);
+                        pixmap.stroke_path(&path, &color.paint(), &stroke, scaled, None);
                     }
                     continue;
                 }
-                Shape::Dot { at: (x, y), radius, ink } => {
+                Shape::Dot { at: (x, y), radius, color } => {
                     path.push_circle(*x, *y, *radius);
-                    (ink, scaled)
+                    (color, scaled)
                 }
-                Shape::Text { at: (x, y), size, anchor, ink, text } => {
+                Shape::Text { at: (x, y), size, anchor, color, text } => {
                     let mut letters = Letters { path, left: 0.0 };
                     letters.write(&font, text);
                     path = letters.path;
@@ -192,12 +192,12 @@ impl Drawing {
                     // A font's units go up.
                     let unit = size / f32::from(font.units_per_em());
                     let placed = Transform::from_row(unit, 0.0, 0.0, -unit, x - left * unit, *y);
-                    (ink, placed.post_concat(scaled))
+                    (color, placed.post_concat(scaled))
                 }
             };
-            // A text of spaces alone is no path either.
+            // A text of spaces has no path either.
             if let Some(path) = path.finish() {
-                pixmap.fill_path(&path, &ink.paint(), FillRule::Winding, transform, None);
+                pixmap.fill_path(&path, &color.paint(), FillRule::Winding, transform, None);
             }
         }
         encode(&pixmap)
@@ -211,12 +211,12 @@ pub(crate) fn text_width(text: &str, size: f32) -> f32 {
     text.chars().map(advance).sum::<f32>() * size / f32::from(font.units_per_em())
 }
 
-/// A character's shape; that of an unknown one, if the font does not have it.
+/// A character's glyph, or the placeholder if the font lacks it.
 fn glyph(font: &Face<'_>, c: char) -> GlyphId {
     font.glyph_index(c).unwrap_or_default()
 }
 
-/// An opaque picture as a PNG file.
+/// Encodes an opaque image as a PNG file.
 fn encode(pixmap: &Pixmap) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, pixmap.width(), pixmap.height());
@@ -228,7 +228,7 @@ fn encode(pixmap: &Pixmap) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Outlines of letters, one behind the other, in the font's units.
+/// Outlines of letters, one after the other, in the font's units.
 struct Letters {
     path: PathBuilder,
     left: f32,
@@ -271,7 +271,7 @@ impl OutlineBuilder for Letters {
 mod tests {
     use super::*;
 
-    /// Width of the picture and its pixels, RGBA.
+    /// Width of the image and its pixels, RGBA.
     fn decode(png: &[u8]) -> Result<(usize, Vec<u8>)> {
         let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info()?;
         let mut pixels = vec![0; reader.output_buffer_size().context("no size")?];
@@ -282,9 +282,9 @@ mod tests {
     #[test]
     fn both_files_show_the_same_shapes() -> Result<()> {
         let mut drawing = Drawing::new(40.0, 20.0);
-        drawing.line(vec![(0.0, 10.0), (40.0, 10.0)], 2.0, Ink::Red);
-        drawing.dot((30.0, 5.0), 3.0, Ink::Blue);
-        drawing.text((2.0, 8.0), 8.0, Anchor::Start, Ink::Text, "a<b & c");
+        drawing.line(vec![(0.0, 10.0), (40.0, 10.0)], 2.0, Color::Red);
+        drawing.dot((30.0, 5.0), 3.0, Color::Blue);
+        drawing.text((2.0, 8.0), 8.0, Anchor::Start, Color::Text, "a<b & c");
         let svg = drawing.svg();
         assert!(svg.contains("<polyline points=\"0.0,10.0 40.0,10.0\" class=\"red\""), "{svg}");
         assert!(svg.contains("<circle cx=\"30.0\" cy=\"5.0\" r=\"3\" class=\"blue\""), "{svg}");
@@ -308,10 +308,10 @@ mod tests {
         assert_eq!(text_width("", 10.0), 0.0);
         let width = text_width("iiii", 10.0);
         assert!((text_width("iiiiiiii", 20.0) - 4.0 * width).abs() < 1e-3 && width > 5.0);
-        // Columns of the PNG with ink in them: the letters' own width, wherever they are anchored.
+        // Columns of the PNG that are not blank: the letters' own width, wherever they are anchored.
         let columns = |anchor| -> Result<Vec<usize>> {
             let mut drawing = Drawing::new(60.0, 20.0);
-            drawing.text((30.0, 15.0), 10.0, anchor, Ink::Text, "HH");
+            drawing.text((30.0, 15.0), 10.0, anchor, Color::Text, "HH");
             let (width, pixels) = decode(&drawing.png()?)?;
             let inked = |x: &usize| (0..40).any(|y| pixels[(y * width + x) * 4] < 128);
             Ok((0..width).filter(inked).collect())

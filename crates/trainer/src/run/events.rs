@@ -8,23 +8,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// An event file that scalars and pictures are appended to.
+/// An event file that scalars and images are appended to.
 pub(crate) struct EventFile {
     path: PathBuf,
     file: File,
 }
 
 impl EventFile {
-    /// Begins a session's event file in a folder; TensorBoard reads all of a folder's files as one.
+    /// Creates a session's event file in a directory; TensorBoard reads all event files of a
+    /// directory as one.
     ///
-    /// The session writes steps from `first_step` on: what an earlier one wrote of these is shown
-    /// no more.
+    /// The session writes steps from `first_step` on: TensorBoard drops what an earlier session
+    /// wrote of these.
     ///
     /// # Errors
     /// A file that cannot be written.
-    pub(crate) fn create(folder: &Path, first_step: u64) -> Result<Self> {
+    pub(crate) fn create(directory: &Path, first_step: u64) -> Result<Self> {
         let name = format!("events.out.tfevents.{:.0}.candle-gan", now());
-        let path = folder.join(name);
+        let path = directory.join(name);
         let open = || OpenOptions::new().create(true).append(true).open(&path);
         let file = open().with_context(|| format!("opening {}", path.display()))?;
         let mut events = Self { path, file };
@@ -54,7 +55,7 @@ impl EventFile {
         self.summary(step, &summary)
     }
 
-    /// Appends a picture of a step: the bytes of a PNG file, grey or colour.
+    /// Appends an image of a step: the bytes of a PNG file, grey or colour.
     ///
     /// # Errors
     /// Other bytes; a file that cannot be written.
@@ -89,7 +90,7 @@ impl EventFile {
     }
 }
 
-/// A number as PNG has it, the highest byte first.
+/// A big-endian number, as in PNG.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -147,7 +148,7 @@ fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Castagnoli's CRC, byte by byte: a record may hold a picture.
+/// Castagnoli's CRC by a table: a record may hold an image.
 fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |crc, byte| crc >> 8 ^ CRC_OF_BYTE[(crc as u8 ^ byte) as usize])
 }
@@ -220,8 +221,8 @@ mod tests {
     /// A file against bytes that TensorFlow's definitions give.
     #[test]
     fn a_session_is_a_version_a_start_and_summaries() -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        let mut events = EventFile::create(folder.path(), 301)?;
+        let directory = tempfile::tempdir()?;
+        let mut events = EventFile::create(directory.path(), 301)?;
         events.scalars(350, &[("a", 1.5), ("b", -2.0)])?;
         let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x01\x2a\0\0\0\x05\x08\x02";
         events.image(400, "grid", png)?;

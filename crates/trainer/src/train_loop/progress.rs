@@ -1,7 +1,8 @@
-//! What a person sees while training: a bar on a terminal, plain lines elsewhere.
+//! Progress for people: a bar on a terminal, plain lines elsewhere.
 
+use crate::format::duration;
 use crate::gan::StepStats;
-use crate::quality::Quality;
+use crate::run::record::Quality;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ pub(crate) struct Progress {
     steps_per_epoch: f64,
     started: Instant,
     last_line: Option<Instant>,
-    /// What the last measurement found.
+    /// The last measurement.
     quality: String,
 }
 
@@ -44,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// Pictures a second since training began or went on.
+    /// Images a second since the session began.
     pub(crate) fn images_per_second(&self, step: u64) -> f64 {
         let images = (step - self.first_step) as f64 * self.batch_size as f64;
         images / self.started.elapsed().as_secs_f64().max(1e-9)
@@ -63,11 +64,11 @@ impl Progress {
         }
     }
 
-    /// Takes in a measurement, and tells of a collapse when it begins.
+    /// Shows a measurement, and warns of a collapse when it begins.
     pub(crate) fn measured(&mut self, quality: &Quality) {
         let collapsed = quality.collapse.as_ref().map_or("", |_| " COLLAPSED");
         if let (Some(reason), false) = (&quality.collapse, self.quality.ends_with("COLLAPSED")) {
-            let text = format!("the generator's pictures have collapsed: {reason}");
+            let text = format!("the generator's images have collapsed: {reason}");
             match &self.bar {
                 Some(bar) => bar.println(format!(" WARN {text}")),
                 None => tracing::warn!("{text}"),
@@ -76,11 +77,18 @@ impl Progress {
         self.quality = format!("  FD {:.2}{collapsed}", quality.frechet);
     }
 
+    /// Leaves the bar as it is, so that what comes after, errors included, has a line of its own.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+
     fn message(&self, step: u64, stats: &StepStats) -> String {
         let left = self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
             * (self.steps - step) as f64;
         format!(
-            "epoch {:.1}/{:.1}  D {:.3} right {:.0}%  G {:.3}{}  {:.0} images/s  {} left",
+            "epoch {:.1}/{:.1}  D {:.3} accuracy {:.0}%  G {:.3}{}  {:.0} images/s  {} left",
             step as f64 / self.steps_per_epoch,
             self.steps as f64 / self.steps_per_epoch,
             stats.discriminator_loss,
@@ -93,33 +101,8 @@ impl Progress {
     }
 }
 
-/// Leaves the bar as it stands, so that what comes after, an error too, has a line of its own.
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.abandon();
-        }
-    }
-}
-
-/// Seconds as people write them: 42 s, 3 min 07 s, 2 h 05 min.
-pub(crate) fn duration(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, s) => format!("{s} s"),
-        (0, m, s) => format!("{m} min {s:02} s"),
-        (h, m, _) => format!("{h} h {m:02} min"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration(41.6), "42 s");
-        assert_eq!(duration(187.0), "3 min 07 s");
-        assert_eq!(duration(7500.0), "2 h 05 min");
+        self.end();
     }
 }
