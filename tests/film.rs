@@ -8,7 +8,7 @@ use crate::{Place, SMALL, finish};
 
 /// The program `xtask` beside the trainer; built if this test runs without it.
 fn xtask() -> PathBuf {
-    let trainer = Path::new(env!("CARGO_BIN_EXE_trainer"));
+    let trainer = Path::new(env!("CARGO_BIN_EXE_candle-gan"));
     let name = format!("xtask{}", env::consts::EXE_SUFFIX);
     let xtask = trainer.with_file_name(name);
     if !xtask.exists() {

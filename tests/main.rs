@@ -228,7 +228,7 @@ impl Place {
     }
 
     fn command(&self, args: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_candle-gan"));
         command.args(args.split_whitespace()).current_dir(self.folder.path());
         command.env_remove("RUST_LOG").env_remove("NO_COLOR");
         command

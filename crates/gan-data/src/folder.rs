@@ -137,14 +137,14 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
 }
 
 /// What there is to read.
-struct Found {
-    classes: Vec<String>,
+pub(crate) struct Found {
+    pub(crate) classes: Vec<String>,
     /// Each with its label.
-    files: Vec<(PathBuf, u32)>,
+    pub(crate) files: Vec<(PathBuf, u32)>,
     unsorted: Option<Error>,
 }
 
-fn find(folder: &Path, split: Split) -> Result<Found> {
+pub(crate) fn find(folder: &Path, split: Split) -> Result<Found> {
     let parts = ["train", "test"].map(|part| folder.join(part));
     let chosen = match split {
         _ if !parts.iter().all(|part| part.is_dir()) => folder,

@@ -7,11 +7,13 @@
 
 mod emnist;
 mod folder;
+mod header;
 mod parse;
 mod write;
 
 pub use folder::load;
 pub(crate) use folder::{join, load_pictures};
+pub(crate) use header::read_header;
 pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
 

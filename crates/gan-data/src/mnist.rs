@@ -21,6 +21,15 @@ const TRAIN_LABELS: File = file!("train-labels-idx1-ubyte.gz");
 const TEST_IMAGES: File = file!("t10k-images-idx3-ubyte.gz");
 const TEST_LABELS: File = file!("t10k-labels-idx1-ubyte.gz");
 
+/// The labels of one part, each less than 10.
+pub(crate) fn labels(split: Split) -> Result<Vec<u8>> {
+    let (file, bytes) = match split {
+        Split::Train => TRAIN_LABELS,
+        Split::Test => TEST_LABELS,
+    };
+    idx::parse_labels(Path::new(file), bytes)
+}
+
 /// The 60,000 training or 10,000 test pictures, 1 x 28 x 28, of the classes "0" to "9".
 pub(crate) fn load(split: Split) -> Result<Dataset> {
     let ((images_file, images), (labels_file, labels)) = match split {

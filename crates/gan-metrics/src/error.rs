@@ -46,6 +46,9 @@ pub enum Error {
     /// A network that cannot be built, read or run.
     #[error(transparent)]
     Model(#[from] gan_models::Error),
+    /// An error of the classifier's training.
+    #[error(transparent)]
+    Training(#[from] gan_training::Error),
     /// A tensor operation that failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),

@@ -1,16 +1,15 @@
 //! Generators: networks from latent vectors to images.
 
 use crate::backend::{Backend, Mode};
-use crate::config::{FeatureShape, GeneratorConfig, LatentDistribution};
+use crate::config::{FeatureShape, GeneratorConfig};
 use crate::error::{Error, Result};
 use crate::network::{Network, Tape};
 use crate::one_hot::one_hot;
-use crate::parameters::{Parameters, truncated_normal};
+use crate::parameters::Parameters;
 use crate::saved;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use rand::{Rng, RngCore};
-use rand_distr::StandardNormal;
+use rand::RngCore;
 use std::path::Path;
 
 /// A network from latent vectors z, and class labels if it is class-conditional, to images in
@@ -108,13 +107,7 @@ impl Generator {
     /// # Errors
     /// Failures of the device.
     pub fn sample_latents(&self, batch: usize, rng: &mut dyn RngCore) -> Result<Tensor> {
-        let count = batch * self.config.latent_dim;
-        let draw = |_| match self.config.latent_distribution {
-            LatentDistribution::Normal => rng.sample(StandardNormal),
-            LatentDistribution::TruncatedNormal => truncated_normal(rng),
-        };
-        let values: Vec<f32> = (0..count).map(draw).collect();
-        Ok(Tensor::from_vec(values, (batch, self.config.latent_dim), &self.device)?)
+        self.config.latent().sample(batch, rng, &self.device)
     }
 
     /// Builds the network's input: the latent vectors, followed by the one-hot classes if the

@@ -29,31 +29,26 @@
 #![forbid(unsafe_code)]
 
 mod architecture;
-mod augmentation;
 mod backend;
 mod batch_norm;
 mod candle_ops;
 mod config;
 mod discriminator;
-mod ema;
 mod error;
 mod fused_layer;
 mod generator;
 mod interpolation;
-pub mod losses;
+mod latent;
 mod network;
 mod one_hot;
-mod optimizer;
 mod parameters;
 mod resample;
 mod saved;
 mod self_test;
-mod spectral;
 mod standalone_layer;
 pub mod weights;
 
 pub use architecture::{Architecture, ConvStack, Custom, Dcgan, DenseStack, Mlp, Norm};
-pub use augmentation::{Augmentation, Augmented};
 pub use backend::{Backend, Mode};
 pub use batch_norm::lerp_;
 pub use config::{
@@ -61,18 +56,15 @@ pub use config::{
     LatentDistribution, Layer, Momentum, WeightInit,
 };
 pub use discriminator::{Discriminator, DiscriminatorTape};
-pub use ema::Ema;
 pub use error::{Error, Result};
-pub use gan_kernels::{Adam, Wants};
+pub use gan_kernels::Wants as GradMask;
 pub use generator::Generator;
 pub use interpolation::slerp;
-pub use losses::GanLoss;
+pub use latent::Latent;
 pub use network::{Gradients, LayerSummary, Network, Tape};
-pub use optimizer::Optimizer;
 pub use parameters::Parameters;
 pub use saved::{CONFIG_FILE, WEIGHTS_FILE};
 pub use self_test::self_test;
-pub use spectral::{bound_spectral_norms, spectral_norm};
 
 // The crates whose types appear in this crate's signatures.
 pub use candle_core;

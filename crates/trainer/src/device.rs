@@ -1,6 +1,7 @@
 //! Devices and threads.
 
-use crate::args::{DeviceName, PrecisionName};
+use crate::cli::options::ThreadsOption;
+use crate::cli::values::{DeviceName, PrecisionName};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use gan_kernels::Precision;
@@ -10,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 /// The device of this name.
 ///
 /// # Errors
-/// A device that the build has no feature for, or the machine no hardware: which of the two.
+/// A device that this build has no feature for, or this machine no hardware.
 pub(crate) fn device(name: DeviceName) -> Result<Device> {
     match name {
         DeviceName::Cpu => Ok(Device::Cpu),
@@ -30,11 +31,11 @@ pub(crate) fn device(name: DeviceName) -> Result<Device> {
     }
 }
 
-/// The device, if it computes these networks as the CPU does; the CPU in its place where none was
-/// asked for by name.
+/// Returns the device if it computes these networks as the CPU does, else the CPU unless the device
+/// was named.
 ///
 /// # Errors
-/// What a device that was asked for computes wrongly.
+/// What a device that was named computes wrongly.
 pub(crate) fn trusted(
     device: Device,
     name: DeviceName,
@@ -47,7 +48,7 @@ pub(crate) fn trusted(
     match gan_models::self_test(generator, discriminator, &device) {
         Ok(()) => Ok(device),
         Err(error) if name == DeviceName::Auto => {
-            tracing::warn!("{error}; so the CPU");
+            tracing::warn!("{error}; using the CPU");
             Ok(Device::Cpu)
         }
         Err(error) => Err(error).context("use `--device cpu`"),
@@ -58,19 +59,19 @@ fn automatic() -> Device {
     if cfg!(feature = "cuda") {
         match Device::new_cuda(0) {
             Ok(device) => return device,
-            Err(error) => tracing::warn!("no usable CUDA device, so the CPU: {error}"),
+            Err(error) => tracing::warn!("no usable CUDA device, using the CPU: {error}"),
         }
     }
     if cfg!(feature = "metal") {
         match Device::new_metal(0) {
             Ok(device) => return device,
-            Err(error) => tracing::warn!("no usable Metal device, so the CPU: {error}"),
+            Err(error) => tracing::warn!("no usable Metal device, using the CPU: {error}"),
         }
     }
     Device::Cpu
 }
 
-/// Sets how exactly the CPU multiplies.
+/// Sets how precisely the CPU multiplies.
 pub(crate) fn set_precision(precision: PrecisionName) {
     gan_kernels::set_precision(match precision {
         PrecisionName::High => Precision::High,
@@ -78,7 +79,7 @@ pub(crate) fn set_precision(precision: PrecisionName) {
     });
 }
 
-/// What products are made of, in messages.
+/// The number format of products, in messages.
 pub(crate) fn describe_precision(precision: Precision) -> &'static str {
     match precision {
         Precision::High => "bf16x3",
@@ -86,7 +87,7 @@ pub(crate) fn describe_precision(precision: Precision) -> &'static str {
     }
 }
 
-/// What a device is called in messages.
+/// The name of a device in messages.
 pub(crate) fn describe(device: &Device, threads: usize) -> String {
     match device {
         Device::Cpu => format!(
@@ -99,11 +100,11 @@ pub(crate) fn describe(device: &Device, threads: usize) -> String {
     }
 }
 
-/// Threads for the CPU's kernels; work is run inside of it.
+/// Starts the thread pool that the CPU's kernels run in.
 ///
 /// # Errors
-/// No threads asked for, or none to be had.
-pub(crate) fn pool(threads: Option<usize>) -> Result<ThreadPool> {
+/// Zero threads; threads that the system does not start.
+pub(crate) fn pool(ThreadsOption { threads }: ThreadsOption) -> Result<ThreadPool> {
     if threads == Some(0) {
         bail!("--threads 0: at least 1 is needed");
     }

@@ -1,60 +1,45 @@
 //! Trains generative adversarial networks from the command line.
 //!
-//! [`run`] takes the parsed command line to its end; `main` only turns the result into an exit
-//! code. The networks and everything that another program could use are in `gan-models`.
+//! [`run`] executes a parsed command line; `main` only turns the result into an exit code. The parts
+//! that other programs can use are the library crates that this one is built on.
 #![forbid(unsafe_code)]
 
-pub mod args;
-mod bench;
-mod checkpoint;
-mod classifier;
+pub mod cli;
+mod commands;
 mod config;
-mod curves;
-mod data;
-mod describe;
+mod dataset;
 mod device;
-mod drawing;
-mod evaluate;
-mod events;
-mod gan;
-mod generate;
-mod interpolate;
-mod judgement;
-mod progress;
+mod format;
+mod npy;
 mod quality;
 mod recipe;
-mod run_folder;
-mod score;
-mod span_times;
-mod statistics;
-mod train;
+mod run;
+mod sampling;
+mod train_loop;
 
 use anyhow::Result;
-use args::{Cli, Command};
+use cli::{Cli, Command};
 use std::io::Write;
-pub use train::{INTERRUPTED, Outcome};
+pub use train_loop::Outcome;
+pub use train_loop::interrupt::INTERRUPTED;
 
 /// Runs a command and writes its result to `print`.
 ///
 /// # Errors
-/// Everything that can go wrong, with the path, flag or step it happened at.
+/// Everything that can go wrong, with the path, flag or step that it is about.
 pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     match &cli.command {
-        None => train::train(&cli.train, print),
-        Some(command) => {
-            match command {
-                Command::Train(args) => return train::train(args, print),
-                Command::Generate(args) => generate::generate(args, print),
-                Command::Interpolate(args) => interpolate::interpolate(args, print),
-                Command::Evaluate(args) => evaluate::evaluate(args, print),
-                Command::Score(args) => score::score(args, print),
-                Command::Export(args) => data::export(args, print),
-                Command::Recipes => describe::recipes(print),
-                Command::Summary(args) => describe::summary(args, print),
-                Command::Classifier(args) => classifier::classifier(args, print),
-                Command::Bench(args) => bench::bench(args, print),
-            }?;
-            Ok(Outcome::Complete)
-        }
-    }
+        None => return commands::train::train(&cli.train, print),
+        Some(Command::Train(args)) => return commands::train::train(args, print),
+        Some(Command::Generate(args)) => commands::generate::generate(args, print),
+        Some(Command::Interpolate(args)) => commands::interpolate::interpolate(args, print),
+        Some(Command::Evaluate(args)) => commands::evaluate::evaluate(args, print),
+        Some(Command::Score(args)) => commands::score::score(args, print),
+        Some(Command::Export(args)) => commands::export::export(args, print),
+        Some(Command::Recipes) => commands::recipes::recipes(print),
+        Some(Command::Summary(args)) => commands::summary::summary(args, print),
+        Some(Command::Classifier(args)) => commands::classifier::classifier(args, print),
+        Some(Command::Bench(args)) => commands::bench::bench(args, print),
+    }?;
+    Ok(Outcome::Complete)
 }

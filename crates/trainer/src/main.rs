@@ -1,11 +1,11 @@
-//! The `trainer` program.
+//! The `candle-gan` program.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use trainer::{INTERRUPTED, Outcome, args::Cli};
+use trainer::{INTERRUPTED, Outcome, cli::Cli};
 
 /// Every training step allocates and frees the same large buffers. The system's allocator gives
 /// them back to the kernel each time and pays for the page faults, a third of the step; this one
@@ -26,8 +26,7 @@ fn main() -> ExitCode {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            // The chain of causes on one line.
-            // Not through the log, which can be turned off.
+            // The chain of causes on one line; not through the log, which can be turned off.
             let text = format!("{error:#}").replace('\n', " ");
             let _ = writeln!(std::io::stderr(), "ERROR {text}");
             ExitCode::from(2)

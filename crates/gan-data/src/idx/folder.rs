@@ -111,7 +111,7 @@ fn file_names(folder: &Path) -> Result<Vec<String>> {
 }
 
 /// Paths of the picture and the label file of a split; the latter may be missing alone.
-fn find(folder: &Path, split: Split) -> Result<(PathBuf, Result<PathBuf>)> {
+pub(super) fn find(folder: &Path, split: Split) -> Result<(PathBuf, Result<PathBuf>)> {
     let (folder, names) = files_of(folder)?;
     let choose = |kind: &Kind, fits: &dyn Fn(&str) -> bool, looked_for: String| {
         let found: Vec<&String> =

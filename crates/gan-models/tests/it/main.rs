@@ -3,7 +3,6 @@
 
 mod backends;
 mod conditional;
-mod training;
 mod weights;
 
 use candle_core::{Device, Tensor};

@@ -1,0 +1,54 @@
+//! What a directory of IDX files holds, without reading its pixels.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use super::folder::{find, join};
+use super::{IMAGES, Images, emnist, read_labels};
+use crate::folder::name;
+use crate::{Dataset, ImageShape, Result, Split};
+
+/// Shape of the images of one part of a directory, and the labels and classes of the data set,
+/// whose images are one byte each; `None` if only [`load`](super::load) can tell what is wrong.
+///
+/// # Errors
+///
+/// Those of [`load`](super::load).
+pub(crate) fn read_header(directory: &Path, split: Split) -> Result<Option<(ImageShape, Dataset)>> {
+    let (images_file, labels_file) = find(directory, split)?;
+    let labels_file = labels_file?;
+    let Some((count, shape)) = image_header(&images_file) else { return Ok(None) };
+    let labels = read_labels(&labels_file)?;
+    if labels.len() != count {
+        return Ok(None);
+    }
+    let dot = ImageShape { channels: 1, height: 1, width: 1 };
+    let dots = Images { shape: dot, pixels: vec![0; count] };
+    let outline = join(name(directory), (&images_file, dots), (&labels_file, labels))?;
+    // Without pixels, this exchanges the sides where the file has them exchanged.
+    let shape = emnist::upright(&images_file, Images { shape, pixels: Vec::new() }).shape;
+    Ok(Some((shape, outline)))
+}
+
+/// Number and shape of the images in a file that is whole as far as its header and size tell.
+fn image_header(path: &Path) -> Option<(usize, ImageShape)> {
+    let mut start = [0; 2];
+    File::open(path).ok()?.read_exact(&mut start).ok()?;
+    let file = File::open(path).ok()?;
+    let is_packed = start == [0x1f, 0x8b];
+    let mut bytes: Box<dyn Read> = match is_packed {
+        true => Box::new(MultiGzDecoder::new(file)),
+        false => Box::new(file),
+    };
+    let mut header = [0; 16];
+    bytes.read_exact(&mut header).ok()?;
+    let word = |i: usize| u32::from_be_bytes([0, 1, 2, 3].map(|byte| header[4 * i + byte]));
+    let [count, height, width] = [1, 2, 3].map(|i| word(i) as usize);
+    let shape = ImageShape { channels: 1, height, width };
+    let size = count.checked_mul(shape.len()).filter(|&size| size > 0)? as u64;
+    let is_whole = is_packed || fs::metadata(path).ok()?.len() == 16 + size;
+    (word(0) == IMAGES.magic && is_whole).then_some((count, shape))
+}

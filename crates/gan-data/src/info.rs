@@ -1,0 +1,223 @@
+//! What a data set holds, without its pixels: shape, classes and number of images.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::folder::{self, Colour, Options};
+use crate::{Dataset, HubDataset, ImageShape, Result, Source, Split, idx, mnist};
+
+/// Shape of the images of MNIST and of the hub's data sets.
+const MNIST_SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
+
+/// A data set without its pixels: enough to build networks and to count steps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatasetInfo {
+    shape: ImageShape,
+    /// Labels and classes of the data set; one byte stands for each image.
+    outline: Dataset,
+}
+
+impl DatasetInfo {
+    /// The info of a data set in memory.
+    ///
+    /// # Errors
+    ///
+    /// None that a whole [`Dataset`] can cause.
+    pub fn of(dataset: &Dataset) -> Result<Self> {
+        let (labels, classes) = (dataset.labels().to_vec(), dataset.classes().to_vec());
+        Self::new(dataset.name(), dataset.shape(), labels, classes)
+    }
+
+    /// Reads what one part of a data set holds.
+    ///
+    /// - MNIST and IDX directories: the label file and the header of the image file are read.
+    /// - Hub data sets: the numbers are known, nothing is downloaded.
+    /// - Directories of images: the files are listed. If no [`Options::colour`] is given, images are
+    ///   decoded until one has colour, all of them if none has. A damaged image counts here, while
+    ///   [`Source::load_with`] leaves it out. With [`Options::strict`], all images are decoded, and
+    ///   the first damaged one is an error.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::load_with`], except for damage to pixels that are not read.
+    pub fn read(source: &Source, split: Split, options: &Options) -> Result<Self> {
+        let info = match source {
+            Source::Mnist | Source::Hub(HubDataset::Mnist) => {
+                let labels = mnist::labels(split)?.into_iter().map(u32::from).collect();
+                let classes = HubDataset::Mnist.classes().map(String::from).into();
+                Some(Self::new("mnist", MNIST_SHAPE, labels, classes)?)
+            }
+            Source::Hub(dataset @ HubDataset::FashionMnist) => {
+                let per_class = if split == Split::Train { 6_000 } else { 1_000 };
+                let labels = (0..10).flat_map(|label| vec![label; per_class]).collect();
+                let classes = dataset.classes().map(String::from).into();
+                Some(Self::new(dataset.name(), MNIST_SHAPE, labels, classes)?)
+            }
+            Source::Idx(directory) => {
+                idx::read_header(directory, split)?.map(|(shape, outline)| Self { shape, outline })
+            }
+            Source::Folder(directory) => Self::list(directory, split, options)?,
+        };
+        // Where something is wrong, the full read has the words for it.
+        info.map_or_else(|| Self::of(&source.load_with(split, options)?.set), Ok)
+    }
+
+    /// Lists a directory of images; `None` if only a full read tells what it holds.
+    fn list(directory: &Path, split: Split, options: &Options) -> Result<Option<Self>> {
+        let Options { size, colour, strict } = *options;
+        if strict || !folder::SIZES.contains(&size) {
+            return Ok(None);
+        }
+        let found = folder::find(directory, split)?;
+        let channels = match colour {
+            Some(Colour::Grey) => 1,
+            Some(Colour::Rgb) => 3,
+            None => {
+                let has_colour = |path: &Path| {
+                    folder::read(path, size, None).is_ok_and(|pixels| pixels.len() > size * size)
+                };
+                if found.files.par_iter().any(|(path, _)| has_colour(path)) { 3 } else { 1 }
+            }
+        };
+        let labels = found.files.into_iter().map(|(_, label)| label).collect();
+        let shape = ImageShape { channels, height: size, width: size };
+        Self::new(&folder::name(directory), shape, labels, found.classes).map(Some)
+    }
+
+    fn new(name: &str, shape: ImageShape, labels: Vec<u32>, classes: Vec<String>) -> Result<Self> {
+        Ok(Self { shape, outline: outline(name, labels, classes)? })
+    }
+
+    /// Short name of the data set, e.g. `mnist`; a filter does not change it.
+    pub fn name(&self) -> &str {
+        self.outline.name()
+    }
+
+    /// Shape of each image.
+    pub fn shape(&self) -> ImageShape {
+        self.shape
+    }
+
+    /// Number of images.
+    pub fn images(&self) -> usize {
+        self.outline.len()
+    }
+
+    /// Names of the classes.
+    pub fn classes(&self) -> &[String] {
+        self.outline.classes()
+    }
+
+    /// Names of the classes that have images, in order.
+    pub fn non_empty_classes(&self) -> Vec<String> {
+        self.outline.occupied_classes()
+    }
+
+    /// Keeps the images of these classes, as [`Dataset::filter`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::filter`].
+    pub fn filter(self, classes: &[String]) -> Result<Self> {
+        Ok(Self { outline: self.outline.filter(classes)?, ..self })
+    }
+}
+
+/// A data set of these labels, whose images are one byte each.
+pub(crate) fn outline(name: &str, labels: Vec<u32>, classes: Vec<String>) -> Result<Dataset> {
+    let dot = ImageShape { channels: 1, height: 1, width: 1 };
+    Dataset::new(name, dot, vec![0; labels.len()], labels, classes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, picture};
+    use std::fs;
+
+    fn read(source: &Source) -> Result<DatasetInfo> {
+        DatasetInfo::read(source, Split::Train, &Options { strict: false, ..Options::default() })
+    }
+
+    fn loaded(source: &Source, split: Split) -> DatasetInfo {
+        DatasetInfo::of(&source.load(split).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_info_of_mnist_is_that_of_its_images() {
+        for split in [Split::Train, Split::Test] {
+            let info = DatasetInfo::read(&Source::Mnist, split, &Options::default()).unwrap();
+            assert_eq!(info, loaded(&Source::Mnist, split));
+        }
+        let info = read(&Source::Mnist).unwrap().filter(&["5".into(), "7".into()]).unwrap();
+        assert_eq!((info.images(), info.classes()), (5_421 + 6_265, &["5".into(), "7".into()][..]));
+        assert_eq!((info.name(), info.shape()), ("mnist", MNIST_SHAPE));
+        let fashion = read(&Source::Hub(HubDataset::FashionMnist)).unwrap();
+        assert_eq!((fashion.images(), fashion.non_empty_classes().len()), (60_000, 10));
+    }
+
+    #[test]
+    fn the_info_of_idx_files_needs_their_headers() {
+        let directory = tempfile::tempdir().unwrap();
+        let shape = ImageShape { channels: 1, height: 2, width: 3 };
+        idx::write(directory.path(), shape, &[7; 18], Some(&[1, 3, 1])).unwrap();
+        let source = Source::Idx(directory.path().into());
+        let info = read(&source).unwrap();
+        assert_eq!(info, loaded(&source, Split::Train));
+        assert_eq!((info.images(), info.shape()), (3, shape));
+        assert_eq!(info.non_empty_classes(), ["1", "3"]);
+        // Rows and columns of EMNIST's files are exchanged; the label 1 is A.
+        let emnist = tempfile::tempdir().unwrap();
+        for what in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+            let to = emnist.path().join(format!("emnist-letters-train-{what}"));
+            fs::copy(directory.path().join(what), to).unwrap();
+        }
+        let source = Source::Idx(emnist.path().into());
+        let info = read(&source).unwrap();
+        assert_eq!(info, loaded(&source, Split::Train));
+        assert_eq!((info.shape().height, info.non_empty_classes().concat()), (3, "AC".into()));
+
+        let images = directory.path().join("images-idx3-ubyte");
+        let source = Source::Idx(directory.path().into());
+        let whole = fs::read(&images).unwrap();
+        fs::write(&images, &whole[..30]).unwrap();
+        assert!(matches!(read(&source).unwrap_err(), Error::TruncatedBody { .. }));
+        fs::write(&images, &whole[..9]).unwrap();
+        assert!(matches!(read(&source).unwrap_err(), Error::TruncatedHeader { .. }));
+        fs::remove_file(&images).unwrap();
+        assert!(matches!(read(&source).unwrap_err(), Error::MissingFile { .. }));
+    }
+
+    #[test]
+    fn a_directory_of_images_is_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let source = Source::Folder(directory.path().into());
+        let write = |name: &str, channels: usize| {
+            let path = directory.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let shape = ImageShape { channels, height: 28, width: 28 };
+            let pixels: Vec<u8> = (0..shape.len()).map(|i| (i % 251) as u8).collect();
+            picture::write(&path, shape, &pixels).unwrap();
+        };
+        for name in ["a/0.png", "a/1.png", "b/2.png"] {
+            write(name, 1);
+        }
+        assert_eq!(read(&source).unwrap(), loaded(&source, Split::Train));
+        write("b/3.png", 3);
+        let info = read(&source).unwrap();
+        assert_eq!(info, loaded(&source, Split::Train));
+        assert_eq!((info.images(), info.shape().channels), (4, 3));
+        // Its colours given, no image is decoded: a damaged one counts.
+        fs::write(directory.path().join("b/4.png"), b"no image").unwrap();
+        let options = Options { colour: Some(Colour::Grey), strict: false, ..Options::default() };
+        let info = DatasetInfo::read(&source, Split::Train, &options).unwrap();
+        assert_eq!((info.images(), info.shape().channels), (5, 1));
+        let strict = Options { strict: true, ..options };
+        let error = DatasetInfo::read(&source, Split::Train, &strict).unwrap_err();
+        assert!(matches!(error, Error::NoPicture { .. }));
+        let small = Options { size: 2, ..options };
+        let error = DatasetInfo::read(&source, Split::Train, &small).unwrap_err();
+        assert!(matches!(error, Error::Size { .. }));
+    }
+}

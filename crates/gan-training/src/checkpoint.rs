@@ -1,0 +1,199 @@
+//! Checkpoints: a directory with everything that training continues from.
+
+use crate::error::{Error, Result};
+use crate::gan::Gan;
+use candle_core::{Device, Tensor};
+use gan_models::{Parameters, weights};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const TENSORS: &str = "state.safetensors";
+const STATE: &str = "state.json";
+
+/// What a checkpoint holds beside tensors.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    step: u64,
+    generator_updates: u64,
+    discriminator_updates: u64,
+    /// The random generator's key, stream and position in it (in 32-bit words).
+    rng_seed: [u8; 32],
+    rng_stream: u64,
+    rng_position: u128,
+}
+
+/// Reads the step of a checkpoint, without its tensors.
+///
+/// # Errors
+/// A missing or damaged file.
+pub fn checkpoint_step(directory: &Path) -> Result<u64> {
+    Ok(read_state(directory)?.step)
+}
+
+impl<G, D> Gan<G, D> {
+    /// Writes a checkpoint: both networks, the EMA, both optimizers, the step and the random state.
+    /// It appears whole or not at all, and takes the place of an earlier one in `directory`.
+    ///
+    /// # Errors
+    /// A directory or file that cannot be written; an earlier checkpoint there is then still whole.
+    pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
+        let path = directory.as_ref();
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(failed(path, "names no directory"));
+        };
+        let name = name.to_string_lossy();
+        let unfinished = parent.join(format!(".{name}.unfinished"));
+        let old = parent.join(format!(".{name}.old"));
+        let write = || -> Result<()> {
+            // Of a program that was killed.
+            remove(&unfinished)?;
+            // Not its parents: a run that was moved or removed must not come back in part.
+            fs::create_dir(&unfinished).map_err(|error| failed(&unfinished, error))?;
+            self.write(&unfinished)?;
+            if path.exists() {
+                remove(&old)?;
+                fs::rename(path, &old).map_err(|error| failed(path, error))?;
+            }
+            fs::rename(&unfinished, path).map_err(|error| failed(path, error))?;
+            remove(&old)
+        };
+        write().inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = fs::remove_dir_all(&unfinished);
+        })
+    }
+
+    fn write(&self, directory: &Path) -> Result<()> {
+        let mut tensors = Vec::new();
+        for (part, parameters) in self.parts() {
+            for (name, var) in parameters.iter() {
+                tensors.push((format!("{part}/{name}"), var.as_detached_tensor()));
+            }
+        }
+        let optimizers = [
+            ("generator_adam", &self.generator.optimizer),
+            ("discriminator_adam", &self.discriminator.optimizer),
+        ];
+        for (part, optimizer) in optimizers {
+            for (name, tensor) in optimizer.state() {
+                tensors.push((format!("{part}/{name}"), tensor));
+            }
+        }
+        weights::save_tensors(&directory.join(TENSORS), tensors)?;
+        let state = State {
+            step: self.step,
+            generator_updates: self.generator.optimizer.step(),
+            discriminator_updates: self.discriminator.optimizer.step(),
+            rng_seed: self.rng.get_seed(),
+            rng_stream: self.rng.get_stream(),
+            rng_position: self.rng.get_word_pos(),
+        };
+        let path = directory.join(STATE);
+        let text = serde_json::to_vec_pretty(&state).map_err(|error| failed(&path, error))?;
+        fs::write(&path, text).map_err(|error| failed(&path, error))
+    }
+
+    /// Restores a checkpoint that [`Gan::save`] wrote.
+    ///
+    /// # Errors
+    /// A checkpoint that is missing, damaged or of other networks, naming the first tensor that
+    /// differs and both shapes. Nothing is then changed.
+    pub fn restore(&mut self, directory: impl AsRef<Path>) -> Result<()> {
+        let state = read_state(directory.as_ref())?;
+        let path = directory.as_ref().join(TENSORS);
+        let device = self.device().clone();
+        let mut parts = read_parts(&path, &device)?;
+        let mut take = |part: &str| parts.remove(part).unwrap_or_default();
+        let networks = self.parts().map(|(part, _)| take(part));
+        let (generator_state, discriminator_state) =
+            (take("generator_adam"), take("discriminator_adam"));
+        if let Some(part) = parts.keys().min() {
+            return Err(failed(&path, format!("unknown part {part}")));
+        }
+        // Everything is checked before anything is changed.
+        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
+            weights::check(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
+        }
+        let of = |updates, state, parameters: &Parameters, adam: crate::AdamConfig| {
+            let mut optimizer = crate::Optimizer::new(adam.adam());
+            optimizer.restore(updates, state, parameters, &device).map(|()| optimizer)
+        };
+        let generator_optimizer = of(
+            state.generator_updates,
+            generator_state,
+            &self.generator.parameters,
+            self.hyperparameters.generator_adam,
+        )?;
+        let discriminator_optimizer = of(
+            state.discriminator_updates,
+            discriminator_state,
+            &self.discriminator.parameters,
+            self.hyperparameters.discriminator_adam,
+        )?;
+        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
+            weights::restore(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
+        }
+        self.generator.optimizer = generator_optimizer;
+        self.discriminator.optimizer = discriminator_optimizer;
+        self.rng = ChaCha8Rng::from_seed(state.rng_seed);
+        self.rng.set_stream(state.rng_stream);
+        self.rng.set_word_pos(state.rng_position);
+        self.step = state.step;
+        Ok(())
+    }
+
+    /// Everything with parameters, and what a checkpoint calls it.
+    fn parts(&self) -> [(&'static str, &Parameters); 3] {
+        [
+            ("generator", &self.generator.parameters),
+            ("discriminator", &self.discriminator.parameters),
+            ("ema", self.ema.parameters()),
+        ]
+    }
+}
+
+fn read_state(directory: &Path) -> Result<State> {
+    let path = directory.join(STATE);
+    let text = fs::read(&path).map_err(|error| failed(&path, error))?;
+    serde_json::from_slice(&text).map_err(|error| failed(&path, error))
+}
+
+/// Reads tensors named PART/NAME.
+fn read_parts(path: &Path, device: &Device) -> Result<HashMap<String, HashMap<String, Tensor>>> {
+    let mut parts: HashMap<String, HashMap<String, Tensor>> = HashMap::new();
+    for (name, tensor) in weights::load_tensors(path, device)? {
+        let Some((part, name)) = name.split_once('/') else {
+            return Err(failed(path, format!("unknown tensor {name}")));
+        };
+        parts.entry(part.to_string()).or_default().insert(name.to_string(), tensor);
+    }
+    Ok(parts)
+}
+
+/// Removes a directory, if it is there.
+fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(directory, error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(path: &Path, reason: impl ToString) -> Error {
+    Error::Checkpoint { path: path.into(), reason: reason.to_string() }
+}
+
+/// An error of the weights of one part.
+fn in_part(part: &str, error: gan_models::Error) -> Error {
+    match error {
+        gan_models::Error::Architecture { path, difference, .. } => {
+            Error::Checkpoint { path, reason: format!("{part}: {difference}") }
+        }
+        other => other.into(),
+    }
+}

@@ -1,0 +1,162 @@
+//! A recorded pass of real, fake and perturbed images through the discriminator.
+
+use crate::augmentation::{Augmentation, Augmented};
+use crate::error::{Error, Result, check_shape};
+use crate::gan::{Batch, Gan};
+use crate::network::{Backward, INPUT, TrainableNetwork};
+use candle_core::Tensor;
+use gan_models::{GradMask, Gradients};
+
+/// Standard deviation of the noise that R1's finite differences use; pixels are in [-1, 1].
+pub(crate) const PERTURBATION_STD: f32 = 0.02;
+
+/// Real and fake images, and for R1 real images with noise, which the discriminator saw.
+pub(crate) struct DiscriminatorPass<T> {
+    pub(crate) real: Tensor,
+    pub(crate) fake: Tensor,
+    /// Logits of the perturbed real images, where R1 needs them.
+    pub(crate) perturbed: Option<Tensor>,
+    /// One tape for all parts, or one for each.
+    tapes: Vec<T>,
+    /// What augmentation did to the fakes.
+    augmented_fake: Augmented,
+}
+
+/// Position of the fakes among the parts of a pass: real, fake, perturbed.
+const FAKE: usize = 1;
+
+impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
+    /// The augmentation of this step: instance noise fades over the schedule.
+    pub(crate) fn augmentation(&self) -> Augmentation {
+        let left = 1.0 - self.hyperparameters.done(self.step).min(1.0);
+        self.hyperparameters.regularization.augmentation.scale_noise(left as f32)
+    }
+
+    /// Runs augmented real and fake images through the discriminator, and with R1 real ones with
+    /// noise: as one batch, unless the discriminator uses batch statistics.
+    pub(crate) fn discriminate(
+        &mut self,
+        real: Batch,
+        fake: &Tensor,
+    ) -> Result<DiscriminatorPass<D::Tape>> {
+        let _span = tracing::trace_span!("discriminator").entered();
+        let augmentation = self.augmentation();
+        let (real_images, _) = augmentation.apply(real.images, &mut self.rng)?;
+        let (fake, augmented_fake) = augmentation.apply(fake, &mut self.rng)?;
+        let mut parts = vec![real_images, fake];
+        if self.hyperparameters.regularization.r1_gamma > 0.0 {
+            let noise = Augmentation::only_noise(PERTURBATION_STD);
+            parts.push(noise.apply(&parts[0], &mut self.rng)?.0);
+        }
+        let mut passes = Vec::new();
+        if self.discriminator.network.uses_batch_statistics() {
+            for part in &parts {
+                passes.push(self.logits(part, real.labels)?);
+            }
+        } else {
+            let labels = real.labels.repeat(parts.len());
+            passes.push(self.logits(&Tensor::cat(&parts, 0)?, &labels)?);
+        }
+        let (logits, tapes): (Vec<_>, Vec<_>) = passes.into_iter().unzip();
+        let mut logits = Tensor::cat(&logits, 0)?.chunk(parts.len(), 0)?.into_iter();
+        let (Some(real), Some(fake)) = (logits.next(), logits.next()) else {
+            unreachable!("real and fake are always parts")
+        };
+        Ok(DiscriminatorPass { real, fake, perturbed: logits.next(), tapes, augmented_fake })
+    }
+
+    /// Runs augmented fakes through the discriminator, for the generator's update.
+    pub(crate) fn discriminate_fakes(
+        &mut self,
+        fake: &Tensor,
+        labels: &[u32],
+    ) -> Result<FakePass<D::Tape>> {
+        let _span = tracing::trace_span!("discriminator").entered();
+        let (fake, augmented) = self.augmentation().apply(fake, &mut self.rng)?;
+        let (logits, tape) = self.logits(&fake, labels)?;
+        Ok(FakePass { logits, tape, augmented })
+    }
+
+    /// Runs images through the discriminator, recording the pass.
+    pub(crate) fn logits(&mut self, images: &Tensor, labels: &[u32]) -> Result<(Tensor, D::Tape)> {
+        let network = &self.discriminator.network;
+        let (logits, tape) = network.forward_train(images, labels, &mut self.rng)?;
+        check_shape(|| "the discriminator's logits".into(), logits.dims(), &[images.dim(0)?])?;
+        Ok((logits, tape))
+    }
+}
+
+impl<T: Backward> DiscriminatorPass<T> {
+    /// Returns the gradients of the fakes before augmentation and of the parameters, those that
+    /// `mask` asks for, given those of the logits of every part (real, fake, perturbed).
+    pub(crate) fn backward(
+        &self,
+        grad_logits: &[Tensor],
+        mask: GradMask,
+    ) -> Result<(Option<Tensor>, Gradients)> {
+        let _span = tracing::trace_span!("discriminator").entered();
+        let (grad_fake, gradients) = match self.tapes.as_slice() {
+            [tape] => {
+                let (grad_images, gradients) =
+                    tape.backward(&Tensor::cat(grad_logits, 0)?, mask)?;
+                let batch = grad_logits[FAKE].dim(0)?;
+                let of_fake = |all: Tensor| all.narrow(0, FAKE * batch, batch);
+                (grad_images.map(of_fake).transpose()?, gradients)
+            }
+            tapes => {
+                let (mut grad_fake, mut sum) = (None, Gradients::new());
+                for (part, (tape, grad)) in tapes.iter().zip(grad_logits).enumerate() {
+                    let mask = GradMask { input: mask.input && part == FAKE, ..mask };
+                    let (grad_images, gradients) = tape.backward(grad, mask)?;
+                    grad_fake = grad_fake.or(grad_images);
+                    add(&mut sum, gradients)?;
+                }
+                (grad_fake, sum)
+            }
+        };
+        Ok((grad_fake, gradients))
+    }
+
+    /// The gradient of the fakes before augmentation, given that of those after it.
+    pub(crate) fn before_augmentation(&self, grad_fake: &Tensor) -> Result<Tensor> {
+        self.augmented_fake.backward(grad_fake)
+    }
+}
+
+/// Fakes, which the discriminator saw for the generator's update.
+pub(crate) struct FakePass<T> {
+    /// (B)
+    pub(crate) logits: Tensor,
+    tape: T,
+    augmented: Augmented,
+}
+
+impl<T: Backward> FakePass<T> {
+    /// The gradient of the fakes before augmentation, given that of their logits.
+    pub(crate) fn backward(&self, grad_logits: &Tensor) -> Result<Tensor> {
+        let _span = tracing::trace_span!("discriminator").entered();
+        let (grad_fake, _) = self.tape.backward(grad_logits, INPUT)?;
+        self.augmented.backward(&required(grad_fake)?)
+    }
+}
+
+/// Adds gradients to a sum.
+fn add(sum: &mut Gradients, gradients: Gradients) -> Result<()> {
+    for (name, gradient) in gradients {
+        let total = match sum.remove(&name) {
+            Some(other) => (other + gradient)?,
+            None => gradient,
+        };
+        sum.insert(name, total);
+    }
+    Ok(())
+}
+
+/// A gradient of images that must be there.
+pub(crate) fn required(grad_images: Option<Tensor>) -> Result<Tensor> {
+    grad_images.ok_or_else(|| {
+        let text = "no gradient reached the generator's images: the discriminator's logits must \
+                    depend on its input";
+        Error::NoGradient(text.to_string())
+    })
+}

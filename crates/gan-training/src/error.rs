@@ -1,0 +1,80 @@
+//! Errors. The text of an error does not repeat its source's.
+
+use std::path::PathBuf;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A hyperparameter that is out of its range, or does not go with another.
+    #[error("{0}")]
+    Hyperparameter(String),
+    /// A recipe that cannot be read: line, key and reason.
+    #[error("{0}")]
+    Recipe(String),
+    /// A loss that is NaN or infinite. The network that it belongs to was not updated with it.
+    #[error("step {step}: the {network}'s loss is {value}, and {parameters}")]
+    Diverged {
+        /// The step, from 1.
+        step: u64,
+        /// "generator" or "discriminator".
+        network: &'static str,
+        /// The loss.
+        value: f64,
+        /// The first parameter that is not finite, or that all are finite.
+        parameters: String,
+    },
+    /// A parameter that is NaN or infinite.
+    #[error("step {step}: {parameter}")]
+    NotFinite {
+        /// Steps made.
+        step: u64,
+        /// The network, the parameter and the value.
+        parameter: String,
+    },
+    /// A tensor of another shape than it must have.
+    #[error("{what} must have shape {wanted:?}, not {found:?}")]
+    Shape {
+        /// The tensor.
+        what: String,
+        /// The shape that is right.
+        wanted: Vec<usize>,
+        /// The shape that it has.
+        found: Vec<usize>,
+    },
+    /// A gradient that a backward pass did not give.
+    #[error("{0}")]
+    NoGradient(String),
+    /// An optimizer state that is not that of the parameters.
+    #[error("{0}")]
+    OptimizerState(String),
+    /// A checkpoint that cannot be read, written or used.
+    #[error("{path}: {reason}", path = path.display())]
+    Checkpoint {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An error of the networks.
+    #[error(transparent)]
+    Model(#[from] gan_models::Error),
+    /// A tensor operation that failed.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+/// A result of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Checks a tensor's shape.
+pub(crate) fn check_shape(
+    what: impl FnOnce() -> String,
+    found: &[usize],
+    wanted: &[usize],
+) -> Result<()> {
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::Shape { what: what(), wanted: wanted.to_vec(), found: found.to_vec() })
+}

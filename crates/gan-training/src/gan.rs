@@ -1,0 +1,401 @@
+//! A generator and a discriminator in training.
+
+use crate::ema::Ema;
+use crate::error::{Error, Result, check_shape};
+use crate::hyperparameters::{Hyperparameters, SeparateUpdates, UpdateScheme};
+use crate::network::{Backward, PARAMETERS, TrainableNetwork};
+use crate::optimizer::Optimizer;
+use crate::random::RandomStream;
+use crate::spectral::bound_spectral_norms;
+use crate::stats::{StepOutput, StepStats};
+use candle_core::{Device, Tensor};
+use gan_models::{
+    Backend, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, Gradients, Latent,
+    Parameters,
+};
+use rand::RngCore;
+use rand_chacha::ChaCha8Rng;
+
+/// A network with its parameters and its optimizer.
+pub(crate) struct NetworkState<N> {
+    pub(crate) network: N,
+    pub(crate) parameters: Parameters,
+    pub(crate) optimizer: Optimizer,
+}
+
+/// A generator and a discriminator in training, with everything that a checkpoint holds.
+///
+/// [`Gan::init`] makes one of this project's networks, [`Gan::new`] of any [`TrainableNetwork`]s.
+/// All randomness comes from the seed: the same seed and batches give the same bytes, for any number
+/// of threads.
+pub struct Gan<G = Generator, D = Discriminator> {
+    pub(crate) generator: NetworkState<G>,
+    pub(crate) discriminator: NetworkState<D>,
+    pub(crate) ema: Ema,
+    pub(crate) hyperparameters: Hyperparameters,
+    pub(crate) rng: ChaCha8Rng,
+    /// Steps made.
+    pub(crate) step: u64,
+    latent: Latent,
+    device: Device,
+}
+
+/// A batch of real images and their labels, which the fakes share.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'a> {
+    /// (B, C, H, W) in [-1, 1]
+    pub(crate) images: &'a Tensor,
+    /// B class labels, or none.
+    pub(crate) labels: &'a [u32],
+}
+
+impl Batch<'_> {
+    pub(crate) fn len(self) -> Result<usize> {
+        Ok(self.images.dim(0)?)
+    }
+}
+
+impl Gan {
+    /// Creates the networks of two configurations, with initial weights from the seed.
+    ///
+    /// # Errors
+    /// Networks that cannot be built; hyperparameters that are out of range or do not suit them.
+    pub fn init(
+        generator: &GeneratorConfig,
+        discriminator: &DiscriminatorConfig,
+        hyperparameters: Hyperparameters,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self> {
+        let seed_of = |stream: RandomStream| stream.rng(seed).next_u64();
+        let latent = generator.latent();
+        let generator =
+            Parameters::init(seed_of(RandomStream::GeneratorWeights), device, |vars| {
+                Generator::new(generator.clone(), vars)
+            })?;
+        let discriminator =
+            Parameters::init(seed_of(RandomStream::DiscriminatorWeights), device, |vars| {
+                Discriminator::new(discriminator, vars)
+            })?;
+        Self::new(generator, discriminator, latent, hyperparameters, seed)
+    }
+
+    /// Returns the generator with its EMA parameters, for samples. It follows the training: its
+    /// weights are those of the EMA, not a copy.
+    ///
+    /// # Errors
+    /// Failures of the device.
+    pub fn ema_generator(&self) -> Result<Generator> {
+        let vars = self.ema.parameters().builder(&self.device);
+        Ok(Generator::new(self.generator.network.config().clone(), vars)?.detached())
+    }
+
+    /// Returns the same networks run by another backend.
+    pub fn with_backend(mut self, backend: Backend) -> Self {
+        self.generator.network = self.generator.network.with_backend(backend);
+        self.discriminator.network = self.discriminator.network.with_backend(backend);
+        self
+    }
+}
+
+impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
+    /// Creates a pair of networks, each with the parameters that it uses. `latent` says what the
+    /// generator takes.
+    ///
+    /// # Errors
+    /// Hyperparameters that are out of range or do not suit the networks; a network without
+    /// parameters.
+    pub fn new(
+        (generator, generator_parameters): (G, Parameters),
+        (discriminator, discriminator_parameters): (D, Parameters),
+        latent: Latent,
+        hyperparameters: Hyperparameters,
+        seed: u64,
+    ) -> Result<Self> {
+        let batch_statistics =
+            (generator.uses_batch_statistics(), discriminator.uses_batch_statistics());
+        check_scheme(&hyperparameters, batch_statistics)?;
+        let Some((_, first)) = generator_parameters.iter().next() else {
+            return Err(Error::Hyperparameter("the generator has no parameters".to_string()));
+        };
+        let device = first.device().clone();
+        let ema = Ema::new(&generator_parameters, hyperparameters.ema_decay)?;
+        Ok(Self {
+            generator: NetworkState {
+                network: generator,
+                parameters: generator_parameters,
+                optimizer: Optimizer::new(hyperparameters.generator_adam.adam()),
+            },
+            discriminator: NetworkState {
+                network: discriminator,
+                parameters: discriminator_parameters,
+                optimizer: Optimizer::new(hyperparameters.discriminator_adam.adam()),
+            },
+            ema,
+            hyperparameters,
+            rng: RandomStream::Training.rng(seed),
+            step: 0,
+            latent,
+            device,
+        })
+    }
+
+    /// Updates both networks once with a batch of real images and their class labels, which the
+    /// fakes share. Networks that are not class-conditional need no labels.
+    ///
+    /// # Shapes
+    /// `images`: (B, C, H, W); `labels`: B, or none.
+    /// # Range
+    /// Images in [-1, 1].
+    /// # Errors
+    /// [`Error::Diverged`] if a loss is NaN or infinite; on the CPU the network that the loss
+    /// belongs to is then not updated, on other devices it is [`Gan::read_stats`] that tells.
+    /// [`Error::Shape`] if a network's output has another shape than it must have. Networks are not
+    /// updated with a step that failed.
+    pub fn train_step(&mut self, images: &Tensor, labels: &[u32]) -> Result<StepOutput> {
+        let done = self.hyperparameters.done(self.step);
+        let factor = self.hyperparameters.lr_decay.map_or(1.0, |decay| decay.factor(done));
+        let Hyperparameters { generator_adam, discriminator_adam, update, .. } =
+            self.hyperparameters;
+        self.generator.optimizer.set_learning_rate(generator_adam.lr * factor);
+        self.discriminator.optimizer.set_learning_rate(discriminator_adam.lr * factor);
+        let real = Batch { images, labels };
+        let output = match update {
+            UpdateScheme::Simultaneous => self.simultaneous_step(real)?,
+            UpdateScheme::Alternating => self.alternating_step(real)?,
+            UpdateScheme::Separate(separate) => self.separate_step(real, separate)?,
+        };
+        self.step += 1;
+        let _span = tracing::trace_span!("ema").entered();
+        self.ema.update(&self.generator.parameters, self.step)?;
+        Ok(output)
+    }
+
+    /// Copies a step's statistics from the device.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`] if a loss is NaN or infinite; failures of the device.
+    pub fn read_stats(&self, output: &StepOutput) -> Result<StepStats> {
+        let stats = output.read()?;
+        self.check_finite(output.step, "discriminator", f64::from(stats.discriminator_loss))?;
+        self.check_finite(output.step, "generator", f64::from(stats.generator_loss))?;
+        Ok(stats)
+    }
+
+    /// Draws latents and generates images from them, recording the pass.
+    pub(crate) fn generate(&mut self, batch: Batch) -> Result<(Tensor, G::Tape)> {
+        generate(&self.generator.network, &self.latent, batch, &mut self.rng)
+    }
+
+    /// Runs [`Gan::update_discriminator`] and [`Gan::generate`], which need nothing of each other:
+    /// on the CPU side by side.
+    pub(crate) fn update_discriminator_and_generate(
+        &mut self,
+        gradients: &Gradients,
+        batch: Batch,
+    ) -> Result<(Tensor, G::Tape)> {
+        if !self.device.is_cpu() {
+            self.update_discriminator(gradients)?;
+            return self.generate(batch);
+        }
+        let Self { generator, discriminator, latent, rng, .. } = self;
+        let spectral_norm = self.hyperparameters.regularization.spectral_norm;
+        let network = &generator.network;
+        let spans = tracing::dispatcher::get_default(Clone::clone);
+        let (updated, generated) = rayon::join(
+            || {
+                update_discriminator(
+                    &mut discriminator.optimizer,
+                    &discriminator.parameters,
+                    spectral_norm,
+                    gradients,
+                )
+            },
+            || tracing::dispatcher::with_default(&spans, || generate(network, latent, batch, rng)),
+        );
+        updated?;
+        generated
+    }
+
+    pub(crate) fn update_discriminator(&mut self, gradients: &Gradients) -> Result<()> {
+        let NetworkState { optimizer, parameters, .. } = &mut self.discriminator;
+        let spectral_norm = self.hyperparameters.regularization.spectral_norm;
+        update_discriminator(optimizer, parameters, spectral_norm, gradients)
+    }
+
+    /// The gradients of the generator's parameters, given that of its images.
+    pub(crate) fn generator_gradients(
+        &self,
+        tape: &G::Tape,
+        grad_images: &Tensor,
+    ) -> Result<Gradients> {
+        let _span = tracing::trace_span!("generator").entered();
+        Ok(tape.backward(grad_images, PARAMETERS)?.1)
+    }
+
+    pub(crate) fn update_generator(&mut self, gradients: &Gradients) -> Result<()> {
+        let _span = tracing::trace_span!("generator").entered();
+        let NetworkState { optimizer, parameters, .. } = &mut self.generator;
+        optimizer.update(parameters, gradients)
+    }
+
+    /// What a step returns, given the logits of real images and of fakes and both losses.
+    pub(crate) fn output(
+        &self,
+        (real_logits, fake_logits): (Tensor, Tensor),
+        discriminator_loss: Tensor,
+        generator_loss: Tensor,
+    ) -> StepOutput {
+        let Hyperparameters { loss, real_label, .. } = self.hyperparameters;
+        StepOutput {
+            step: self.step + 1,
+            loss,
+            real_label,
+            real_logits,
+            fake_logits,
+            discriminator_loss,
+            generator_loss,
+            updates: None,
+        }
+    }
+
+    /// Checks a loss before the update that it belongs to. Only the CPU's losses are at hand
+    /// without waiting for the device.
+    pub(crate) fn check_loss(&self, network: &'static str, loss: &Tensor) -> Result<()> {
+        if !loss.device().is_cpu() {
+            return Ok(());
+        }
+        self.check_finite(self.step + 1, network, crate::stats::scalar(loss)?)
+    }
+
+    fn check_finite(&self, step: u64, network: &'static str, value: f64) -> Result<()> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let parameters = match self.first_not_finite()? {
+            Some(parameter) => parameter,
+            None => "all parameters are finite still".to_string(),
+        };
+        Err(Error::Diverged { step, network, value, parameters })
+    }
+
+    /// Checks that all parameters of both networks are finite.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] names the first that is not.
+    pub fn check_parameters(&self) -> Result<()> {
+        match self.first_not_finite()? {
+            Some(parameter) => Err(Error::NotFinite { step: self.step, parameter }),
+            None => Ok(()),
+        }
+    }
+
+    /// Names the first parameter that is NaN or infinite.
+    fn first_not_finite(&self) -> Result<Option<String>> {
+        let networks = [
+            ("generator", &self.generator.parameters),
+            ("discriminator", &self.discriminator.parameters),
+        ];
+        for (network, parameters) in networks {
+            for (name, var) in parameters.iter() {
+                let values = var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?;
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    return Ok(Some(format!("the {network}'s {name} holds {value}")));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl<G, D> Gan<G, D> {
+    /// The generator.
+    pub fn generator(&self) -> &G {
+        &self.generator.network
+    }
+
+    /// The discriminator.
+    pub fn discriminator(&self) -> &D {
+        &self.discriminator.network
+    }
+
+    /// The generator's parameters.
+    pub fn generator_parameters(&self) -> &Parameters {
+        &self.generator.parameters
+    }
+
+    /// The discriminator's parameters.
+    pub fn discriminator_parameters(&self) -> &Parameters {
+        &self.discriminator.parameters
+    }
+
+    /// The EMA of the generator's parameters.
+    pub fn ema_parameters(&self) -> &Parameters {
+        self.ema.parameters()
+    }
+
+    /// The settings of its steps.
+    pub fn hyperparameters(&self) -> &Hyperparameters {
+        &self.hyperparameters
+    }
+
+    /// The device that the networks are on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Steps made.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+}
+
+/// Checks that an update scheme suits networks that use batch statistics.
+fn check_scheme(
+    hyperparameters: &Hyperparameters,
+    (generator, discriminator): (bool, bool),
+) -> Result<()> {
+    let Hyperparameters { update, batch_size, .. } = *hyperparameters;
+    if update == UpdateScheme::Simultaneous && discriminator {
+        return Err(Error::Hyperparameter(
+            "update = \"simultaneous\" needs a discriminator without batch_norm, whose logit of an \
+             image does not depend on the rest of the batch; or choose \"alternating\""
+                .to_string(),
+        ));
+    }
+    let halves =
+        matches!(update, UpdateScheme::Separate(SeparateUpdates { half_batches: true, .. }));
+    let (shown, of) = if halves { (batch_size / 2, "half of ") } else { (batch_size, "") };
+    if (generator || discriminator) && shown < 2 {
+        return Err(Error::Hyperparameter(format!(
+            "{of}batch size {batch_size}: batch_norm needs at least 2 images that differ"
+        )));
+    }
+    Ok(())
+}
+
+fn generate<G: TrainableNetwork>(
+    generator: &G,
+    latent: &Latent,
+    batch: Batch,
+    rng: &mut ChaCha8Rng,
+) -> Result<(Tensor, G::Tape)> {
+    let _span = tracing::trace_span!("generator").entered();
+    let latents = latent.sample(batch.len()?, rng, batch.images.device())?;
+    let (images, tape) = generator.forward_train(&latents, batch.labels, rng)?;
+    let mut wanted = batch.images.dims().to_vec();
+    wanted[0] = latents.dim(0)?;
+    check_shape(|| "the generator's images".into(), images.dims(), &wanted)?;
+    Ok((images, tape))
+}
+
+fn update_discriminator(
+    optimizer: &mut Optimizer,
+    parameters: &Parameters,
+    spectral_norm: f64,
+    gradients: &Gradients,
+) -> Result<()> {
+    let _span = tracing::trace_span!("discriminator").entered();
+    optimizer.update(parameters, gradients)?;
+    if spectral_norm > 0.0 { bound_spectral_norms(parameters, spectral_norm) } else { Ok(()) }
+}

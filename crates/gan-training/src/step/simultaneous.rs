@@ -1,0 +1,139 @@
+//! Both networks are updated from one pass through the discriminator (Shen et al. 2021, "Training
+//! generative adversarial networks in one stage").
+
+use crate::discriminator_pass::{PERTURBATION_STD, required};
+use crate::error::Result;
+use crate::gan::{Batch, Gan};
+use crate::losses::{GanLoss, mean_grad, r1_penalty};
+use crate::network::{BOTH, TrainableNetwork};
+use crate::stats::StepOutput;
+use candle_core::Tensor;
+
+impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
+    /// One step of [`crate::UpdateScheme::Simultaneous`].
+    pub(crate) fn simultaneous_step(&mut self, real: Batch) -> Result<StepOutput> {
+        let (loss, label) = (self.hyperparameters.loss, self.hyperparameters.real_label);
+        let gamma = self.hyperparameters.regularization.r1_gamma;
+
+        let (fake, generator_tape) = self.generate(real)?;
+        let pass = self.discriminate(real, &fake)?;
+
+        let on_real = loss.on_real(&pass.real, label)?;
+        let on_fake = loss.on_fake(&pass.fake)?;
+        let on_generator = loss.generator(&pass.fake)?;
+        let mut discriminator_loss = (on_real.value + on_fake.value)?;
+        let one_stage = OneStage::new(loss, &pass.fake)?;
+        let mut grad_logits = vec![on_real.grad, one_stage.grad_fake.clone()];
+        if let Some(perturbed) = &pass.perturbed {
+            let r1 = r1_penalty(&pass.real, perturbed, gamma, PERTURBATION_STD)?;
+            discriminator_loss = (discriminator_loss + r1.value)?;
+            grad_logits[0] = (&grad_logits[0] - &r1.grad)?;
+            grad_logits.push(r1.grad);
+        }
+        self.check_loss("discriminator", &discriminator_loss)?;
+        self.check_loss("generator", &on_generator.value)?;
+
+        // One backward pass gives the discriminator's gradients, and at the fakes those of its loss,
+        // which a factor for each image turns into those of the generator's loss.
+        let (grad_fake, gradients) = pass.backward(&grad_logits, BOTH)?;
+        let grad_fake = one_stage.of_generator(&required(grad_fake)?)?;
+        let grad_images = pass.before_augmentation(&grad_fake)?;
+
+        let generator_gradients = self.generator_gradients(&generator_tape, &grad_images)?;
+        self.update_discriminator(&gradients)?;
+        self.update_generator(&generator_gradients)?;
+        Ok(self.output((pass.real, pass.fake), discriminator_loss, on_generator.value))
+    }
+}
+
+/// The fake logits' gradient of the discriminator's loss, and the factors that turn it into that of
+/// the generator's loss.
+struct OneStage {
+    /// (B)
+    grad_fake: Tensor,
+    /// (B)
+    ratio: Tensor,
+}
+
+/// Logits below this count as this, so that cross-entropy's gradient and the ratio stay normal
+/// numbers of f32 whose product is right.
+const MIN_LOGIT: f64 = -60.0;
+/// Gradients by fake logits are no nearer to 0 than this: where a hinge or a square is flat for the
+/// discriminator, it is not for the generator, and the ratio would be infinite.
+const MIN_GRAD: f32 = 1e-6;
+
+impl OneStage {
+    /// # Shapes
+    /// `fake`: (B) logits.
+    fn new(loss: GanLoss, fake: &Tensor) -> Result<Self> {
+        let one = fake.ones_like()?;
+        let (grad, ratio) = match loss {
+            // s and (s - 1) / s = -exp(-l), with s the logistic function of l
+            GanLoss::NonSaturating => {
+                let e = fake.maximum(MIN_LOGIT)?.neg()?.exp()?;
+                ((&e + 1.0)?.recip()?, e.neg()?)
+            }
+            GanLoss::Wasserstein => (one.clone(), one.neg()?),
+            // The slope of max(0, 1 + l), and -1 over it.
+            GanLoss::Hinge => {
+                let flat = (&one * f64::from(MIN_GRAD))?;
+                let slope = fake.gt(-1f32)?.where_cond(&one, &flat)?;
+                let ratio = (one.neg()? / &slope)?;
+                (slope, ratio)
+            }
+            // l, and (l - 1) / l
+            GanLoss::LeastSquares => {
+                let size = fake.abs()?.maximum(f64::from(MIN_GRAD))?;
+                let slope = fake.ge(0f32)?.where_cond(&size, &size.neg()?)?;
+                let ratio = ((fake - 1.0)? / &slope)?;
+                (slope, ratio)
+            }
+        };
+        Ok(Self { grad_fake: mean_grad(&grad)?, ratio })
+    }
+
+    /// The generator's gradient at the fakes, (B, C, H, W), given the discriminator's.
+    fn of_generator(&self, grad_fake: &Tensor) -> Result<Tensor> {
+        Ok(grad_fake.broadcast_mul(&self.ratio.reshape((self.ratio.dim(0)?, 1, 1, 1))?)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+
+    #[test]
+    fn the_ratio_turns_one_gradient_into_the_other() -> Result<()> {
+        let logits = [-1e4f32, -100.0, -70.0, -30.0, -3.0, 0.0, 0.5, 9.0];
+        let logits = Tensor::new(&logits, &Device::Cpu)?;
+        for loss in
+            [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein]
+        {
+            let one_stage = OneStage::new(loss, &logits)?;
+            let got = (one_stage.grad_fake * one_stage.ratio)?.to_vec1::<f32>()?;
+            let want = loss.generator(&logits)?.grad.to_vec1::<f32>()?;
+            for (got, want) in got.into_iter().zip(want) {
+                assert!((got - want).abs() < 1e-5 * want.abs(), "{loss:?}: {got}, not {want}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a loss is flat for the discriminator, next to nothing reaches it; elsewhere its
+    /// gradient is the loss's own.
+    #[test]
+    fn the_discriminator_does_not_notice() -> Result<()> {
+        let logits = Tensor::new(&[-3f32, -0.5, 0.0, 2.0], &Device::Cpu)?;
+        for loss in
+            [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein]
+        {
+            let got = OneStage::new(loss, &logits)?.grad_fake.to_vec1::<f32>()?;
+            let want = loss.on_fake(&logits)?.grad.to_vec1::<f32>()?;
+            for (got, want) in got.into_iter().zip(want) {
+                assert!((got - want).abs() < 1e-6, "{loss:?}: {got}, not {want}");
+            }
+        }
+        Ok(())
+    }
+}

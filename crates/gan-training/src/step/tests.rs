@@ -1,0 +1,238 @@
+//! Gradients of every update scheme against candle's autograd of the losses' values.
+
+use crate::discriminator_pass::PERTURBATION_STD;
+use crate::losses::r1_penalty;
+use crate::*;
+use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use gan_models::{
+    Activation, Architecture, Backend, ClassCondition, Conditioning, ConvStack, Dcgan,
+    Discriminator, Generator, Gradients, Mode, Norm, Parameters, WeightInit,
+};
+use rand_chacha::ChaCha8Rng;
+
+const IMAGE: (usize, usize, usize) = (1, 8, 8);
+const CLASSES: usize = 3;
+const BATCH: usize = 4;
+
+fn architecture(discriminator_norm: Norm) -> Architecture {
+    let batch_norm = Norm::Batch { epsilon: 1e-3, momentum: gan_models::Momentum(0.1) };
+    let stack = |channels: &[usize], norm| {
+        let activation = Activation::LeakyRelu(0.3);
+        let mut stack = ConvStack::new(channels.to_vec(), vec![1, 2, 2], 4, activation);
+        stack.norm = norm;
+        stack
+    };
+    let (generator, discriminator) =
+        (stack(&[7, 6, 4], batch_norm), stack(&[4, 6, 9], discriminator_norm));
+    Architecture::Dcgan(Dcgan::new(5, WeightInit::Normal(0.2), generator, discriminator))
+}
+
+/// Adam with these settings keeps a step's gradient as its first moment.
+const ADAM: AdamConfig = AdamConfig { lr: 1e-3, beta1: 0.0, beta2: 0.999 };
+
+fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
+    let augmentation = Augmentation { translation: 2, cutout: 3, noise: 0.1 };
+    let r1_gamma = if matches!(update, UpdateScheme::Separate(_)) { 0.0 } else { 0.5 };
+    Hyperparameters {
+        batch_size: BATCH,
+        update,
+        loss,
+        real_label: if loss.has_labels() { 0.9 } else { 1.0 },
+        regularization: Regularization { r1_gamma, spectral_norm: 0.0, augmentation },
+        ema_decay: 0.9,
+        lr_decay: None,
+        schedule_steps: 100,
+        generator_adam: ADAM,
+        discriminator_adam: ADAM,
+    }
+}
+
+/// A class-conditional pair, and a batch of real images with their labels.
+fn gan(hyperparameters: Hyperparameters, norm: Norm, by: Option<Conditioning>) -> Gan {
+    let architecture = architecture(norm);
+    let classes = (0..CLASSES).map(|class| class.to_string()).collect();
+    let condition = by.map(|by| ClassCondition { classes: CLASSES, by });
+    let generator = architecture.generator(IMAGE.into(), classes, by.is_some()).expect("fits");
+    let discriminator = architecture.discriminator(IMAGE.into(), condition).expect("fits");
+    Gan::init(&generator, &discriminator, hyperparameters, 7, &Device::Cpu).expect("a pair")
+}
+
+fn real() -> (Tensor, Vec<u32>) {
+    let (channels, height, width) = IMAGE;
+    let values = (0..BATCH * channels * height * width).map(|i| (i as f32 * 0.37).sin()).collect();
+    let images: Vec<f32> = values;
+    let images = Tensor::from_vec(images, (BATCH, channels, height, width), &Device::Cpu);
+    (images.expect("a batch"), (0..BATCH as u32).map(|i| i % CLASSES as u32).collect())
+}
+
+/// The gradients of the last update, from the first moments of the optimizer.
+fn gradients(optimizer: &Optimizer) -> Gradients {
+    let first = |(name, value): (String, Tensor)| {
+        name.strip_prefix("first.").map(|name| (name.to_string(), value))
+    };
+    optimizer.state().into_iter().filter_map(first).collect()
+}
+
+#[track_caller]
+fn assert_same(got: &Gradients, want: &GradStore, parameters: &Parameters, what: &str) {
+    let mut compared = 0;
+    for (name, var) in parameters.iter() {
+        let Some(want) = want.get(var.as_tensor()) else { continue };
+        let largest = |t: &Tensor| {
+            t.abs().unwrap().flatten_all().unwrap().max(0).unwrap().to_scalar::<f32>().unwrap()
+        };
+        let got = got.get(name).unwrap_or_else(|| panic!("{what}: {name} has no gradient"));
+        let (error, size) = (largest(&(got - want).unwrap()), largest(want));
+        assert!(error <= 2e-4 * size + 5e-6, "{what}: {name} is off by {error} of {size}");
+        compared += 1;
+    }
+    assert_eq!(compared, got.len(), "{what}: every gradient is compared");
+}
+
+/// The networks of a pair on candle's operators, with the random generator as it stands.
+struct Reference<'a> {
+    gan: &'a Gan,
+    generator: Generator,
+    discriminator: Discriminator,
+    rng: ChaCha8Rng,
+    labels: Vec<u32>,
+}
+
+impl<'a> Reference<'a> {
+    fn of(gan: &'a Gan, labels: &[u32]) -> Self {
+        Self {
+            gan,
+            generator: gan.generator().clone().with_backend(Backend::Candle),
+            discriminator: gan.discriminator().clone().with_backend(Backend::Candle),
+            rng: gan.rng.clone(),
+            labels: labels.to_vec(),
+        }
+    }
+
+    fn fake(&mut self) -> Tensor {
+        let latents = self.generator.sample_latents(BATCH, &mut self.rng).unwrap();
+        let input = self.generator.input(&latents, &self.labels).unwrap();
+        self.generator.forward(&input, Mode::Train(&mut self.rng)).unwrap()
+    }
+
+    fn logits(&mut self, images: &Tensor) -> Tensor {
+        self.discriminator.forward(images, &self.labels, Mode::Train(&mut self.rng)).unwrap()
+    }
+
+    /// The discriminator's loss on real images and these fakes, and the logits of the fakes.
+    fn discriminator_loss(&mut self, real: &Tensor, fake: &Tensor) -> (Tensor, Tensor) {
+        let h = self.gan.hyperparameters;
+        let (real, _) = self.gan.augmentation().apply(real, &mut self.rng).unwrap();
+        let (fake, _) = self.gan.augmentation().apply(fake, &mut self.rng).unwrap();
+        let noise = Augmentation::only_noise(PERTURBATION_STD);
+        let (perturbed, _) = noise.apply(&real, &mut self.rng).unwrap();
+        let (clean, fake) = (self.logits(&real), self.logits(&fake));
+        let perturbed = self.logits(&perturbed);
+        let gamma = h.regularization.r1_gamma;
+        let r1 = r1_penalty(&clean, &perturbed, gamma, PERTURBATION_STD).unwrap();
+        let on_real = h.loss.on_real(&clean, h.real_label).unwrap();
+        let on_fake = h.loss.on_fake(&fake).unwrap();
+        let value = ((on_real.value + on_fake.value).unwrap() + r1.value).unwrap();
+        (value, fake)
+    }
+}
+
+const LOSSES: [GanLoss; 4] =
+    [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein];
+
+/// Shen et al. 2021: one pass gives the gradients of both losses, conditional or not, whether the
+/// discriminator is undecided or confident.
+#[test]
+fn a_simultaneous_step_has_the_gradients_of_both_losses() {
+    let conditions = [None, Some(Conditioning::Projection), Some(Conditioning::Concatenation)];
+    for (loss, by) in LOSSES.into_iter().flat_map(|loss| conditions.map(|by| (loss, by))) {
+        for confidence in [0.0, 3.0, -3.0] {
+            let (images, labels) = real();
+            let settings = hyperparameters(loss, UpdateScheme::Simultaneous);
+            let mut gan = gan(settings, Norm::None, by);
+            let bias = last_bias(gan.discriminator_parameters());
+            bias.set(&(bias.as_detached_tensor() + confidence).unwrap()).unwrap();
+            let what = format!("{loss:?} {by:?} {confidence}");
+
+            let mut reference = Reference::of(&gan, &labels);
+            let fake = reference.fake();
+            let (value, fake_logits) = reference.discriminator_loss(&images, &fake);
+            let of_discriminator = value.backward().unwrap();
+            let of_generator = loss.generator(&fake_logits).unwrap().value.backward().unwrap();
+
+            gan.train_step(&images, &labels).unwrap();
+            // Beyond the hinge's margin the true gradient is 0, and MIN_GRAD stands in its place.
+            if loss != GanLoss::Hinge || confidence >= 0.0 {
+                let got = gradients(&gan.discriminator.optimizer);
+                assert_same(&got, &of_discriminator, gan.discriminator_parameters(), &what);
+            }
+            let got = gradients(&gan.generator.optimizer);
+            assert_same(&got, &of_generator, gan.generator_parameters(), &what);
+        }
+    }
+}
+
+/// The bias that moves all logits.
+fn last_bias(parameters: &Parameters) -> Var {
+    let (_, bias) =
+        parameters.iter().filter(|(name, _)| name.ends_with(".bias")).last().expect("a bias");
+    bias.clone()
+}
+
+/// Alternating updates of a discriminator with and without batch statistics: one tape for all
+/// parts, or one for each.
+#[test]
+fn an_alternating_step_has_the_gradients_of_its_losses() {
+    let batch_norm = Norm::Batch { epsilon: 1e-3, momentum: gan_models::Momentum(0.1) };
+    for (loss, norm) in LOSSES.into_iter().flat_map(|loss| [(loss, Norm::None), (loss, batch_norm)])
+    {
+        let (images, labels) = real();
+        let settings = hyperparameters(loss, UpdateScheme::Alternating);
+        let new = || gan(settings, norm, Some(Conditioning::Projection));
+        let (mut gan, probe) = (new(), new());
+        let what = format!("{loss:?} {norm:?}");
+
+        let mut reference = Reference::of(&probe, &labels);
+        let fake = reference.fake().detach();
+        let (value, _) = reference.discriminator_loss(&images, &fake);
+        let of_discriminator = value.backward().unwrap();
+
+        gan.train_step(&images, &labels).unwrap();
+        let got = gradients(&gan.discriminator.optimizer);
+        assert_same(&got, &of_discriminator, probe.discriminator_parameters(), &what);
+
+        // The generator's update sees the discriminator after its own.
+        for (name, var) in probe.discriminator_parameters().iter() {
+            var.set(gan.discriminator_parameters().get(name).unwrap().as_tensor()).unwrap();
+        }
+        let fake = reference.fake();
+        let (fake, _) = probe.augmentation().apply(&fake, &mut reference.rng).unwrap();
+        let logits = reference.logits(&fake);
+        let of_generator = loss.generator(&logits).unwrap().value.backward().unwrap();
+        let got = gradients(&gan.generator.optimizer);
+        assert_same(&got, &of_generator, probe.generator_parameters(), &what);
+    }
+}
+
+/// Each update is made where its loss is above its threshold, and only then.
+#[test]
+fn separate_updates_can_be_skipped() {
+    let (images, labels) = real();
+    let (never, always) = (Some(f32::INFINITY), None);
+    for (thresholds, want) in [
+        (LossThresholds { real: never, fake: never, generator: never }, [false, false]),
+        (LossThresholds { real: Some(1e-6), fake: never, generator: never }, [false, true]),
+        (LossThresholds { real: never, fake: always, generator: never }, [false, true]),
+        (LossThresholds { real: never, fake: never, generator: always }, [true, false]),
+    ] {
+        let separate = SeparateUpdates { half_batches: true, skip_if_loss_below: thresholds };
+        let settings = hyperparameters(GanLoss::NonSaturating, UpdateScheme::Separate(separate));
+        let mut gan = gan(settings, Norm::None, None);
+        let output = gan.train_step(&images, &labels).unwrap();
+        let moved = [&gan.generator.optimizer, &gan.discriminator.optimizer]
+            .map(|optimizer| optimizer.step() > 0);
+        assert_eq!(moved, want, "{thresholds:?}");
+        let made = gan.read_stats(&output).unwrap().updates.expect("thresholds");
+        assert_eq!([made.generator > 0, made.real + made.fake > 0], want);
+    }
+}

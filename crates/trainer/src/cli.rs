@@ -1,0 +1,63 @@
+//! The command line, as typed: nothing is checked here against data or files.
+
+pub mod commands;
+pub mod options;
+pub mod train;
+pub mod values;
+
+use clap::{Parser, Subcommand};
+use commands::{
+    BenchArgs, ClassifierArgs, EvaluateArgs, ExportArgs, GenerateArgs, InterpolateArgs, ScoreArgs,
+    SummaryArgs,
+};
+use train::TrainArgs;
+
+/// Trains generative adversarial networks and generates images with them.
+///
+/// Without a command it trains: `candle-gan --digit 5`.
+#[derive(Debug, Parser)]
+#[command(name = "candle-gan", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to train, where no command is given.
+    #[command(flatten)]
+    pub train: TrainArgs,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a generator (the default command).
+    Train(TrainArgs),
+    /// Generate images with a trained generator.
+    Generate(GenerateArgs),
+    /// Interpolate between latents, or between classes.
+    Interpolate(InterpolateArgs),
+    /// Measure how close generated images, or any others, are to real ones.
+    Evaluate(EvaluateArgs),
+    /// Print a trained discriminator's decision value of each image: negative fake, positive real.
+    Score(ScoreArgs),
+    /// List the built-in recipes.
+    Recipes,
+    /// Print the layers of both networks: output shapes, parameters, multiply-adds.
+    Summary(SummaryArgs),
+    /// Train a classifier, such as the one whose features the metrics use.
+    Classifier(ClassifierArgs),
+    /// Write a data set as a directory of images, one sub-directory for each class.
+    Export(ExportArgs),
+    /// Time a recipe's training step on the CPU.
+    Bench(BenchArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn clap_accepts_the_definition() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,238 @@
+//! Options of each command but `train`.
+
+use super::options::{
+    ClassesOption, DataOptions, DatasetOption, DeviceOption, GeneratorOptions, PrecisionOption,
+    SeedOption, StrictOption, ThreadsOption, ids_of,
+};
+use super::values::{
+    CLASSIFIER_EPOCHS, ConditionName, Format, InterpolationFormat, Layout, Operators, SplitName,
+};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Options of `generate`.
+#[derive(Args, Debug)]
+pub struct GenerateArgs {
+    /// Which generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// How many images; with --latents, as many as there are latents.
+    #[arg(long, value_name = "N", required_unless_present = "latents")]
+    pub count: Option<usize>,
+    /// The class of the images [default: all in turn].
+    #[arg(long, value_name = "C")]
+    pub class: Option<String>,
+    /// Seed of the latents.
+    #[command(flatten)]
+    pub seed: SeedOption,
+    /// Generate from the latents of this NumPy file, of shape (N, latent dim), not from random ones.
+    #[arg(long, value_name = "FILE.npy", conflicts_with = "seed")]
+    pub latents: Option<PathBuf>,
+    /// Write the latents of the images, of shape (N, latent dim), f32.
+    #[arg(long, value_name = "FILE.npy")]
+    pub save_latents: Option<PathBuf>,
+    /// grid: one image of all; png: a directory of images; idx: a directory in MNIST's format.
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// How an IDX directory is laid out.
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: Layout,
+    /// The image, or the directory, to write.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// Where to compute.
+    #[command(flatten)]
+    pub device: DeviceOption,
+    /// How precisely the CPU multiplies.
+    #[command(flatten)]
+    pub precision: PrecisionOption,
+}
+
+/// Options of `interpolate`.
+#[derive(Args, Debug)]
+pub struct InterpolateArgs {
+    /// Which generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// How many latents to visit; 1 keeps one latent and interpolates between classes [default: one
+    /// for each class visited, at least 2].
+    #[arg(long, value_name = "N")]
+    pub points: Option<usize>,
+    /// The classes to visit, in turn [default: all, where the generator is conditional].
+    #[arg(long, value_name = "C[,C...]", value_delimiter = ',')]
+    pub class: Vec<String>,
+    /// Steps from each point to the next.
+    #[arg(long, value_name = "N", default_value_t = 9)]
+    pub frames: usize,
+    /// Seed of the latents.
+    #[command(flatten)]
+    pub seed: SeedOption,
+    /// grid: a row from each point to the next; animation: an animated PNG that loops.
+    #[arg(long, value_enum, default_value = "grid")]
+    pub format: InterpolationFormat,
+    /// Images a second of an animation.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    pub fps: u16,
+    /// Pixels of the file for each pixel of an image, along each side: 1 to 16.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub scale: u8,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.png")]
+    pub out: PathBuf,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+}
+
+/// Options of `score`.
+#[derive(Args, Debug)]
+pub struct ScoreArgs {
+    /// The run whose discriminator is used [default: the newest under runs].
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<PathBuf>,
+    /// The class to score the images as, where the discriminator is class-conditional.
+    #[arg(long, value_name = "C")]
+    pub class: Option<String>,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// Images: JPEG or PNG files, IDX files of images, directories of PNG or IDX files.
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+}
+
+/// Options of `summary`.
+#[derive(Args, Debug)]
+pub struct SummaryArgs {
+    /// A run, whose networks are shown.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ids_of::<NetworkOptions>())]
+    pub run: Option<PathBuf>,
+    /// What would be trained.
+    #[command(flatten)]
+    pub network: NetworkOptions,
+}
+
+/// What decides the networks of a run that is not made yet.
+#[derive(Args, Clone, Debug)]
+pub struct NetworkOptions {
+    /// A built-in recipe or a recipe file [default: as in training].
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub recipe: Option<String>,
+    /// How the networks are conditioned on the class, where there are several.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub condition: Option<ConditionName>,
+    /// The images that would be trained on.
+    #[command(flatten)]
+    pub data: DataOptions,
+    /// What happens to damaged images.
+    #[command(flatten)]
+    pub strict: StrictOption,
+}
+
+/// Options of `evaluate`.
+#[derive(Args, Debug)]
+pub struct EvaluateArgs {
+    /// Which generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// Images to measure: a PNG file, a directory of them, an IDX file, a directory of IDX files.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ids_of::<GeneratorOptions>())]
+    pub images: Option<PathBuf>,
+    /// The real images to measure against.
+    #[command(flatten)]
+    pub dataset: DatasetOption,
+    /// The real classes to measure against; those of the generator where none is given.
+    #[command(flatten)]
+    pub classes: ClassesOption,
+    /// How many images to generate.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub count: usize,
+    /// Train a classifier on 60,000 of the images and test it on real ones (classification accuracy
+    /// score).
+    #[arg(long)]
+    pub train_on_fake: bool,
+    /// Seed of the latents and of the kernel distance's subsets.
+    #[command(flatten)]
+    pub seed: SeedOption,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `classifier`.
+#[derive(Args, Debug)]
+pub struct ClassifierArgs {
+    /// The images to train on.
+    #[command(flatten)]
+    pub dataset: DatasetOption,
+    /// How often every image is seen.
+    #[arg(long, value_name = "N", default_value_t = CLASSIFIER_EPOCHS)]
+    pub epochs: u64,
+    /// Seed of weights, shuffles, distortions and dropout.
+    #[command(flatten)]
+    pub seed: SeedOption,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// How precisely the CPU multiplies.
+    #[command(flatten)]
+    pub precision: PrecisionOption,
+    /// The directory that the weights are written into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Options of `export`.
+#[derive(Args, Debug)]
+pub struct ExportArgs {
+    /// The images to write.
+    #[command(flatten)]
+    pub data: DataOptions,
+    /// What happens to damaged images.
+    #[command(flatten)]
+    pub strict: StrictOption,
+    /// The part of the data set.
+    #[arg(long, value_enum, default_value_t)]
+    pub split: SplitName,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// The directory to make; it must be new or empty.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Options of `bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// A built-in recipe or a recipe file.
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "default")]
+    pub recipe: String,
+    /// Images in a batch [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Steps to time.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub steps: u64,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// How precisely the CPU multiplies.
+    #[command(flatten)]
+    pub precision: PrecisionOption,
+    /// Whose operators to time.
+    #[arg(long, value_enum, default_value_t)]
+    pub operators: Operators,
+    /// Print the time of each layer's passes and of the updates too.
+    #[arg(long)]
+    pub layers: bool,
+    /// Print one JSON object.
+    #[arg(long, conflicts_with = "layers")]
+    pub json: bool,
+}

@@ -1,0 +1,123 @@
+//! Options that several commands share, each defined once.
+
+use super::values::{ColourName, DeviceName, PrecisionName};
+use clap::{Args, Id};
+use std::path::PathBuf;
+
+/// The data set.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DatasetOption {
+    /// Where the images come from [default: mnist, or as in the run that is evaluated].
+    #[arg(long, value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist")]
+    pub dataset: Option<String>,
+}
+
+impl DatasetOption {
+    /// The data set given, else MNIST.
+    pub fn or_mnist(&self) -> &str {
+        self.dataset.as_deref().unwrap_or("mnist")
+    }
+}
+
+/// The classes of a data set.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ClassesOption {
+    /// Use only these classes, e.g. 5 or 3,5,8 [default: all].
+    #[arg(long, visible_alias = "class", value_name = "D[,D...]", value_delimiter = ',')]
+    pub digit: Vec<String>,
+}
+
+/// How the images of a directory are read.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Directories of images (--dataset folder:DIR)")]
+pub struct ImageOptions {
+    /// Rows and columns that images are resized to [default: 28].
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// Channels of the images [default: rgb if any of them has colour].
+    #[arg(long, visible_alias = "color", value_enum, value_name = "NAME")]
+    pub colour: Option<ColourName>,
+}
+
+/// What happens to damaged images of a directory.
+#[derive(Args, Clone, Copy, Debug, Default)]
+#[command(next_help_heading = "Directories of images (--dataset folder:DIR)")]
+pub struct StrictOption {
+    /// Fail at an image that cannot be read, instead of leaving it out with a warning.
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// A data set and the part of it that is used.
+#[derive(Args, Clone, Debug, Default)]
+pub struct DataOptions {
+    /// The data set.
+    #[command(flatten)]
+    pub dataset: DatasetOption,
+    /// Its classes.
+    #[command(flatten)]
+    pub classes: ClassesOption,
+    /// How its images are read.
+    #[command(flatten)]
+    pub images: ImageOptions,
+}
+
+/// A trained generator: a run's, or that of a directory.
+#[derive(Args, Clone, Debug, Default)]
+pub struct GeneratorOptions {
+    /// The run whose generator is used [default: the newest under runs].
+    #[arg(long, value_name = "RUN", conflicts_with = "weights")]
+    pub run: Option<PathBuf>,
+    /// A generator's directory.
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// The run's generator at the step that measured best, instead of its last one.
+    #[arg(long, conflicts_with = "weights")]
+    pub best: bool,
+}
+
+/// Threads of the CPU.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ThreadsOption {
+    /// CPU threads [default: all]. Results do not depend on their number.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+/// Where to compute.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct DeviceOption {
+    /// The device to compute on.
+    #[arg(long, value_enum, default_value_t)]
+    pub device: DeviceName,
+}
+
+/// How precisely the CPU multiplies.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct PrecisionOption {
+    /// Precision of matrix products on the CPU [default: high; that of the run for its generator].
+    #[arg(long, value_enum)]
+    pub precision: Option<PrecisionName>,
+}
+
+/// The seed of everything random.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct SeedOption {
+    /// Seed of everything random [default: 0].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+impl SeedOption {
+    /// The seed given, else 0.
+    pub fn or_zero(self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+}
+
+/// The ids of all options of `T`, those of flattened structs included, for
+/// `conflicts_with_all`: an option that is added to the struct is in conflict too.
+pub(crate) fn ids_of<T: Args>() -> Vec<Id> {
+    let command = T::augment_args(clap::Command::new(""));
+    command.get_arguments().map(|argument| argument.get_id().clone()).collect()
+}

@@ -1,0 +1,139 @@
+//! Options of `train`: those that decide what a run computes, and those of any session.
+
+use super::options::{
+    DataOptions, DeviceOption, PrecisionOption, SeedOption, StrictOption, ThreadsOption, ids_of,
+};
+use super::values::{ConditionName, LossName};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Options of `train`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct TrainArgs {
+    /// What a new run computes.
+    #[command(flatten)]
+    pub run: NewRunOptions,
+    /// How this session trains.
+    #[command(flatten)]
+    pub session: SessionOptions,
+}
+
+/// What a new run computes; a run that is resumed keeps its own.
+#[derive(Args, Clone, Debug, Default)]
+pub struct NewRunOptions {
+    /// The images to train on.
+    #[command(flatten)]
+    pub data: DataOptions,
+    /// A built-in recipe or a recipe file [default: default for one class, conditional for
+    /// several].
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    pub recipe: Option<String>,
+    /// Steps between two sample grids [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub sample_every: Option<u64>,
+    /// Images in a batch [default: the recipe's].
+    #[arg(long, value_name = "N")]
+    pub batch_size: Option<usize>,
+    /// Learning rate of both networks, or of the generator and the discriminator [default: the
+    /// recipe's].
+    #[arg(long, value_name = "X", num_args = 1..=2)]
+    pub lr: Vec<f64>,
+    /// The objective.
+    #[command(flatten)]
+    pub loss: LossOptions,
+    /// Seed of weights, latents, shuffles and dropout.
+    #[command(flatten)]
+    pub seed: SeedOption,
+    /// How precisely the CPU multiplies.
+    #[command(flatten)]
+    pub precision: PrecisionOption,
+    /// The directory that run directories are made in [default: runs].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// How a session trains, of a new run or of one that is resumed.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SessionOptions {
+    /// Train until every image has been seen this often, steps of earlier sessions included.
+    #[arg(long, value_name = "N", conflicts_with = "steps")]
+    pub epochs: Option<u64>,
+    /// Train until this step, those of earlier sessions included.
+    #[arg(long, value_name = "N")]
+    pub steps: Option<u64>,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// Where to train.
+    #[command(flatten)]
+    pub device: DeviceOption,
+    /// What happens to damaged images.
+    #[command(flatten)]
+    pub strict: StrictOption,
+    /// Continue this run from its last checkpoint, with its own configuration.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ids_of::<NewRunOptions>())]
+    pub resume: Option<PathBuf>,
+    /// Print the configuration and the networks' sizes, and stop.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What to change of a recipe's loss and regularisation.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Loss and regularisation [default: the recipe's]")]
+pub struct LossOptions {
+    /// The loss of both networks.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub loss: Option<LossName>,
+    /// How the networks are conditioned on the class, where there are several.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub condition: Option<ConditionName>,
+    /// Gamma of the R1 penalty: gamma/2 times the squared norm of the discriminator's gradient at
+    /// real images, by finite differences; 0 for none.
+    #[arg(long, value_name = "GAMMA")]
+    pub r1_gamma: Option<f64>,
+    /// The old name of --r1-gamma.
+    #[arg(long, value_name = "GAMMA", hide = true, conflicts_with = "r1_gamma")]
+    pub gradient_penalty: Option<f64>,
+    /// Largest spectral norm of each of the discriminator's weights; 0 for no limit.
+    #[arg(long, value_name = "X")]
+    pub spectral_norm: Option<f64>,
+    /// Shift the images that the discriminator sees by up to this many pixels.
+    #[arg(long, value_name = "PIXELS")]
+    pub translation: Option<usize>,
+    /// Black out a square of this side in the images that the discriminator sees.
+    #[arg(long, value_name = "PIXELS")]
+    pub cutout: Option<usize>,
+    /// Add noise of this standard deviation to the images that the discriminator sees; it fades to
+    /// none over the recipe's length.
+    #[arg(long, value_name = "STD")]
+    pub instance_noise: Option<f32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    /// Every option of a new run, those of nested structs too, is refused beside `--resume`.
+    #[test]
+    fn a_run_that_is_resumed_takes_no_option_of_a_new_one() {
+        let new_run = NewRunOptions::augment_args(clap::Command::new(""));
+        let mut flags = 0;
+        for argument in new_run.get_arguments() {
+            let flag = format!("--{}", argument.get_long().expect("a long flag"));
+            let possible = argument.get_possible_values();
+            let value = possible.first().map_or("1", |value| value.get_name()).to_string();
+            for command in [&["candle-gan"][..], &["candle-gan", "train"]] {
+                let line = command.iter().copied().chain(["--resume", "run", &flag, &value]);
+                let error = Cli::try_parse_from(line).expect_err(&flag).to_string();
+                assert!(error.contains("--resume") && error.contains(&flag), "{flag}: {error}");
+            }
+            flags += 1;
+        }
+        assert!(flags >= 18, "{flags}");
+        let line = "candle-gan --resume run --steps 9 --threads 1 --device cpu --strict --dry-run";
+        assert!(Cli::try_parse_from(line.split(' ')).is_ok());
+    }
+}

@@ -1,0 +1,158 @@
+//! Values that options take.
+
+use clap::ValueEnum;
+use gan_data::folder::Colour;
+use gan_models::Conditioning;
+use gan_training::GanLoss;
+use serde::{Deserialize, Serialize};
+
+/// Epochs that a classifier is trained for, unless told otherwise.
+pub const CLASSIFIER_EPOCHS: u64 = 12;
+
+/// Channels of images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColourName {
+    /// One channel.
+    Grey,
+    /// Three channels.
+    Rgb,
+}
+
+impl From<ColourName> for Colour {
+    fn from(name: ColourName) -> Self {
+        match name {
+            ColourName::Grey => Self::Grey,
+            ColourName::Rgb => Self::Rgb,
+        }
+    }
+}
+
+/// The loss of both networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LossName {
+    /// Cross-entropy, non-saturating.
+    NonSaturating,
+    /// Hinge loss.
+    Hinge,
+    /// Least squares.
+    LeastSquares,
+    /// Wasserstein distance; needs --r1-gamma or --spectral-norm.
+    Wasserstein,
+}
+
+impl From<LossName> for GanLoss {
+    fn from(name: LossName) -> Self {
+        match name {
+            LossName::NonSaturating => Self::NonSaturating,
+            LossName::Hinge => Self::Hinge,
+            LossName::LeastSquares => Self::LeastSquares,
+            LossName::Wasserstein => Self::Wasserstein,
+        }
+    }
+}
+
+/// How networks are conditioned on the class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ConditionName {
+    /// An embedding of the class times the discriminator's features.
+    Projection,
+    /// A channel for each class beside those of the image.
+    Concatenation,
+    /// Not conditioned.
+    None,
+}
+
+impl From<ConditionName> for Option<Conditioning> {
+    fn from(name: ConditionName) -> Self {
+        match name {
+            ConditionName::Projection => Some(Conditioning::Projection),
+            ConditionName::Concatenation => Some(Conditioning::Concatenation),
+            ConditionName::None => None,
+        }
+    }
+}
+
+/// How `generate` writes images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One PNG of all images.
+    Grid,
+    /// A directory of PNG files.
+    Png,
+    /// A directory of IDX files.
+    Idx,
+}
+
+/// How an IDX directory is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// One file of images, and one of labels where the classes are known.
+    #[default]
+    Flat,
+    /// The four files of `torchvision.datasets.MNIST(root)`, in `MNIST/raw`; all images are both the
+    /// training and the test part.
+    Torchvision,
+}
+
+/// How `interpolate` writes images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InterpolationFormat {
+    /// One PNG, a row from each point to the next.
+    Grid,
+    /// An animated PNG.
+    #[value(alias = "film")]
+    Animation,
+}
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SplitName {
+    /// The part that models are trained on.
+    #[default]
+    Train,
+    /// The part that models are tested on.
+    Test,
+}
+
+/// Whose operators run the networks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operators {
+    /// This project's.
+    #[default]
+    Kernels,
+    /// candle's own.
+    Candle,
+}
+
+/// How precisely the CPU multiplies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrecisionName {
+    /// On a matrix unit (AMX) where there is one, with 16 bits of each factor's mantissa.
+    #[default]
+    High,
+    /// In f32 throughout.
+    Highest,
+}
+
+impl PrecisionName {
+    /// The precision of runs that were made before there was a choice.
+    pub(crate) fn of_old_runs() -> Self {
+        Self::Highest
+    }
+}
+
+/// Where to compute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DeviceName {
+    /// CUDA or Metal where there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+    /// The first Apple GPU.
+    Metal,
+}

@@ -1,0 +1,12 @@
+//! The commands of the program, one module each.
+
+pub(crate) mod bench;
+pub(crate) mod classifier;
+pub(crate) mod evaluate;
+pub(crate) mod export;
+pub(crate) mod generate;
+pub(crate) mod interpolate;
+pub(crate) mod recipes;
+pub(crate) mod score;
+pub(crate) mod summary;
+pub(crate) mod train;

@@ -1,0 +1,216 @@
+//! `bench`: the time of a recipe's training step, and of its parts.
+
+mod span_times;
+
+use crate::cli::commands::BenchArgs;
+use crate::cli::train::TrainArgs;
+use crate::cli::values::Operators;
+use crate::config::TrainConfig;
+use crate::config::resolve::Request;
+use crate::device;
+use anyhow::{Result, ensure};
+use candle_core::{Device, Tensor};
+use gan_data::{Batch, Split};
+use gan_kernels::{Activation, Epilogue, Geometry, Precision};
+use gan_models::{Backend, Network};
+use gan_training::{Gan, SeparateUpdates, UpdateScheme};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+use span_times::SpanTimes;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Steps before those that are timed.
+const WARM_UP: u64 = 3;
+/// Batches of random images that the steps take in turn.
+const BATCHES: usize = 8;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Report {
+    recipe: String,
+    batch: usize,
+    threads: usize,
+    /// How the program was built.
+    profile: &'static str,
+    operators: Operators,
+    precision: &'static str,
+    /// Median.
+    ms_per_step: f64,
+    images_per_s: f64,
+    /// Multiply-adds that the step needs, two operations each; products with padding and
+    /// gradients that are not used are not counted.
+    gflop_per_s: f64,
+    /// Rate of a large product of matrices in f32 on the vector units.
+    sgemm_gflop_per_s: f64,
+    /// Largest resident memory of the process, where the system tells.
+    peak_rss_mib: Option<f64>,
+}
+
+/// Times training steps and prints the result.
+///
+/// # Errors
+/// Bad input; whatever a training step can fail with.
+pub(crate) fn bench(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    ensure!(args.steps > 0, "--steps 0: at least 1 is needed");
+    device::set_precision(args.precision.precision.unwrap_or_default());
+    device::pool(args.threads)?.install(|| run(args, print))
+}
+
+fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    let mut train = TrainArgs::default();
+    train.run.recipe = Some(args.recipe.clone());
+    train.run.batch_size = args.batch_size;
+    let request = Request::new(&train)?;
+    let info = request.data().info(Split::Train)?;
+    let config = request.resolve(&info)?;
+    let mut gan = config.gan(&Device::Cpu)?;
+    if args.operators == Operators::Candle {
+        gan = gan.with_backend(Backend::Candle);
+    }
+    let batches = random_batches(&config)?;
+    let mut steps = batches.iter().cycle();
+    let mut step = || -> Result<f64> {
+        let Some(batch) = steps.next() else { unreachable!("there are batches") };
+        let start = Instant::now();
+        let output = gan.train_step(&batch.images, &batch.labels)?;
+        gan.read_stats(&output)?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    for _ in 0..WARM_UP {
+        step()?;
+    }
+    let mut times = (0..args.steps).map(|_| step()).collect::<Result<Vec<_>>>()?;
+    // Before the large matrices of the rate's measurement.
+    let peak_rss_mib = peak_rss_mib();
+    let layers = if args.layers {
+        let times = SpanTimes::default();
+        times.record(|| (0..args.steps).try_for_each(|_| step().map(drop)))?;
+        times.per_step(args.steps)
+    } else {
+        Vec::new()
+    };
+    times.sort_by(f64::total_cmp);
+    let ms_per_step = times[times.len() / 2];
+    let multiply_adds = multiply_adds(&gan) * config.training.batch_size;
+    let report = Report {
+        recipe: config.recipe,
+        batch: config.training.batch_size,
+        threads: rayon::current_num_threads(),
+        profile: if cfg!(debug_assertions) { "dev" } else { "release" },
+        operators: args.operators,
+        precision: device::describe_precision(match args.operators {
+            Operators::Kernels => gan_kernels::precision(),
+            Operators::Candle => Precision::Highest,
+        }),
+        ms_per_step,
+        images_per_s: config.training.batch_size as f64 / ms_per_step * 1e3,
+        gflop_per_s: 2.0 * multiply_adds as f64 / ms_per_step / 1e6,
+        sgemm_gflop_per_s: sgemm_gflop_per_s()?,
+        peak_rss_mib,
+    };
+    if args.json {
+        writeln!(print, "{}", serde_json::to_string(&report)?)?;
+    } else {
+        report.write(print)?;
+    }
+    for (path, ms) in layers {
+        writeln!(print, "{ms:9.3} ms  {path}")?;
+    }
+    Ok(())
+}
+
+/// Batches of random images of the shape that the networks take, from a fixed seed: the time of a step
+/// does not depend on what the images show.
+fn random_batches(config: &TrainConfig) -> Result<Vec<Batch>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let image = config.discriminator.image;
+    let dims = (config.training.batch_size, image.channels, image.height, image.width);
+    let values = config.training.batch_size * image.channels * image.height * image.width;
+    let classes = config.generator.classes.len().max(1) as u32;
+    let mut batch = || -> Result<Batch> {
+        let pixels: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..=1.0)).collect();
+        let labels =
+            (0..config.training.batch_size).map(|_| rng.random_range(0..classes)).collect();
+        Ok(Batch { images: Tensor::from_vec(pixels, dims, &Device::Cpu)?, labels })
+    };
+    (0..BATCHES).map(|_| batch()).collect()
+}
+
+impl Report {
+    fn write(&self, print: &mut (dyn Write + Send)) -> Result<()> {
+        let peak = self.peak_rss_mib.map_or("unknown".into(), |mib| format!("{mib:.0} MiB"));
+        writeln!(
+            print,
+            "{} batch {}, {} threads, {} profile, products {}\n\
+             {:.2} ms a step, {:.0} images/s\n\
+             {:.0} GFLOP/s, {:.0}% of sgemm's {:.0}\n\
+             peak memory {peak}",
+            self.recipe,
+            self.batch,
+            self.threads,
+            self.profile,
+            self.precision,
+            self.ms_per_step,
+            self.images_per_s,
+            self.gflop_per_s,
+            100.0 * self.gflop_per_s / self.sgemm_gflop_per_s,
+            self.sgemm_gflop_per_s,
+        )?;
+        Ok(())
+    }
+}
+
+/// Multiply-adds that a step needs for each image of a batch.
+fn multiply_adds(gan: &Gan) -> usize {
+    // A forward pass, the input gradients of all layers and the weight gradients of all layers
+    // cost the same; the input gradient of a network's first layer is seldom needed.
+    let work = |network: &Network| {
+        let layers = || network.layers().iter().map(|layer| layer.multiply_adds);
+        (layers().sum::<usize>(), layers().find(|&count| count > 0).unwrap_or(0))
+    };
+    let (generator, generator_first) = work(gan.generator().network());
+    let (discriminator, first) = work(gan.discriminator().network());
+    let train_generator = 3 * generator - generator_first;
+    match gan.hyperparameters().update {
+        // Half of a batch of each, with fakes made for it.
+        UpdateScheme::Separate(SeparateUpdates { half_batches: true, .. }) => {
+            generator / 2 + (3 * discriminator - first) + train_generator + 2 * discriminator
+        }
+        // Real and fake; the gradient reaches the fake images.
+        UpdateScheme::Simultaneous => train_generator + 6 * discriminator - first,
+        // The discriminator on real and fake, with fakes made for it; then the generator through
+        // the discriminator's input gradients.
+        UpdateScheme::Alternating | UpdateScheme::Separate(_) => {
+            generator + 2 * (3 * discriminator - first) + train_generator + 2 * discriminator
+        }
+    }
+}
+
+/// Rate of a large product in f32 throughout, the best of ten.
+fn sgemm_gflop_per_s() -> Result<f64> {
+    const SIZE: usize = 1024;
+    let before = gan_kernels::precision();
+    gan_kernels::set_precision(Precision::Highest);
+    let matrix = Tensor::ones((1, 1, SIZE, SIZE), candle_core::DType::F32, &Device::Cpu)?;
+    let geometry = Arc::new(Geometry::dense());
+    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let mut best = f64::INFINITY;
+    for _ in 0..10 {
+        let start = Instant::now();
+        gan_kernels::layer(&matrix, &matrix, None, &geometry, plain)?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    gan_kernels::set_precision(before);
+    Ok(2.0 * (SIZE as f64).powi(3) / best / 1e9)
+}
+
+/// Peak memory from Linux's /proc; other systems have no safe way to ask.
+fn peak_rss_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}

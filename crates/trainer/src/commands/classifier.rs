@@ -1,0 +1,41 @@
+//! `classifier`: trains a classifier, such as the one whose features the metrics use.
+
+use crate::cli::commands::ClassifierArgs;
+use crate::dataset;
+use crate::device;
+use crate::format::duration;
+use crate::quality::{self, predict};
+use anyhow::{Context, Result};
+use gan_data::Split;
+use std::io::Write;
+use std::time::Instant;
+
+/// Trains a classifier and writes its weights.
+///
+/// # Errors
+/// Images that it does not take; a file that cannot be written.
+pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    device::set_precision(args.precision.precision.unwrap_or_default());
+    device::pool(args.threads)?.install(|| {
+        let source = dataset::source(args.dataset.or_mnist())?;
+        let load = |split| dataset::load(&source, split, &quality::MEASURED);
+        let (train_set, test_set) = (load(Split::Train)?, load(Split::Test)?);
+        let started = Instant::now();
+        let trained = quality::training::train(train_set, args.epochs, args.seed.or_zero())?;
+        let seconds = started.elapsed().as_secs_f64();
+        let predicted = predict(&trained.classifier, test_set.shape(), test_set.pixels())?;
+        std::fs::create_dir_all(&args.out)
+            .with_context(|| format!("making the directory {}", args.out.display()))?;
+        let path = args.out.join("model.safetensors");
+        trained.save(&path)?;
+        writeln!(
+            print,
+            "{}: {:.2}% of {} test images classified correctly, trained in {}",
+            path.display(),
+            100.0 * predicted.agreement(test_set.labels()),
+            test_set.len(),
+            duration(seconds)
+        )?;
+        Ok(())
+    })
+}

@@ -1,0 +1,33 @@
+//! `export`: a data set as a directory of images.
+
+use crate::cli::commands::ExportArgs;
+use crate::cli::values::SplitName;
+use crate::dataset::Selection;
+use crate::device;
+use anyhow::Result;
+use gan_data::{Split, folder};
+use std::io::Write;
+
+/// Writes a data set as a directory of images.
+///
+/// # Errors
+/// A data set or classes that do not exist; a directory that is not empty or cannot be written.
+pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    device::pool(args.threads)?.install(|| {
+        let selection = Selection::new(&args.data, args.strict.strict)?;
+        let dataset = selection.load(match args.split {
+            SplitName::Train => Split::Train,
+            SplitName::Test => Split::Test,
+        })?;
+        folder::write(&args.out, &dataset)?;
+        writeln!(
+            print,
+            "{} images of {} in {}, classes {}",
+            dataset.len(),
+            selection.source(),
+            args.out.display(),
+            dataset.classes().join(", ")
+        )?;
+        Ok(())
+    })
+}

@@ -1,0 +1,123 @@
+//! `generate`: images from a trained generator.
+
+mod output;
+
+use crate::cli::commands::GenerateArgs;
+use crate::cli::values::{Format, Layout};
+use crate::device;
+use crate::npy;
+use crate::run::generator::GeneratorLocation;
+use crate::sampling::{self, Latents, class_numbers};
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{Device, Tensor};
+use gan_data::class_position;
+use gan_models::{Generator, GeneratorConfig};
+use output::Output;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use std::io::Write;
+
+/// Generates and writes images, and prints where they are.
+///
+/// # Errors
+/// A generator or latents that cannot be read, a class that it does not generate, a path that cannot
+/// be written.
+pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    ensure!(args.count != Some(0), "--count 0: at least 1 image is needed");
+    ensure!(
+        args.layout == Layout::Flat || args.format == Format::Idx,
+        "--layout torchvision goes with --format idx"
+    );
+    let location = GeneratorLocation::find(&args.generator)?;
+    device::set_precision(location.precision(args.precision.precision));
+    let device = device::device(args.device.device)?;
+    let mut generator = Generator::load(&location.directory, &device)?;
+    let trusted = device::trusted(device.clone(), args.device.device, generator.config(), None)?;
+    if !trusted.same_device(&device) {
+        generator = Generator::load(&location.directory, &trusted)?;
+    }
+    let config = generator.config();
+    let (mut latents, count) = latents(args, config, &trusted)?;
+    let labels = labels(config, args, count)?;
+    let mut output = Output::open(
+        args,
+        sampling::image_shape(config.image),
+        count,
+        file_labels(config, &labels),
+    )?;
+    let mut used: Vec<Tensor> = Vec::new();
+    device::pool(args.threads)?.install(|| {
+        sampling::generate(&generator, &labels, &mut latents, |first, latents, pixels| {
+            if args.save_latents.is_some() {
+                used.push(latents.to_device(&Device::Cpu)?);
+            }
+            output.take(first, pixels)
+        })
+    })?;
+    output.close()?;
+    if let Some(path) = &args.save_latents {
+        npy::write(path, &Tensor::cat(&used, 0)?).context("--save-latents")?;
+    }
+    let (from, to) = (location.directory.display(), args.out.display());
+    writeln!(print, "{count} images by {from} in {to}")?;
+    Ok(())
+}
+
+/// Where the latents come from, and how many images there are to generate.
+fn latents(
+    args: &GenerateArgs,
+    config: &GeneratorConfig,
+    device: &Device,
+) -> Result<(Latents, usize)> {
+    let Some(path) = &args.latents else {
+        let count = args.count.context("--count: how many images?")?;
+        return Ok((Latents::Random(ChaCha8Rng::seed_from_u64(args.seed.or_zero())), count));
+    };
+    let latents = npy::read(path, config.latent_dim).context("--latents")?;
+    let count = latents.dim(0)?;
+    ensure!(
+        args.count.is_none_or(|asked| asked == count),
+        "--count {}: {} holds {count} latents; leave --count out",
+        args.count.unwrap_or_default(),
+        path.display()
+    );
+    Ok((Latents::Given(latents.to_device(device)?), count))
+}
+
+/// The class of each image, as the generator counts them.
+///
+/// # Errors
+/// A class that the generator does not generate, or cannot generate alone.
+fn labels(config: &GeneratorConfig, args: &GenerateArgs, count: usize) -> Result<Vec<u32>> {
+    let classes = &config.classes;
+    let all = classes.join(", ");
+    let used: Vec<u32> = match args.class.as_deref() {
+        None if config.conditional => (0..classes.len() as u32).collect(),
+        None => vec![0],
+        Some(wanted) => match class_position(classes, wanted) {
+            Some(class) if config.conditional || classes.len() == 1 => vec![class as u32],
+            Some(_) => bail!(
+                "--class {wanted}: this generator was trained on classes {all} without being \
+                 conditioned on them, so it cannot generate one of them alone"
+            ),
+            None if classes.is_empty() => {
+                bail!("--class {wanted}: this generator knows no classes")
+            }
+            None => bail!("--class {wanted}: this generator generates class {all} only"),
+        },
+    };
+    // In a grid, the images of a row share their class.
+    let run = if args.format == Format::Grid { output::columns(count) } else { 1 };
+    Ok((0..count).map(|i| used[i / run % used.len()]).collect())
+}
+
+/// The labels of images in a file, where their class is known: the classes' own numbers if all are
+/// named by one, so that a five is labelled 5 as in MNIST, else their positions. A single class
+/// without a number has none.
+fn file_labels(config: &GeneratorConfig, labels: &[u32]) -> Option<Vec<u32>> {
+    match class_numbers(config) {
+        Some(numbers) => Some(labels.iter().map(|&label| numbers[label as usize]).collect()),
+        None if config.conditional && !config.classes.is_empty() => Some(labels.to_vec()),
+        None => None,
+    }
+}

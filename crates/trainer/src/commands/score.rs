@@ -1,0 +1,99 @@
+//! `score`: a trained discriminator's decision value of images.
+
+use crate::cli::commands::ScoreArgs;
+use crate::device;
+use crate::format;
+use crate::run::checkpoint;
+use crate::run::directory::RunDirectory;
+use crate::sampling;
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::Device;
+use gan_data::folder::{self, Colour, Options};
+use gan_data::{Error, ImageShape, Pictures, Split, class_position, range};
+use gan_models::Mode;
+use std::io::Write;
+use std::path::Path;
+
+/// Images scored at a time.
+const CHUNK: usize = 256;
+
+/// Prints the decision value of each image: negative for fake, positive for real.
+///
+/// # Errors
+/// A run without a checkpoint; images that cannot be read, or are of another shape and cannot be
+/// resized; a class that is missing or not the run's.
+pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    let run = RunDirectory::named_or_newest(args.run.as_deref())?;
+    let (directory, config) = RunDirectory::open(&run)?;
+    device::set_precision(config.precision);
+    let mut gan = config.gan(&Device::Cpu)?;
+    checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+    let label = label(&config.generator.classes, gan.generator().config().conditional, args)?;
+    let shape = sampling::image_shape(config.discriminator.image);
+    device::pool(args.threads)?.install(|| {
+        for path in &args.images {
+            let images_of = read(path, shape)?;
+            for (chunk, pixels) in images_of.pixels.chunks(CHUNK * shape.len()).enumerate() {
+                let batch = pixels.len() / shape.len();
+                let images = range::to_tensor(pixels, shape)?;
+                let logits =
+                    gan.discriminator().forward(&images, &vec![label; batch], Mode::Eval)?;
+                for (i, logit) in logits.to_vec1::<f32>()?.into_iter().enumerate() {
+                    let value = config.training.loss.decision(logit, config.training.real_label);
+                    let verdict = if value > 0.0 { "real" } else { "fake" };
+                    let which = match images_of.len() {
+                        1 => String::new(),
+                        _ => format!(" image {}", chunk * CHUNK + i),
+                    };
+                    writeln!(print, "{value:+9.4}  {verdict}  {}{which}", path.display())?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The images of a file or directory. A JPEG or PNG image is resized to the discriminator's shape, as in
+/// training, if that is a square.
+fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
+    let is_image = path.extension().is_some_and(|extension| {
+        ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    });
+    if is_image && path.is_file() && shape.height == shape.width {
+        let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
+        return Ok(Pictures { shape, pixels, labels: None });
+    }
+    let images = match Pictures::load(path) {
+        // Images of other kinds or sizes, and directories of them.
+        Err(Error::NoPictures { .. } | Error::MixedShapes { .. })
+            if shape.height == shape.width =>
+        {
+            let colour = Some(Colour::of(shape.channels));
+            let options = Options { size: shape.height, colour, strict: true };
+            Pictures::from(&folder::load(path, Split::Train, &options)?.set)
+        }
+        images => images?,
+    };
+    ensure!(
+        images.shape == shape,
+        "{}: {}, but this discriminator takes {}",
+        path.display(),
+        format::image(images.shape),
+        format::image(shape)
+    );
+    Ok(images)
+}
+
+/// The class that the images are scored as; 0 if the discriminator is not conditional.
+fn label(classes: &[String], conditional: bool, args: &ScoreArgs) -> Result<u32> {
+    if !conditional {
+        return Ok(0);
+    }
+    let all = classes.join(", ");
+    let Some(wanted) = &args.class else {
+        bail!("this discriminator is class-conditional: name the class by --class, one of {all}");
+    };
+    let label = class_position(classes, wanted)
+        .with_context(|| format!("--class {wanted}: this run has classes {all}"))?;
+    Ok(label as u32)
+}

@@ -1,0 +1,187 @@
+//! `train`: a new run, or one that is resumed.
+
+use crate::cli::train::TrainArgs;
+use crate::commands::summary;
+use crate::config::TrainConfig;
+use crate::config::resolve::{self, Request};
+use crate::dataset::Selection;
+use crate::device;
+use crate::format::duration;
+use crate::run::checkpoint;
+use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
+use crate::train_loop::{self, Outcome};
+use anyhow::{Context, Result, ensure};
+use candle_core::Device;
+use gan_data::{Batches, Dataset, DatasetInfo, Split};
+use gan_training::Gan;
+use std::io::Write;
+use std::time::Instant;
+
+/// Trains, and prints where everything is.
+///
+/// # Errors
+/// Bad input before anything is written; files that cannot be written; a loss that is not finite.
+pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    let pool = device::pool(args.session.threads)?;
+    // The loop runs inside the pool, so that its kernels find a worker without waking one.
+    pool.install(|| match args.session.dry_run {
+        true => dry_run(args, print),
+        false => Session::begin(args)?.run(args, print),
+    })
+}
+
+/// Prints the configuration and the networks' sizes; reads no images.
+fn dry_run(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    let device = device::device(args.session.device.device)?;
+    let (config, resumed) = configure(args, |data| data.info(Split::Train))?;
+    networks(&config, resumed.as_ref(), args, device)?;
+    writeln!(print, "{}", serde_json::to_string_pretty(&config)?)?;
+    summary::networks(&config, print)?;
+    Ok(Outcome::Complete)
+}
+
+/// The configuration of a new run or of the one that is resumed, and the latter's directory; `info`
+/// reads what the data set holds.
+fn configure(
+    args: &TrainArgs,
+    info: impl FnOnce(&Selection) -> Result<DatasetInfo>,
+) -> Result<(TrainConfig, Option<RunDirectory>)> {
+    match &args.session.resume {
+        None => {
+            let request = Request::new(args)?;
+            let info = info(request.data())?;
+            Ok((request.resolve(&info)?, None))
+        }
+        Some(path) => {
+            let (directory, config) = RunDirectory::open(path)?;
+            let info = info(&resolve::data_of(&config, &args.session)?)?;
+            Ok((resolve::resume(config, &args.session, &info)?, Some(directory)))
+        }
+    }
+}
+
+/// The networks of the configuration, in the state of the run that is resumed, and their device.
+fn networks(
+    config: &TrainConfig,
+    resumed: Option<&RunDirectory>,
+    args: &TrainArgs,
+    device: Device,
+) -> Result<(Gan, Device)> {
+    device::set_precision(config.precision);
+    let name = args.session.device.device;
+    let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
+    let mut gan = config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?;
+    if let Some(directory) = resumed {
+        checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+        ensure!(
+            gan.step() < config.steps,
+            "{}: step {} is made already; --steps or --epochs must lead beyond it, not to {}",
+            directory.path().display(),
+            gan.step(),
+            config.steps
+        );
+    }
+    Ok((gan, device))
+}
+
+/// A session of training.
+struct Session {
+    config: TrainConfig,
+    batches: Batches,
+    gan: Gan,
+    device: Device,
+    /// The run that is resumed.
+    resumed: Option<RunDirectory>,
+}
+
+impl Session {
+    /// Loads the images and makes or restores the networks.
+    fn begin(args: &TrainArgs) -> Result<Self> {
+        let device = device::device(args.session.device.device)?;
+        let mut images: Option<Dataset> = None;
+        let (config, resumed) = configure(args, |data| {
+            let loaded = images.insert(data.load(Split::Train)?);
+            Ok(DatasetInfo::of(loaded)?)
+        })?;
+        let images = images.context("no images are loaded")?;
+        let batches = Batches::new(images, config.training.batch_size, config.seed)?;
+        let (gan, device) = networks(&config, resumed.as_ref(), args, device)?;
+        Ok(Self { config, batches, gan, device, resumed })
+    }
+
+    /// Trains to the end or until it is interrupted.
+    fn run(self, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+        let Self { config, batches, mut gan, device, resumed } = self;
+        let directory = match resumed {
+            Some(directory) => {
+                directory.truncate_after(gan.step())?;
+                directory.write_config(&config)?;
+                directory
+            }
+            None => {
+                let runs = args.run.out.clone().unwrap_or_else(|| DEFAULT_RUNS.into());
+                RunDirectory::create(&runs, &config)?
+            }
+        };
+        announce(&config, gan.step(), &device, &directory);
+        let epoch = batches.steps_per_epoch();
+        let (first, started) = (gan.step(), Instant::now());
+        let outcome = train_loop::train(&mut gan, batches, &config, &directory, &device)?;
+        let seconds = started.elapsed().as_secs_f64();
+        if outcome == Outcome::Interrupted {
+            writeln!(
+                print,
+                "stopped at step {} of {}, checkpoint written; continue with\n  \
+                 cargo run -p trainer -- --resume {}",
+                gan.step(),
+                config.steps,
+                directory.path().display()
+            )?;
+            return Ok(outcome);
+        }
+        let (steps, epochs) = (gan.step() - first, gan.step() as f64 / epoch);
+        let rate = steps as f64 * config.training.batch_size as f64 / seconds.max(1e-9);
+        writeln!(
+            print,
+            "trained to step {} ({epochs:.1} epochs): {steps} steps in {}, {rate:.0} images/s",
+            gan.step(),
+            duration(seconds)
+        )?;
+        conclude(&directory, gan.step(), print)?;
+        Ok(outcome)
+    }
+}
+
+/// Logs what is trained and where.
+fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDirectory) {
+    let TrainConfig { dataset, images, steps, training, recipe, seed, .. } = config;
+    tracing::info!(
+        "{recipe}: {images} images of {dataset}, steps {step} to {steps} of batch {}, seed {seed}, {}",
+        training.batch_size,
+        device::describe(device, rayon::current_num_threads())
+    );
+    tracing::info!("run directory {}", directory.path().display());
+}
+
+/// Prints where everything is and what can be done with it.
+fn conclude(directory: &RunDirectory, step: u64, print: &mut (dyn Write + Send)) -> Result<()> {
+    let path = directory.path().display();
+    let count = std::fs::read_dir(directory.samples()).map_or(0, Iterator::count);
+    let best = match checkpoint::best_step(&directory.checkpoints()) {
+        Some(step) => format!("best        {path}/best-generator, of step {step}\n"),
+        None => String::new(),
+    };
+    writeln!(
+        print,
+        "run         {path}\n\
+         samples     {path}/samples, {count} grids, the last {step:06}.png\n\
+         generator   {path}/generator\n{best}\
+         next:\n  \
+         cargo xtask gif --run {path}\n  \
+         cargo xtask report --run {path}\n  \
+         cargo run -p trainer -- generate --run {path} --count 100 --format grid --out digits.png\n  \
+         cargo run -p trainer -- --resume {path} --steps {}",
+        2 * step
+    )?;
+    Ok(())
+}

@@ -1,0 +1,307 @@
+//! From options and recipe to the configuration of a run, checked against the data set.
+//!
+//! [`Request::new`] looks up the names that were typed, [`Request::resolve`] merges flags, recipe and
+//! what the data set holds. Neither reads an image.
+
+use super::TrainConfig;
+use crate::cli::train::{LossOptions, NewRunOptions, SessionOptions, TrainArgs};
+use crate::dataset::Selection;
+use crate::recipe;
+use anyhow::{Context, Result, ensure};
+use gan_data::folder::Colour;
+use gan_data::{DatasetInfo, ImageShape};
+use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig, Layer};
+use gan_training::{Hyperparameters, Recipe, Regularization, TrainingLength};
+
+/// A run that was asked for: names are looked up, the data set is not read.
+pub(crate) struct Request<'a> {
+    run: &'a NewRunOptions,
+    length: Option<TrainingLength>,
+    /// The recipe that was named, and its name.
+    recipe: Option<(String, Recipe)>,
+    data: Selection,
+}
+
+impl<'a> Request<'a> {
+    /// Looks up the recipe and the data set.
+    ///
+    /// # Errors
+    /// An unknown name; a recipe file that cannot be read.
+    pub(crate) fn new(args: &'a TrainArgs) -> Result<Self> {
+        if args.run.loss.gradient_penalty.is_some() {
+            tracing::warn!("--gradient-penalty is called --r1-gamma now; the scale is the same");
+        }
+        Ok(Self {
+            run: &args.run,
+            length: length(&args.session),
+            recipe: args.run.recipe.as_deref().map(recipe::find).transpose()?,
+            data: Selection::new(&args.run.data, args.session.strict.strict)?,
+        })
+    }
+
+    /// The data set asked for.
+    pub(crate) fn data(&self) -> &Selection {
+        &self.data
+    }
+
+    /// Merges flags and recipe, for a data set that holds `info`.
+    ///
+    /// # Errors
+    /// Values that do not fit together, naming the flag or key and what would be right.
+    pub(crate) fn resolve(self, info: &DatasetInfo) -> Result<TrainConfig> {
+        let Self { run, length, recipe, data } = self;
+        let (name, mut recipe) = match recipe {
+            Some(named) => named,
+            None if info.classes().len() > 1 => recipe::find("conditional")?,
+            None => recipe::find("default")?,
+        };
+        run.apply(&mut recipe);
+        let shape = info.shape();
+        let checked = recipe.training.check((shape.height, shape.width));
+        checked.and_then(|()| recipe.schedule.check()).with_context(|| format!("recipe {name}"))?;
+        check_batch_size(recipe.training.batch_size, info)?;
+        let (generator, discriminator) = networks(&recipe, info)
+            .with_context(|| format!("recipe {name} on {}", data.source()))?;
+        let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+        ensure!(
+            recipe.training.regularization.r1_gamma == 0.0
+                || !discriminator.layers.iter().any(drops),
+            "recipe {name}: r1_gamma compares two outputs of the \
+             discriminator, which dropout makes differ by itself; use one of the two"
+        );
+        let steps =
+            |length: TrainingLength| steps(length, info.images(), recipe.training.batch_size);
+        let schedule_steps = match recipe.training.schedule_steps {
+            0 => steps(recipe.length),
+            chosen => chosen,
+        };
+        let config = TrainConfig {
+            recipe_file: run.recipe.clone().filter(|recipe| *recipe != name),
+            recipe: name,
+            dataset: data.source().to_string(),
+            size: data.size(),
+            colour: data.size().map(|_| Colour::of(shape.channels)),
+            classes: match data.classes() {
+                [] => Vec::new(),
+                _ => info.classes().to_vec(),
+            },
+            images: info.images(),
+            seed: run.seed.or_zero(),
+            precision: run.precision.precision.unwrap_or_default(),
+            steps: steps(length.unwrap_or(recipe.length)),
+            schedule: recipe.schedule,
+            training: Hyperparameters { schedule_steps, ..recipe.training },
+            generator,
+            discriminator,
+        };
+        ensure!(config.steps > 0, "0 steps: --steps or --epochs must lead to at least 1");
+        Ok(config)
+    }
+}
+
+/// The data set of a run that is resumed.
+///
+/// # Errors
+/// A data set that this program does not know.
+pub(crate) fn data_of(config: &TrainConfig, session: &SessionOptions) -> Result<Selection> {
+    let TrainConfig { dataset, size, colour, classes, .. } = config;
+    Selection::of_run(dataset, *size, *colour, classes, session.strict.strict)
+}
+
+/// The configuration of a run that is resumed, with a new end.
+///
+/// # Errors
+/// A data set that has changed since the run began.
+pub(crate) fn resume(
+    mut config: TrainConfig,
+    session: &SessionOptions,
+    info: &DatasetInfo,
+) -> Result<TrainConfig> {
+    ensure!(
+        info.images() == config.images,
+        "{} has {} images of these classes now, the run began with {}",
+        config.dataset,
+        info.images(),
+        config.images
+    );
+    ensure!(
+        info.classes() == config.generator.classes,
+        "{} has classes {} now, the run began with {}",
+        config.dataset,
+        info.classes().join(", "),
+        config.generator.classes.join(", ")
+    );
+    if let Some(length) = length(session) {
+        config.steps = steps(length, info.images(), config.training.batch_size);
+    }
+    Ok(config)
+}
+
+/// The length that the flags ask for.
+fn length(session: &SessionOptions) -> Option<TrainingLength> {
+    session.steps.map(TrainingLength::Steps).or(session.epochs.map(TrainingLength::Epochs))
+}
+
+/// Steps of a length: the least number that shows every image so often.
+fn steps(length: TrainingLength, images: usize, batch_size: usize) -> u64 {
+    match length {
+        TrainingLength::Steps(steps) => steps,
+        TrainingLength::Epochs(epochs) => {
+            let steps = (u128::from(epochs) * images as u128).div_ceil(batch_size as u128);
+            steps.try_into().unwrap_or(u64::MAX)
+        }
+    }
+}
+
+impl NewRunOptions {
+    /// Changes a recipe as asked.
+    fn apply(&self, recipe: &mut Recipe) {
+        let Recipe { schedule, training, .. } = recipe;
+        training.batch_size = self.batch_size.unwrap_or(training.batch_size);
+        schedule.sample_every = self.sample_every.unwrap_or(schedule.sample_every);
+        let adams = [&mut training.generator_adam, &mut training.discriminator_adam];
+        for (adam, lr) in adams.into_iter().zip(self.lr.iter().chain(self.lr.last())) {
+            adam.lr = *lr;
+        }
+        self.loss.apply(recipe);
+    }
+}
+
+impl LossOptions {
+    /// Changes a recipe as asked.
+    fn apply(&self, recipe: &mut Recipe) {
+        let training = &mut recipe.training;
+        let Regularization { r1_gamma, spectral_norm, augmentation } = &mut training.regularization;
+        *r1_gamma = self.r1_gamma.or(self.gradient_penalty).unwrap_or(*r1_gamma);
+        *spectral_norm = self.spectral_norm.unwrap_or(*spectral_norm);
+        augmentation.translation = self.translation.unwrap_or(augmentation.translation);
+        augmentation.cutout = self.cutout.unwrap_or(augmentation.cutout);
+        augmentation.noise = self.instance_noise.unwrap_or(augmentation.noise);
+        if let Some(condition) = self.condition {
+            recipe.condition = condition.into();
+        }
+        if let Some(loss) = self.loss {
+            training.loss = loss.into();
+            if !training.loss.has_labels() {
+                training.real_label = 1.0;
+            }
+        }
+    }
+}
+
+/// The networks of a recipe, for a data set.
+fn networks(recipe: &Recipe, info: &DatasetInfo) -> Result<(GeneratorConfig, DiscriminatorConfig)> {
+    let ImageShape { channels, height, width } = info.shape();
+    let image = (channels, height, width).into();
+    let classes = info.classes().len();
+    let condition =
+        recipe.condition.filter(|_| classes > 1).map(|by| ClassCondition { classes, by });
+    let generator =
+        recipe.network.generator(image, info.classes().to_vec(), condition.is_some())?;
+    Ok((generator, recipe.network.discriminator(image, condition)?))
+}
+
+/// Checks that the data set fills a batch.
+fn check_batch_size(batch_size: usize, info: &DatasetInfo) -> Result<()> {
+    ensure!(batch_size > 0, "batch size must be at least 1");
+    ensure!(
+        batch_size <= info.images(),
+        "batch size {batch_size} exceeds the {} images of {}",
+        info.images(),
+        info.name()
+    );
+    Ok(())
+}
+
+/// The configuration of these options and the batches of the images asked for.
+#[cfg(test)]
+pub(crate) fn resolved(run: NewRunOptions) -> Result<(TrainConfig, gan_data::Batches)> {
+    let args = TrainArgs { run, ..TrainArgs::default() };
+    let request = Request::new(&args)?;
+    let dataset = request.data().load(gan_data::Split::Train)?;
+    let config = request.resolve(&DatasetInfo::of(&dataset)?)?;
+    let batches = gan_data::Batches::new(dataset, config.training.batch_size, config.seed)?;
+    Ok((config, batches))
+}
+
+/// The configuration of these options for MNIST.
+#[cfg(test)]
+pub(crate) fn configuration(digit: &[&str], recipe: Option<&str>) -> Result<TrainConfig> {
+    let mut args = TrainArgs::default();
+    args.run.data.classes.digit = digit.iter().map(|digit| digit.to_string()).collect();
+    args.run.recipe = recipe.map(String::from);
+    let request = Request::new(&args)?;
+    let info = request.data().info(gan_data::Split::Train)?;
+    request.resolve(&info)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::values::PrecisionName;
+    use gan_data::Batches;
+
+    /// By default the networks are conditioned on the class where there are several; a recipe may
+    /// leave it out.
+    #[test]
+    fn the_recipe_follows_from_the_classes() -> Result<()> {
+        for (digits, recipe, name, conditional) in [
+            (&["5"][..], None, "default", false),
+            (&["5", "7"], None, "conditional", true),
+            (&[], None, "conditional", true),
+            (&["5"], Some("conditional"), "conditional", false),
+            (&[], Some("default"), "default", false),
+        ] {
+            let config = configuration(digits, recipe)?;
+            assert_eq!((config.recipe.as_str(), config.generator.conditional), (name, conditional));
+            assert_eq!(config.discriminator.condition.is_some(), conditional);
+        }
+        Ok(())
+    }
+
+    /// Runs of earlier versions can be resumed.
+    #[test]
+    fn keys_that_came_later_have_their_old_meaning() -> Result<()> {
+        let config = configuration(&["5"], None)?;
+        let mut old = serde_json::to_value(&config)?;
+        let later = [
+            "precision",
+            "loss",
+            "regularization",
+            "lr_decay",
+            "recipe_steps",
+            "measure_every",
+            "stats_every",
+        ];
+        for key in later {
+            assert!(old.as_object_mut().and_then(|old| old.remove(key)).is_some(), "{key}");
+        }
+        let read: TrainConfig = serde_json::from_value(old)?;
+        assert_eq!((read.loss, read.lr_decay), (GanLoss::NonSaturating, None));
+        assert_eq!((read.precision, read.measure_every), (PrecisionName::Highest, 0));
+        assert_eq!(read.stats_every, 50);
+        assert_eq!(read.regularization, Regularization::default());
+        Ok(())
+    }
+
+    /// Steps are counted as the batches count them.
+    #[test]
+    fn epochs_become_steps() -> Result<()> {
+        let (config, batches) = resolved(NewRunOptions::default())?;
+        let images = batches.dataset().len();
+        for epochs in [0, 1, 7, u64::MAX] {
+            let want = batches.steps(epochs);
+            assert_eq!(
+                steps(TrainingLength::Epochs(epochs), images, config.training.batch_size),
+                want
+            );
+        }
+        assert_eq!(steps(TrainingLength::Steps(3), images, config.training.batch_size), 3);
+        let dataset = batches.dataset().clone();
+        assert_eq!(
+            Batches::new(dataset, images, 0)?.steps(2),
+            steps(TrainingLength::Epochs(2), images, images)
+        );
+        Ok(())
+    }
+}

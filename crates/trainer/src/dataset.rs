@@ -1,0 +1,140 @@
+//! Data sets as the command line names them.
+
+use crate::cli::options::{DataOptions, ImageOptions};
+use anyhow::{Context, Result, ensure};
+use gan_data::folder::{Colour, Loaded, Options};
+use gan_data::{Dataset, DatasetInfo, Source, Split};
+use std::time::Instant;
+
+/// Images left out that are named one by one.
+const NAMED: usize = 20;
+
+/// A data set and the classes that are used of it; nothing is read yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    source: Source,
+    options: Options,
+    /// Empty for all classes that have images.
+    classes: Vec<String>,
+}
+
+impl Selection {
+    /// What the options select.
+    ///
+    /// # Errors
+    /// An unknown data set; a size or colour for images that are used as they are.
+    pub(crate) fn new(data: &DataOptions, strict: bool) -> Result<Self> {
+        let source = source(data.dataset.or_mnist())?;
+        let options = options(&source, &data.images, strict)?;
+        Ok(Self { source, options, classes: data.classes.digit.clone() })
+    }
+
+    /// What a run was trained on.
+    ///
+    /// # Errors
+    /// An unknown data set.
+    pub(crate) fn of_run(
+        dataset: &str,
+        size: Option<usize>,
+        colour: Option<Colour>,
+        classes: &[String],
+        strict: bool,
+    ) -> Result<Self> {
+        let options = Options { size: size.unwrap_or(Options::SIZE), colour, strict };
+        Ok(Self { source: source(dataset)?, options, classes: classes.to_vec() })
+    }
+
+    /// Where the images come from.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The classes asked for; empty for all.
+    pub(crate) fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The size that images are resized to, if they are those of a directory.
+    pub(crate) fn size(&self) -> Option<usize> {
+        matches!(self.source, Source::Folder(_)).then_some(self.options.size)
+    }
+
+    /// Loads the images of one part.
+    ///
+    /// # Errors
+    /// Those of [`Source::load_with`]; classes that the data set does not have.
+    pub(crate) fn load(&self, split: Split) -> Result<Dataset> {
+        let dataset = load(&self.source, split, &self.options)?;
+        let non_empty = dataset.occupied_classes();
+        Ok(match &self.classes[..] {
+            [] if non_empty.len() < dataset.classes().len() => dataset.filter(&non_empty)?,
+            [] => dataset,
+            classes => dataset.filter(classes)?,
+        })
+    }
+
+    /// Reads what one part holds, without its images.
+    ///
+    /// # Errors
+    /// Those of [`DatasetInfo::read`]; classes that the data set does not have.
+    pub(crate) fn info(&self, split: Split) -> Result<DatasetInfo> {
+        let info = DatasetInfo::read(&self.source, split, &self.options)?;
+        let non_empty = info.non_empty_classes();
+        Ok(match &self.classes[..] {
+            [] => info.filter(&non_empty)?,
+            classes => info.filter(classes)?,
+        })
+    }
+}
+
+/// Parses the name of a data set.
+///
+/// # Errors
+/// An unknown one (lists the known ones).
+pub(crate) fn source(dataset: &str) -> Result<Source> {
+    dataset.parse().context("--dataset")
+}
+
+/// How the images of a directory are read.
+fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Options> {
+    let given = [("size", images.size.is_some()), ("colour", images.colour.is_some())];
+    for (flag, _) in given.iter().filter(|(_, given)| *given) {
+        ensure!(
+            matches!(source, Source::Folder(_)),
+            "--{flag}: the images of {source} are used as they are; it goes with --dataset folder:DIR"
+        );
+    }
+    let size = images.size.unwrap_or(Options::SIZE);
+    Ok(Options { size, colour: images.colour.map(Colour::from), strict })
+}
+
+/// Loads one part of a data set, and warns of images that are left out.
+///
+/// # Errors
+/// Those of [`Source::load_with`].
+pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<Dataset> {
+    let started = Instant::now();
+    let Loaded { set, skipped } = source.load_with(split, options)?;
+    let count = skipped.len();
+    for error in skipped.into_iter().take(NAMED) {
+        // The chain of causes on one line.
+        tracing::warn!(
+            "left out: {}",
+            format!("{:#}", anyhow::Error::from(error)).replace('\n', " ")
+        );
+    }
+    if count > NAMED {
+        tracing::warn!("left out: {} more", count - NAMED);
+    }
+    if matches!(source, Source::Folder(_)) {
+        tracing::info!(
+            "{} images of {source} read in {:.1} s, {} x {} x {} values each",
+            set.len(),
+            started.elapsed().as_secs_f64(),
+            set.shape().channels,
+            set.shape().height,
+            set.shape().width
+        );
+    }
+    Ok(set)
+}

@@ -1,0 +1,99 @@
+//! The checkpoints of a run: which are kept, and which is resumed from.
+
+use anyhow::{Context, Result, bail};
+use gan_training::{Gan, checkpoint_step};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Checkpoints that a run keeps. If the last is damaged, for example by a power cut, there is another.
+const KEPT: usize = 2;
+
+/// The checkpoint of the step that measured best.
+const BEST: &str = "best";
+
+/// Writes the checkpoint of the current step into `directory` and removes all but the newest and
+/// the best.
+///
+/// # Errors
+/// A directory or file that cannot be written; older checkpoints are kept then.
+pub(crate) fn save(gan: &Gan, directory: &Path) -> Result<()> {
+    write(gan, &directory.join(format!("{:06}", gan.step())))?;
+    let mut all = list(directory)?;
+    all.truncate(all.len().saturating_sub(KEPT));
+    for (_, old) in all {
+        fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes the checkpoint of the current step as the best one.
+///
+/// # Errors
+/// A directory or file that cannot be written.
+pub(crate) fn save_best(gan: &Gan, directory: &Path) -> Result<()> {
+    write(gan, &directory.join(BEST))
+}
+
+fn write(gan: &Gan, path: &Path) -> Result<()> {
+    gan.save(path).with_context(|| format!("writing checkpoint {}", path.display()))
+}
+
+/// Returns the step of the best checkpoint, if there is one.
+pub(crate) fn best_step(directory: &Path) -> Option<u64> {
+    checkpoint_step(&directory.join(BEST)).ok()
+}
+
+/// Removes the best checkpoint, if there is one.
+///
+/// # Errors
+/// A directory that cannot be removed.
+pub(crate) fn remove_best(directory: &Path) -> Result<()> {
+    remove(&directory.join(BEST))
+}
+
+/// Removes a directory, if it exists.
+///
+/// # Errors
+/// A directory that cannot be removed.
+pub(crate) fn remove(directory: &Path) -> Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Restores the newest checkpoint in `directory`.
+///
+/// # Errors
+/// No checkpoint; one that is damaged or of another network.
+pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path) -> Result<()> {
+    let mut all = list(directory)?;
+    let Some((_, path)) = all.pop() else {
+        bail!("{}: no checkpoint to resume from", directory.display());
+    };
+    gan.restore(&path).with_context(|| match all.pop() {
+        Some((step, _)) => format!(
+            "checkpoint {} (without this directory, the one of step {step} is resumed)",
+            path.display()
+        ),
+        None => format!("checkpoint {}", path.display()),
+    })
+}
+
+/// Checkpoints by step, the newest last.
+fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let context = || format!("reading checkpoints in {}", directory.display());
+    let mut all = Vec::new();
+    for entry in fs::read_dir(directory).with_context(context)? {
+        let path = entry.with_context(context)?.path();
+        let step = path.file_name().and_then(|name| name.to_str()?.parse().ok());
+        if let Some(step) = step {
+            all.push((step, path));
+        }
+    }
+    all.sort();
+    Ok(all)
+}

@@ -1,0 +1,78 @@
+//! The trained generator that the options name.
+
+use crate::cli::options::GeneratorOptions;
+use crate::cli::values::PrecisionName;
+use crate::run::directory::RunDirectory;
+use anyhow::{Result, ensure};
+use std::path::{Path, PathBuf};
+
+/// Where a trained generator is.
+#[derive(Debug)]
+pub(crate) struct GeneratorLocation {
+    /// The run that it belongs to, if it is a run's.
+    pub(crate) run: Option<PathBuf>,
+    /// The directory of its configuration and weights.
+    pub(crate) directory: PathBuf,
+}
+
+impl GeneratorLocation {
+    /// Finds the generator of the weights or the run asked for, else of the newest run; the run's
+    /// last generator or its best one.
+    ///
+    /// # Errors
+    /// No such directory; a run without a generator.
+    pub(crate) fn find(options: &GeneratorOptions) -> Result<Self> {
+        if let Some(weights) = &options.weights {
+            return Ok(Self { run: None, directory: weights.clone() });
+        }
+        let run = RunDirectory::named_or_newest(options.run.as_deref())?;
+        let directory = generator_of(&run, options.best)?;
+        Ok(Self { run: Some(run), directory })
+    }
+
+    /// The precision asked for, else that of the run: then its sample grids and the images that its
+    /// generator makes later come from the same arithmetic.
+    pub(crate) fn precision(&self, asked: Option<PrecisionName>) -> PrecisionName {
+        let of_run = |run: &Path| Some(RunDirectory::open(run).ok()?.1.precision);
+        asked.or_else(|| of_run(self.run.as_deref()?)).unwrap_or_default()
+    }
+}
+
+/// The generator's directory in a run's.
+fn generator_of(run: &Path, best: bool) -> Result<PathBuf> {
+    let (name, missing) = match best {
+        true => (
+            "best-generator",
+            "no best generator in it; training keeps one where it measures, every `measure_every` \
+             steps",
+        ),
+        false => ("generator", "no generator in it; training writes one with each checkpoint"),
+    };
+    let directory = run.join(name);
+    ensure!(directory.is_dir(), "{}: {missing}", run.display());
+    Ok(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve::configuration;
+
+    #[test]
+    fn images_are_generated_as_their_run_was_trained() -> Result<()> {
+        let runs = tempfile::tempdir()?;
+        let mut config = configuration(&["5"], None)?;
+        config.precision = PrecisionName::Highest;
+        let run = RunDirectory::create(runs.path(), &config)?;
+        let of = |run: Option<&Path>, asked| {
+            let run = run.map(Path::to_path_buf);
+            GeneratorLocation { run, directory: PathBuf::new() }.precision(asked)
+        };
+        let run = Some(run.path());
+        assert_eq!(of(run, None), PrecisionName::Highest);
+        assert_eq!(of(run, Some(PrecisionName::High)), PrecisionName::High);
+        assert_eq!(of(None, None), PrecisionName::High);
+        assert_eq!(of(Some(runs.path()), None), PrecisionName::High);
+        Ok(())
+    }
+}

@@ -1,0 +1,113 @@
+//! What a run records of its steps: a line of `stats.jsonl`.
+
+use gan_training::{StepStats, UpdateCounts};
+use serde::{Deserialize, Serialize};
+
+/// The quality of a generator, measured while it trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Quality {
+    /// Generated images that were measured.
+    #[serde(rename = "pictures")]
+    pub(crate) images: usize,
+    /// Frechet distance from the training set.
+    #[serde(rename = "fd-mnistnet-2k")]
+    pub(crate) frechet: f64,
+    pub(crate) precision: f64,
+    pub(crate) recall: f64,
+    /// Fraction recognised as the class that was asked for, where the generator is conditional or
+    /// has one class.
+    #[serde(rename = "agreement")]
+    pub(crate) accuracy: Option<f64>,
+    /// The reason, if the images have collapsed.
+    pub(crate) collapse: Option<String>,
+}
+
+/// One line of `stats.jsonl`: means since the line before.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct StatsLine {
+    pub(crate) step: u64,
+    pub(crate) epoch: f64,
+    pub(crate) discriminator_loss: f64,
+    pub(crate) generator_loss: f64,
+    pub(crate) real_score: f64,
+    pub(crate) fake_score: f64,
+    /// Fraction of images that the discriminator classified correctly.
+    #[serde(default)]
+    pub(crate) accuracy: f64,
+    /// Updates made since the line before, where they can be skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) updates: Option<UpdateCounts>,
+    pub(crate) images_per_second: f64,
+    /// The generator's quality at this step, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) quality: Option<Quality>,
+}
+
+impl StatsLine {
+    /// The means over `window`, which is not empty and ends with `step`.
+    pub(crate) fn new(
+        step: u64,
+        steps_per_epoch: f64,
+        window: &[StepStats],
+        images_per_second: f64,
+    ) -> Self {
+        let mean = |value: fn(&StepStats) -> f32| {
+            window.iter().map(|stats| f64::from(value(stats))).sum::<f64>() / window.len() as f64
+        };
+        Self {
+            step,
+            epoch: step as f64 / steps_per_epoch,
+            discriminator_loss: mean(|stats| stats.discriminator_loss),
+            generator_loss: mean(|stats| stats.generator_loss),
+            real_score: mean(|stats| stats.real_score),
+            fake_score: mean(|stats| stats.fake_score),
+            accuracy: mean(|stats| stats.accuracy),
+            updates: window.iter().filter_map(|stats| stats.updates).reduce(|sum, one| {
+                UpdateCounts {
+                    real: sum.real + one.real,
+                    fake: sum.fake + one.fake,
+                    generator: sum.generator + one.generator,
+                }
+            }),
+            images_per_second,
+            quality: None,
+        }
+    }
+}
+
+#[cfg(test)]
+impl StatsLine {
+    /// A line of zeros.
+    pub(crate) fn blank(step: u64) -> Self {
+        Self::new(step, 1.0, &[StepStats::default()], 0.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_means_over_their_window() {
+        let stats = |loss| StepStats { discriminator_loss: loss, ..StepStats::default() };
+        let line = StatsLine::new(10, 4.0, &[stats(1.0), stats(2.0)], 3.0);
+        assert_eq!((line.discriminator_loss, line.epoch, line.generator_loss), (1.5, 2.5, 0.0));
+        assert_eq!(line.updates, None);
+        let updates = |real, fake| {
+            let updates = Some(UpdateCounts { real, fake, generator: 1 });
+            StepStats { updates, ..StepStats::default() }
+        };
+        let line = StatsLine::new(10, 4.0, &[updates(1, 0), updates(1, 0), updates(0, 1)], 3.0);
+        assert_eq!(line.updates, Some(UpdateCounts { real: 2, fake: 1, generator: 3 }));
+    }
+
+    /// Other programs read these lines.
+    #[test]
+    fn the_keys_of_a_measurement_stay() -> anyhow::Result<()> {
+        let text = r#"{"pictures":2000,"fd-mnistnet-2k":0.5,"precision":0.8,"recall":0.7,"agreement":0.99,"collapse":null}"#;
+        let quality: Quality = serde_json::from_str(text)?;
+        assert_eq!((quality.images, quality.accuracy), (2000, Some(0.99)));
+        assert_eq!(serde_json::to_string(&quality)?, text);
+        Ok(())
+    }
+}

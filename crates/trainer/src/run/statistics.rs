@@ -1,0 +1,135 @@
+//! Statistics of a run's steps: `stats.jsonl`, TensorBoard events and curves.
+
+use crate::run::curves::curves;
+use crate::run::directory::RunDirectory;
+use crate::run::events::EventFile;
+use crate::run::record::StatsLine;
+use anyhow::{Context, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Time between two drawings of the curves, which must not slow training down.
+const DRAW_EVERY: Duration = Duration::from_secs(10);
+
+/// A TensorBoard tag and the value of a line that it shows.
+type Scalar = (&'static str, fn(&StatsLine) -> Option<f64>);
+
+const SCALARS: &[Scalar] = &[
+    ("loss/discriminator", |line| Some(line.discriminator_loss)),
+    ("loss/generator", |line| Some(line.generator_loss)),
+    ("score/real", |line| Some(line.real_score)),
+    ("score/fake", |line| Some(line.fake_score)),
+    ("score/accuracy", |line| Some(line.accuracy)),
+    ("updates/discriminator_on_real", |line| Some(line.updates?.real as f64)),
+    ("updates/discriminator_on_fake", |line| Some(line.updates?.fake as f64)),
+    ("updates/generator", |line| Some(line.updates?.generator as f64)),
+    ("speed/images_per_second", |line| Some(line.images_per_second)),
+    ("quality/fd-mnistnet-2k", |line| Some(line.quality.as_ref()?.frechet)),
+    ("quality/precision", |line| Some(line.quality.as_ref()?.precision)),
+    ("quality/recall", |line| Some(line.quality.as_ref()?.recall)),
+    ("quality/wanted_class", |line| line.quality.as_ref()?.accuracy),
+];
+
+/// The statistics of a run, those of earlier sessions included.
+pub(crate) struct Statistics {
+    path: PathBuf,
+    file: File,
+    events: EventFile,
+    /// Path of the curves' files, without the extension.
+    curves: PathBuf,
+    drawn: Option<Instant>,
+    lines: Vec<StatsLine>,
+}
+
+impl Statistics {
+    /// Opens the statistics in the run's directory, for a session whose first step is `first_step`.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written.
+    pub(crate) fn open(directory: &RunDirectory, first_step: u64) -> Result<Self> {
+        let path = directory.stats();
+        let context = || format!("opening {}", path.display());
+        let file =
+            OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
+        let text = fs::read_to_string(&path).with_context(context)?;
+        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let events = EventFile::create(directory.path(), first_step)?;
+        let curves = directory.path().join("curves");
+        Ok(Self { path, file, events, curves, drawn: None, lines })
+    }
+
+    /// The Frechet distance measured at a step.
+    pub(crate) fn distance_at(&self, step: u64) -> Option<f64> {
+        let line = self.lines.iter().rev().find(|line| line.step == step)?;
+        Some(line.quality.as_ref()?.frechet)
+    }
+
+    /// Adds a line to all files; the curves are drawn anew only after some time.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn add(&mut self, line: StatsLine) -> Result<()> {
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        self.file.write_all(&text).with_context(|| format!("writing {}", self.path.display()))?;
+        let scalars: Vec<(&str, f64)> =
+            SCALARS.iter().filter_map(|(tag, value)| Some((*tag, value(&line)?))).collect();
+        self.events.scalars(line.step, &scalars)?;
+        self.lines.push(line);
+        match self.drawn {
+            Some(drawn) if drawn.elapsed() < DRAW_EVERY => Ok(()),
+            _ => self.draw(),
+        }
+    }
+
+    /// Shows a step's sample grid in TensorBoard.
+    ///
+    /// # Errors
+    /// A grid that cannot be read; files that cannot be written.
+    pub(crate) fn sample(&mut self, step: u64, grid: &Path) -> Result<()> {
+        let png = fs::read(grid).with_context(|| format!("reading {}", grid.display()))?;
+        self.events.image(step, "samples", &png)
+    }
+
+    /// Draws the curves of all lines.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn draw(&mut self) -> Result<()> {
+        let drawing = curves(&self.lines);
+        let write = |extension, bytes: &[u8]| {
+            gan_data::files::write_whole(&self.curves.with_extension(extension), bytes)
+        };
+        write("svg", drawing.svg().as_bytes())?;
+        write("png", &drawing.png()?)?;
+        self.drawn = Some(Instant::now());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The curves are not drawn for every line; at the end they show all of them.
+    #[test]
+    fn curves_are_drawn_now_and_then() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let mut statistics = Statistics::open(&RunDirectory::at(directory.path()), 0)?;
+        let svg = || fs::read_to_string(directory.path().join("curves.svg"));
+        let points = |svg: &str| svg.matches("<circle").count();
+        statistics.add(StatsLine::blank(50))?;
+        let first = svg()?;
+        assert_eq!(points(&first), 4);
+        for step in 2..100 {
+            statistics.add(StatsLine::blank(50 * step))?;
+        }
+        assert_eq!(svg()?, first);
+        statistics.draw()?;
+        assert_eq!(points(&svg()?), 0);
+        assert!(svg()?.contains(">4,000</text>"));
+        Ok(())
+    }
+}

@@ -1,0 +1,88 @@
+//! The training loop: steps, and what is due after each.
+
+mod explain;
+pub(crate) mod interrupt;
+mod progress;
+mod reporter;
+mod schedule;
+
+use crate::config::TrainConfig;
+use crate::run::checkpoint;
+use crate::run::directory::RunDirectory;
+use anyhow::Result;
+use candle_core::Device;
+use explain::explain;
+use gan_data::Batches;
+use gan_training::Gan;
+use interrupt::Interrupt;
+use reporter::Reporter;
+use schedule::Schedule;
+
+/// How training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are made.
+    Complete,
+    /// Stopped by the user; a checkpoint is written.
+    Interrupted,
+}
+
+/// Trains from the networks' current step to the last one of the configuration.
+///
+/// # Errors
+/// A loss that is not finite; files that cannot be written.
+pub(crate) fn train(
+    gan: &mut Gan,
+    mut batches: Batches,
+    config: &TrainConfig,
+    directory: &RunDirectory,
+    device: &Device,
+) -> Result<Outcome> {
+    let interrupt = Interrupt::listen()?;
+    let schedule = Schedule::new(config);
+    let mut reporter = Reporter::begin(directory, config, &batches, gan)?;
+    let mut outcome = Outcome::Complete;
+    while gan.step() < schedule.steps {
+        let batch = batches.batch(gan.step())?;
+        let images = batch.images.to_device(device)?;
+        let step = gan.train_step(&images, &batch.labels);
+        let output = step.inspect_err(|_| reporter.fail(gan)).map_err(explain)?;
+
+        let mut due = schedule.due(gan.step());
+        let is_interrupted = interrupt.is_set() && gan.step() < schedule.steps;
+        due.stats |= is_interrupted;
+        if let Err(error) = reporter.report(gan, output, due) {
+            return Err(rescue(gan, directory, error));
+        }
+        if is_interrupted {
+            outcome = Outcome::Interrupted;
+            break;
+        }
+        if due.checkpoint {
+            save(gan, directory)?;
+        }
+    }
+    reporter.end_progress();
+    save(gan, directory)?;
+    reporter.finish()?;
+    Ok(outcome)
+}
+
+/// Writes the checkpoint of the current step, and the generator for other programs.
+///
+/// # Errors
+/// Parameters that are not finite, which must not replace a good checkpoint.
+fn save(gan: &Gan, directory: &RunDirectory) -> Result<()> {
+    gan.check_parameters().map_err(explain)?;
+    checkpoint::save(gan, &directory.checkpoints())?;
+    Ok(gan.ema_generator()?.save(gan.ema_parameters(), directory.generator())?)
+}
+
+/// Saves the checkpoint when a report could not be written, if that is possible.
+fn rescue(gan: &Gan, directory: &RunDirectory, error: anyhow::Error) -> anyhow::Error {
+    // A run that was moved or removed must not reappear in part.
+    if directory.config().exists() && save(gan, directory).is_ok() {
+        return error.context(format!("stopped at step {}, its checkpoint written", gan.step()));
+    }
+    error
+}

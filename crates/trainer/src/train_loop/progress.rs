@@ -1,0 +1,115 @@
+//! Progress for people: a bar on a terminal, plain lines elsewhere.
+
+use crate::format::duration;
+use crate::run::record::Quality;
+use gan_training::StepStats;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+/// Time between two updates of the bar.
+const BAR_EVERY: Duration = Duration::from_millis(100);
+/// Time between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// Reports to standard error.
+pub(crate) struct Progress {
+    bar: Option<ProgressBar>,
+    first_step: u64,
+    steps: u64,
+    batch_size: usize,
+    steps_per_epoch: f64,
+    started: Instant,
+    shown: Option<Instant>,
+    /// The last measurement.
+    quality: String,
+}
+
+impl Progress {
+    pub(crate) fn new(done: u64, steps: u64, batch_size: usize, steps_per_epoch: f64) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+            let bar = ProgressBar::new(steps).with_position(done);
+            // The template is fixed; should it be wrong, the plain style does.
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        let started = Instant::now();
+        Self {
+            bar,
+            first_step: done,
+            steps,
+            batch_size,
+            steps_per_epoch,
+            started,
+            shown: None,
+            quality: String::new(),
+        }
+    }
+
+    /// Images a second since the session began.
+    pub(crate) fn images_per_second(&self, step: u64) -> f64 {
+        let images = (step - self.first_step) as f64 * self.batch_size as f64;
+        images / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Whether it is time to show a step.
+    pub(crate) fn is_due(&self, step: u64) -> bool {
+        let every = if self.bar.is_some() { BAR_EVERY } else { LINE_EVERY };
+        step == self.steps || self.shown.is_none_or(|shown| shown.elapsed() >= every)
+    }
+
+    /// Shows where training is.
+    pub(crate) fn show(&mut self, step: u64, stats: &StepStats) {
+        self.shown = Some(Instant::now());
+        match &self.bar {
+            Some(bar) => {
+                bar.set_message(self.message(step, stats));
+                bar.set_position(step);
+            }
+            None => tracing::info!("step {step}/{} {}", self.steps, self.message(step, stats)),
+        }
+    }
+
+    /// Shows a measurement, and warns of a collapse when it begins.
+    pub(crate) fn measured(&mut self, quality: &Quality) {
+        let collapsed = quality.collapse.as_ref().map_or("", |_| " COLLAPSED");
+        if let (Some(reason), false) = (&quality.collapse, self.quality.ends_with("COLLAPSED")) {
+            let text = format!("the generator's images have collapsed: {reason}");
+            match &self.bar {
+                Some(bar) => bar.println(format!(" WARN {text}")),
+                None => tracing::warn!("{text}"),
+            }
+        }
+        self.quality = format!("  FD {:.2}{collapsed}", quality.frechet);
+    }
+
+    /// Leaves the bar as it is, so that what comes after, errors included, has a line of its own.
+    pub(crate) fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+
+    fn message(&self, step: u64, stats: &StepStats) -> String {
+        let left = self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
+            * (self.steps - step) as f64;
+        format!(
+            "epoch {:.1}/{:.1}  D {:.3} accuracy {:.0}%  G {:.3}{}  {:.0} images/s  {} left",
+            step as f64 / self.steps_per_epoch,
+            self.steps as f64 / self.steps_per_epoch,
+            stats.discriminator_loss,
+            100.0 * stats.accuracy,
+            stats.generator_loss,
+            self.quality,
+            self.images_per_second(step),
+            duration(left)
+        )
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
+    }
+}

@@ -1,0 +1,194 @@
+//! Reports of a run: statistics, sample grids, measurements, progress.
+
+use crate::config::TrainConfig;
+use crate::quality::monitor::QualityMonitor;
+use crate::run::checkpoint;
+use crate::run::directory::RunDirectory;
+use crate::run::record::{Quality, StatsLine};
+use crate::run::statistics::Statistics;
+use crate::train_loop::explain::explain;
+use crate::train_loop::progress::Progress;
+use crate::train_loop::schedule::{Due, Measurement, Schedule};
+use anyhow::Result;
+use candle_core::Tensor;
+use gan_data::{Batches, ImageShape, picture, range};
+use gan_models::{Generator, Mode};
+use gan_training::{Gan, RandomStream, StepOutput, StepStats};
+use std::path::PathBuf;
+
+/// Images in a row of a sample grid.
+const GRID_COLUMNS: usize = 10;
+/// Rows of a sample grid, unless the generator is conditional.
+const GRID_ROWS: usize = 10;
+
+/// Writes what a session reports.
+pub(crate) struct Reporter<'a> {
+    directory: &'a RunDirectory,
+    statistics: Statistics,
+    progress: Progress,
+    monitor: Option<QualityMonitor>,
+    /// The generator's input of the sample grids.
+    samples: Tensor,
+    /// The EMA generator, which follows the training.
+    generator: Generator,
+    /// Steps since the last line of statistics.
+    window: Vec<StepStats>,
+    /// The last of them, still on the device.
+    unread: Vec<StepOutput>,
+    steps_per_epoch: f64,
+}
+
+impl<'a> Reporter<'a> {
+    /// Opens the files, and writes the sample grid of the step that the session begins at where it
+    /// is due and missing.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written.
+    pub(crate) fn begin(
+        directory: &'a RunDirectory,
+        config: &TrainConfig,
+        batches: &Batches,
+        gan: &Gan,
+    ) -> Result<Self> {
+        let schedule = Schedule::new(config);
+        let first_step = if gan.step() == 0 { 0 } else { gan.step() + 1 };
+        let mut statistics = Statistics::open(directory, first_step)?;
+        let samples = samples_input(gan.generator(), config.seed)?;
+        let generator = gan.ema_generator()?;
+        if schedule.samples_at_start(gan.step()) && !grid_path(directory, gan.step()).exists() {
+            write_grid(directory, (&generator, &samples), gan.step(), &mut statistics)?;
+        }
+        let monitor = match schedule.measures() {
+            true => QualityMonitor::new(batches.dataset(), &generator, config.seed)?,
+            false => None,
+        };
+        if schedule.measures() && monitor.is_none() {
+            tracing::info!("quality is not measured: that takes some grey images of 28x28 pixels");
+        }
+        let steps_per_epoch = batches.steps_per_epoch();
+        let progress =
+            Progress::new(gan.step(), config.steps, config.training.batch_size, steps_per_epoch);
+        Ok(Self {
+            directory,
+            statistics,
+            progress,
+            monitor,
+            samples,
+            generator,
+            window: Vec::new(),
+            unread: Vec::new(),
+            steps_per_epoch,
+        })
+    }
+
+    /// Reports a step.
+    ///
+    /// # Errors
+    /// Files that cannot be written; parameters that are not finite, where they are measured.
+    pub(crate) fn report(&mut self, gan: &Gan, output: StepOutput, due: Due) -> Result<()> {
+        self.unread.push(output);
+        if self.progress.is_due(gan.step()) {
+            self.read(gan)?;
+            if let Some(stats) = self.window.last() {
+                self.progress.show(gan.step(), stats);
+            }
+        }
+        let quality = match due.measure {
+            Some(measurement) => self.measure(gan, measurement)?,
+            None => None,
+        };
+        if due.stats || quality.is_some() {
+            self.read(gan)?;
+            let line = StatsLine { quality, ..self.line(gan.step()) };
+            self.statistics.add(line)?;
+            self.window.clear();
+        }
+        if due.sample {
+            let samples = (&self.generator, &self.samples);
+            write_grid(self.directory, samples, gan.step(), &mut self.statistics)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the statistics up to the last step before one that failed.
+    pub(crate) fn fail(&mut self, gan: &Gan) {
+        let step = gan.step();
+        if self.read(gan).is_ok() && !self.window.is_empty() {
+            // The failure of the step is the one to report.
+            let line = self.line(step);
+            let _ = self.statistics.add(line).and_then(|()| self.statistics.draw());
+        }
+    }
+
+    /// Copies the statistics of the last steps from the device.
+    fn read(&mut self, gan: &Gan) -> Result<()> {
+        for output in self.unread.drain(..) {
+            self.window.push(gan.read_stats(&output).map_err(explain)?);
+        }
+        Ok(())
+    }
+
+    /// Ends the progress bar.
+    pub(crate) fn end_progress(&mut self) {
+        self.progress.end();
+    }
+
+    /// Draws the curves of all steps.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.statistics.draw()
+    }
+
+    /// The statistics since the last line.
+    fn line(&self, step: u64) -> StatsLine {
+        let speed = self.progress.images_per_second(step);
+        StatsLine::new(step, self.steps_per_epoch, &self.window, speed)
+    }
+
+    /// Measures the generator, and keeps it if it is the best so far.
+    fn measure(&mut self, gan: &Gan, measurement: Measurement) -> Result<Option<Quality>> {
+        let Some(monitor) = &self.monitor else { return Ok(None) };
+        gan.check_parameters().map_err(explain)?;
+        let quality = monitor.measure(&self.generator)?;
+        let checkpoints = self.directory.checkpoints();
+        let best =
+            checkpoint::best_step(&checkpoints).and_then(|best| self.statistics.distance_at(best));
+        if measurement == Measurement::Regular && best.is_none_or(|best| quality.frechet < best) {
+            checkpoint::save_best(gan, &checkpoints)?;
+            self.generator.save(gan.ema_parameters(), self.directory.best_generator())?;
+        }
+        self.progress.measured(&quality);
+        Ok(Some(quality))
+    }
+}
+
+/// The generator's input of all sample grids. The images of a row share their class where the
+/// generator is conditional.
+fn samples_input(generator: &Generator, seed: u64) -> Result<Tensor> {
+    let config = generator.config();
+    let rows = if config.conditional { config.classes.len() } else { GRID_ROWS };
+    let labels: Vec<u32> = (0..rows * GRID_COLUMNS).map(|i| (i / GRID_COLUMNS) as u32).collect();
+    let latents = generator.sample_latents(labels.len(), &mut RandomStream::Samples.rng(seed))?;
+    Ok(generator.input(&latents, &labels)?)
+}
+
+fn grid_path(directory: &RunDirectory, step: u64) -> PathBuf {
+    directory.samples().join(format!("{step:06}.png"))
+}
+
+/// Writes the sample grid of the current step.
+fn write_grid(
+    directory: &RunDirectory,
+    (generator, input): (&Generator, &Tensor),
+    step: u64,
+    statistics: &mut Statistics,
+) -> Result<()> {
+    let images = generator.forward(input, Mode::Eval)?;
+    let (_, channels, height, width) = images.dims4()?;
+    let shape = ImageShape { channels, height, width };
+    let path = grid_path(directory, step);
+    picture::write_grid(&path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?;
+    statistics.sample(step, &path)
+}
