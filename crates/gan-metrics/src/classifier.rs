@@ -7,8 +7,8 @@ use crate::features::Features;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gan_models::{
-    Activation, Adam, Ema, Init, Layer, Momentum, Network, Optimizer, Parameters, Pass, Shape,
-    Wants, weights,
+    Activation, Adam, Ema, GradMask, Init, Layer, Momentum, Network, Optimizer, Parameters, Pass,
+    Shape, weights,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -255,12 +255,12 @@ impl Training {
         let (features, trunk) = self.classifier.trunk.record(&images, &mut self.rng)?;
         let (logits, head) = self.classifier.head.record(&features, &mut self.rng)?;
         let (loss, derivative) = cross_entropy(&logits, labels)?;
-        let both = Wants { input: true, parameters: true };
+        let both = GradMask { input: true, parameters: true };
         let (at_features, mut gradients) = head.backward(&derivative, both)?;
         let Some(at_features) = at_features else {
             return Err(Error::Tensor(candle_core::Error::msg("no gradient reached the features")));
         };
-        let parameters = Wants { input: false, parameters: true };
+        let parameters = GradMask { input: false, parameters: true };
         gradients.extend(trunk.backward(&at_features, parameters)?.1);
         self.optimizer.set_learning_rate(self.rate());
         self.optimizer.update(&self.parameters, &gradients)?;

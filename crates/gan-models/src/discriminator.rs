@@ -7,7 +7,7 @@ use crate::network::{Gradients, Network, Tape};
 use crate::stage::{Backend, Pass};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use gan_kernels::Wants;
+use gan_kernels::GradMask;
 use rand::RngCore;
 
 /// A network from pictures, and their classes where it tells these apart, to logits: positive for
@@ -138,7 +138,11 @@ impl Judging {
     ///
     /// # Errors
     /// A gradient of another shape.
-    pub fn backward(&self, gradient: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+    pub fn backward(
+        &self,
+        gradient: &Tensor,
+        wants: GradMask,
+    ) -> Result<(Option<Tensor>, Gradients)> {
         let gradient = gradient.reshape((gradient.dim(0)?, 1))?;
         let gradient = match &self.chosen {
             Some(chosen) => chosen.broadcast_mul(&gradient)?,

@@ -52,7 +52,7 @@ pub use discriminator::{Discriminator, Judging};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use families::{ConvStack, Dcgan, DenseStack, Family, LayerLists, Mlp, Norm};
-pub use gan_kernels::{Adam, Wants};
+pub use gan_kernels::{Adam, GradMask};
 pub use generator::{CONFIG_FILE, Generator, WEIGHTS_FILE};
 pub use interpolation::slerp;
 pub use losses::GanLoss;

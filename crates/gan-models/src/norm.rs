@@ -136,7 +136,7 @@ impl Norm {
 /// `average += rate * (value - average)`, in place on any device.
 pub(crate) fn move_towards(average: &Var, value: &Tensor, rate: f64) -> Result<()> {
     if average.device().is_cpu() {
-        return Ok(gan_kernels::move_towards(average, value, rate as f32)?);
+        return Ok(gan_kernels::lerp_(average, value, rate as f32)?);
     }
     let current = average.as_detached_tensor();
     average.set(&(&current + ((value - &current)? * rate)?)?)?;

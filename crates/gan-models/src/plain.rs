@@ -7,7 +7,7 @@ use crate::norm::Norm;
 use crate::stage::{Backend, Pass, activate, drop_out};
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
-use gan_kernels::{BatchNormPass, Resampling, Window};
+use gan_kernels::{Resampling, SavedBatchNorm, Window};
 use rand::RngCore;
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(crate) enum Op {
 pub(crate) enum PlainPass {
     /// Of a linear map, which needs nothing.
     Linear(Tensor),
-    Norm(BatchNormPass),
+    Norm(SavedBatchNorm),
     /// Ends of a graph of candle's autograd.
     Graph {
         input: Var,
@@ -102,7 +102,7 @@ impl Plain {
                 return Ok(PlainPass::Linear(forward(&x.detach(), rng)?));
             }
             Op::Norm(norm) => {
-                let pass = BatchNormPass::forward(x, &norm.gamma, &norm.beta, norm.epsilon)?;
+                let pass = SavedBatchNorm::forward(x, &norm.gamma, &norm.beta, norm.epsilon)?;
                 let statistics = pass.statistics()?;
                 norm.update(&statistics.mean, &statistics.variance)?;
                 return Ok(PlainPass::Norm(pass));

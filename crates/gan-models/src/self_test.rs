@@ -8,7 +8,7 @@ use crate::network::Gradients;
 use crate::parameters::Parameters;
 use crate::stage::Backend;
 use candle_core::{Device, Tensor};
-use gan_kernels::Wants;
+use gan_kernels::GradMask;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -63,7 +63,7 @@ fn trial(
             let network = network.with_backend(backend);
             let (logits, tape) = network.record(&pictures, &labels, &mut rng)?;
             let at_logits = slopes(&logits)?;
-            let both = Wants { input: true, parameters: true };
+            let both = GradMask { input: true, parameters: true };
             let (at_pictures, gradients) = tape.backward(&at_logits, both)?;
             extend("discriminator", gradients);
             let at_pictures = at_pictures
@@ -72,7 +72,8 @@ fn trial(
             at_pictures
         }
     };
-    let (_, gradients) = tape.backward(&at_pictures, Wants { input: false, parameters: true })?;
+    let (_, gradients) =
+        tape.backward(&at_pictures, GradMask { input: false, parameters: true })?;
     extend("generator", gradients);
     Ok(all)
 }

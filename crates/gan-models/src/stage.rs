@@ -9,7 +9,9 @@ use crate::norm::{Features, Norm};
 use crate::parameters::truncated;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use gan_kernels::{Activation, Affine, BatchNorm, Dropout, Epilogue, Geometry, LayerPass, Window};
+use gan_kernels::{
+    Activation, BatchNorm, Dropout, Epilogue, Geometry, SavedLayer, ScaleShift, Window,
+};
 use rand::RngCore;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ impl Backend {
     /// Pictures (B, C, H, W) as features of this backend.
     pub(crate) fn features(self, images: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            Self::Kernels => gan_kernels::to_pixel_major(images)?,
+            Self::Kernels => gan_kernels::nchw_to_hwnc(images)?,
             Self::Candle => images.clone(),
         })
     }
@@ -39,7 +41,7 @@ impl Backend {
     /// Features of this backend as pictures (B, C, H, W).
     pub(crate) fn images(self, features: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            Self::Kernels => gan_kernels::to_batch_major(features)?,
+            Self::Kernels => gan_kernels::hwnc_to_nchw(features)?,
             Self::Candle => features.clone(),
         })
     }
@@ -215,7 +217,7 @@ impl Stage {
     /// Multiply-adds for one picture.
     pub(crate) fn multiply_adds(&self) -> usize {
         let channels = self.weight.dims()[2] * self.weight.dims()[3];
-        self.geometry.meetings() * channels
+        self.geometry.multiply_adds() * channels
     }
 
     /// Features through the stage.
@@ -243,14 +245,16 @@ impl Stage {
     }
 
     /// A training pass of the kernels outside of autograd.
-    pub(crate) fn record(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<LayerPass> {
+    pub(crate) fn record(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<SavedLayer> {
         let affine = match (&self.norm, &self.bias) {
-            (Some(norm), _) => Affine::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm)),
-            (None, Some(bias)) => Affine::Bias(bias),
-            (None, None) => Affine::None,
+            (Some(norm), _) => {
+                ScaleShift::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm))
+            }
+            (None, Some(bias)) => ScaleShift::Bias(bias),
+            (None, None) => ScaleShift::None,
         };
         let epilogue = self.epilogue(&mut Pass::Train(rng))?;
-        let pass = LayerPass::forward(x, &self.weight, affine, &self.geometry, epilogue)?;
+        let pass = SavedLayer::forward(x, &self.weight, affine, &self.geometry, epilogue)?;
         if let Some(norm) = &self.norm {
             let statistics = pass.statistics()?;
             norm.update(&statistics.mean, &statistics.variance)?;

@@ -9,8 +9,8 @@ use anyhow::{Result, bail};
 use candle_core::{Device, Tensor};
 use gan_data::Batch;
 use gan_models::{
-    Augmentation, Backend, Discriminator, Ema, GanLoss, Generator, Gradients, Judging, Optimizer,
-    Parameters, Tape, Wants, bound_spectral_norms, losses,
+    Augmentation, Backend, Discriminator, Ema, GanLoss, Generator, GradMask, Gradients, Judging,
+    Optimizer, Parameters, Tape, bound_spectral_norms, losses,
 };
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -383,9 +383,9 @@ fn update_discriminator(
 const REMEDY: &str = "try a lower --lr or another --seed, or --resume the run from its last \
     checkpoint, where there is one, with fewer --steps";
 
-const PARAMETERS: Wants = Wants { input: false, parameters: true };
-const INPUT: Wants = Wants { input: true, parameters: false };
-const BOTH: Wants = Wants { input: true, parameters: true };
+const PARAMETERS: GradMask = GradMask { input: false, parameters: true };
+const INPUT: GradMask = GradMask { input: true, parameters: false };
+const BOTH: GradMask = GradMask { input: true, parameters: true };
 
 /// Standard deviation of the noise that the slope is measured with; pixels are in [-1, 1].
 const MOVED_BY: f32 = 0.02;

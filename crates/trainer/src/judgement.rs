@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Tensor;
-use gan_models::{Augmented, Gradients, Judging, Wants};
+use gan_models::{Augmented, GradMask, Gradients, Judging};
 
 /// The parts of a judgement: real pictures, fake ones, and where the slope is penalised real ones
 /// with noise.
@@ -29,7 +29,7 @@ impl Judgement {
     pub(crate) fn backward(
         &self,
         at_logits: &[Tensor],
-        wants: Wants,
+        wants: GradMask,
     ) -> Result<(Option<Tensor>, Gradients)> {
         let _span = tracing::trace_span!("discriminator").entered();
         if let [tape] = self.tapes.as_slice() {
@@ -40,7 +40,7 @@ impl Judgement {
         }
         let (mut at_fake, mut sum) = (None, Gradients::new());
         for (part, (tape, at_logits)) in self.tapes.iter().zip(at_logits).enumerate() {
-            let wants = Wants { input: wants.input && part == FAKE, ..wants };
+            let wants = GradMask { input: wants.input && part == FAKE, ..wants };
             let (at_pictures, gradients) = tape.backward(at_logits, wants)?;
             at_fake = at_fake.or(at_pictures);
             for (name, gradient) in gradients {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plain::PlainPass;
 use crate::stage::{Backend, Pass};
 use candle_core::{Tensor, Var};
-use gan_kernels::{LayerPass, Wants};
+use gan_kernels::{GradMask, SavedLayer};
 use rand::RngCore;
 use std::collections::BTreeMap;
 
@@ -66,7 +66,7 @@ enum Record {
 }
 
 enum PartPass {
-    Stage(LayerPass),
+    Stage(SavedLayer),
     Plain(PlainPass),
 }
 
@@ -85,7 +85,11 @@ impl Tape {
     ///
     /// # Errors
     /// A gradient of another shape.
-    pub fn backward(&self, gradient: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+    pub fn backward(
+        &self,
+        gradient: &Tensor,
+        wants: GradMask,
+    ) -> Result<(Option<Tensor>, Gradients)> {
         match &self.record {
             Record::Kernels(passes) => self.backward_kernels(passes, gradient, wants),
             Record::Candle { input, output } => {
@@ -106,7 +110,7 @@ impl Tape {
         &self,
         passes: &[PartPass],
         gradient: &Tensor,
-        wants: Wants,
+        wants: GradMask,
     ) -> Result<(Option<Tensor>, Gradients)> {
         let Network { input, output, backend, .. } = self.network;
         let gradient = reshaped(gradient, output.outside, output.inside)?;
@@ -119,9 +123,9 @@ impl Tape {
             let (at_input, found) = match (part, pass) {
                 (Part::Stage(_), PartPass::Stage(pass)) => {
                     // Of its input where something before it is trained, or asked for.
-                    let wants = Wants { input: wants.input || number > first, ..wants };
+                    let wants = GradMask { input: wants.input || number > first, ..wants };
                     let found = pass.backward(&gradient, wants)?;
-                    (found.input, split(found.weight, found.affine)?)
+                    (found.input, split(found.weight, found.scale_shift)?)
                 }
                 (Part::Plain(plain), PartPass::Plain(pass)) => {
                     let (at_input, found) = plain.backward(pass, &gradient)?;

@@ -2,7 +2,7 @@
 
 use crate::{assert_close, dcgan, discriminator, generator, values};
 use candle_core::{Device, Tensor, Var};
-use gan_models::{Adam, Augmentation, Ema, Optimizer, Pass, Wants, losses};
+use gan_models::{Adam, Augmentation, Ema, GradMask, Optimizer, Pass, losses};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -23,7 +23,7 @@ fn an_optimizer_restored_goes_on_as_if_never_stopped() {
             }
             let noise = generator.noise(4, &mut rng).unwrap();
             let (images, tape) = generator.record(&noise, &mut rng).unwrap();
-            let wants = Wants { input: false, parameters: true };
+            let wants = GradMask { input: false, parameters: true };
             let (_, gradients) = tape.backward(&images, wants).unwrap();
             optimizer.update(&parameters, &gradients).unwrap();
         }
