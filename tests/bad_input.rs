@@ -22,7 +22,7 @@ fn numbers_out_of_range() {
     let place = Place::new();
     for (args, parts) in [
         ("--batch-size 0", ["batch size", "at least 1"]),
-        ("--batch-size 25", ["batch size 25", "24 pictures"]),
+        ("--batch-size 25", ["batch size 25", "24 images"]),
         ("--steps 0", ["0 steps", "must"]),
         ("--epochs 0", ["0 steps", "must"]),
         ("--threads 0", ["--threads 0", "at least 1"]),
@@ -33,7 +33,7 @@ fn numbers_out_of_range() {
     ] {
         place.refuse_saying(&format!("{SMALL} {args}"), &parts);
     }
-    place.refuse_saying("--digit 5 --batch-size 5422", &["5422", "5421 pictures"]);
+    place.refuse_saying("--digit 5 --batch-size 5422", &["5422", "5421 images"]);
 }
 
 #[test]
@@ -127,9 +127,9 @@ fn runs_that_cannot_go_on() {
     let place = Place::new();
     place.succeed(SMALL);
     let run = "runs/00000-idx-set-tiny";
-    place.refuse_saying("--resume gone", &["gone: no such run folder"]);
+    place.refuse_saying("--resume gone", &["gone: no such run directory"]);
     place.refuse_saying("--resume tiny.toml", &["tiny.toml"]);
-    place.refuse_saying("--resume set", &["set/config.json", "not a run folder"]);
+    place.refuse_saying("--resume set", &["set/config.json", "not a run directory"]);
     place.refuse_saying(&format!("--resume {run}/generator"), &["generator", "not a run"]);
     place.refuse_saying(&format!("--resume {run}"), &[run, "step 12 is made already", "--steps"]);
     place.refuse_saying(&format!("--resume {run} --steps 5"), &[run, "12", "5", "--steps"]);

@@ -1,4 +1,4 @@
-//! What the networks are, what a discriminator says of pictures, and walks between noises.
+//! Layers of networks, scores of images, and interpolations.
 
 use gan_data::{Pictures, Source, Split, idx};
 use serde_json::Value;
@@ -73,7 +73,7 @@ fn pictures_that_cannot_be_scored_are_named() {
 }
 
 #[test]
-fn a_walk_is_a_grid_or_a_film() {
+fn an_interpolation_is_a_grid_or_an_animation() {
     let place = Place::new();
     place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
     place.succeed("interpolate --class 0,2 --points 1 --frames 4 --scale 1 --out grid.png");
@@ -89,9 +89,9 @@ fn a_walk_is_a_grid_or_a_film() {
     assert!(at(2) != at(0) && at(2) != at(4));
 
     place.succeed(
-        "interpolate --points 3 --frames 5 --scale 2 --fps 20 --format film --out film.png",
+        "interpolate --points 3 --frames 5 --scale 2 --fps 20 --format animation --out loop.png",
     );
-    let file = std::io::Cursor::new(place.read("film.png"));
+    let file = std::io::Cursor::new(place.read("loop.png"));
     let mut reader = png::Decoder::new(file).read_info().unwrap();
     assert_eq!((reader.info().width, reader.info().height), (56, 56));
     let control = reader.info().animation_control.unwrap();
@@ -102,6 +102,8 @@ fn a_walk_is_a_grid_or_a_film() {
         let timing = reader.info().frame_control.unwrap();
         assert_eq!((timing.delay_num, timing.delay_den), (1, 20));
     }
+    // Its old name.
+    place.succeed("interpolate --frames 2 --format film --out film.png");
     for (flags, parts) in [
         ("--points 1 --class 2", ["--points 1", "2 points"]),
         ("--class 0,9", ["--class 9", "0, 1, 2"]),

@@ -48,7 +48,7 @@ fn a_run_goes_on_only_with_its_own_data() {
     place.succeed(SMALL);
     let resume = "--resume runs/00000-idx-set-tiny --steps 20";
     place.pictures("set", (28, 28), &[0, 1, 2].repeat(9));
-    place.refuse_saying(resume, &["idx:set", "27 pictures", "24"]);
+    place.refuse_saying(resume, &["idx:set", "27 images", "24"]);
     fs::remove_dir_all(place.path("set")).unwrap();
     place.refuse_saying(resume, &["set", "No such file"]);
 }
@@ -69,4 +69,32 @@ fn every_step_of_a_class_sees_only_that_class() {
         place.read(&format!("c/00000-idx-set-1-tiny/{file}")),
         place.read(&format!("d/00000-idx-ones-0-tiny/{file}"))
     );
+}
+
+/// A configuration needs headers and labels only: damaged pixels stop training, but no summary.
+#[test]
+fn a_configuration_reads_no_images() {
+    let place = Place::new();
+    let images = "set/images-idx3-ubyte";
+    let whole = place.read(images);
+    fs::remove_file(place.path(images)).unwrap();
+    // A gzip file of the header and nothing else that is whole.
+    let mut packed = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 1, 16, 0, !16, !0];
+    packed.extend(&whole[..16]);
+    place.write("set/images-idx3-ubyte.gz", packed);
+    let said = place.succeed(&format!("{SMALL} --dry-run"));
+    assert!(said.out.contains("\"pictures\": 24"), "{said:?}");
+    let shown = place.succeed("summary --recipe tiny.toml --dataset idx:set").out;
+    assert!(said.out.ends_with(&shown), "{said:?}");
+    place.refuse_saying(SMALL, &["set/images-idx3-ubyte.gz", "gzip"]);
+
+    // With the colours given, images of a directory are listed, not decoded.
+    for i in 0..9 {
+        place.write(&format!("paints/red/{i}.png"), "no image");
+    }
+    let flags = "--recipe tiny.toml --dataset folder:paints --colour rgb";
+    let said = place.succeed(&format!("{flags} --dry-run"));
+    assert!(said.out.contains("\"pictures\": 9") && said.out.contains("\"rgb\""), "{said:?}");
+    place.refuse_saying(flags, &["paints", "neither a JPEG nor a PNG"]);
+    place.refuse_saying(&format!("{flags} --dry-run --strict"), &["neither a JPEG nor a PNG"]);
 }

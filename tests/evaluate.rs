@@ -3,7 +3,7 @@
 use gan_data::{Dataset, Source, Split, idx};
 use serde_json::Value;
 
-use crate::{Place, SMALL};
+use crate::{Place, SMALL, assert_same};
 
 /// Writes real pictures of these classes as a set: every `step`-th of them.
 fn real(place: &Place, folder: &str, split: Split, classes: &[&str], step: usize) -> Dataset {
@@ -33,19 +33,19 @@ fn real_pictures_measure_as_what_they_are() {
     let place = Place::new();
     let sevens = real(&place, "sevens", Split::Test, &["7"], 1);
     let report = evaluate(&place, "--images sevens --digit 7");
-    assert_eq!(report["generated"]["pictures"], sevens.len());
-    assert_eq!(report["training_pictures"], 6265);
+    assert_eq!(report["generated"]["images"], sevens.len());
+    assert_eq!(report["training_images"], 6265);
     // The set is the test set: both columns say the same.
     assert_eq!(report["generated"], report["real"]);
     let of = |name: &str| metric(&report, "generated", name);
     assert!((0.0..3.0).contains(&of("fd-mnistnet-1028")), "{report}");
-    assert!(of("kd-mnistnet-1028").abs() < 0.05, "{report}");
+    assert!(of("kid-mnistnet-1028").abs() < 0.05, "{report}");
     for name in ["precision-mnistnet-1028", "recall-mnistnet-1028", "density-mnistnet-1028"] {
         assert!((0.6..=1.0).contains(&of(name)), "{name}: {report}");
     }
-    assert!(of("wanted-class-recognised") > 0.98, "{report}");
-    assert!(of("nearest-training-picture") > 1.0, "{report}");
-    assert_eq!(of("copies-of-training-pictures"), 0.0, "{report}");
+    assert!(of("class-accuracy") > 0.98, "{report}");
+    assert!(of("nearest-training-image") > 1.0, "{report}");
+    assert_eq!(of("copies-of-training-images"), 0.0, "{report}");
     assert_eq!(report["collapse"], Value::Null);
 
     // Training pictures are copies of themselves; sevens are no twos.
@@ -54,9 +54,9 @@ fn real_pictures_measure_as_what_they_are() {
     let has = |name: &str, value: &str| {
         table.lines().any(|line| line.split_whitespace().take(2).eq([name, value]))
     };
-    assert!(has("copies-of-training-pictures", "1.0000"), "{table}");
-    assert!(has("wanted-class-recognised", "-"), "{table}");
-    for part in ["fd-mnistnet-314", "fd-mnistnet-1028", "6265 training pictures"] {
+    assert!(has("copies-of-training-images", "1.0000"), "{table}");
+    assert!(has("class-accuracy", "-"), "{table}");
+    for part in ["fd-mnistnet-314", "fd-mnistnet-1028", "6265 training images"] {
         assert!(table.contains(part), "{part}: {table}");
     }
     let wrong = evaluate(&place, "--images sevens --digit 2");
@@ -70,7 +70,7 @@ fn a_generator_that_learned_nothing_is_found_out() {
     place.succeed("--digit 5 --recipe tiny.toml --steps 4");
     let report = evaluate(&place, "--count 200");
     assert_eq!(report["classes"], serde_json::json!(["5"]));
-    assert_eq!(report["training_pictures"], 5421);
+    assert_eq!(report["training_images"], 5421);
     let distance = metric(&report, "generated", "fd-mnistnet-200");
     assert!(distance > 20.0 * metric(&report, "real", "fd-mnistnet-892"), "{report}");
     assert!(metric(&report, "generated", "precision-mnistnet-200") < 0.1, "{report}");
@@ -86,7 +86,7 @@ fn a_classifier_trained_on_labelled_pictures_is_tested_on_real_ones() {
     real(&place, "labelled", Split::Train, &["0", "1"], 30);
     let report = evaluate(&place, "--images labelled --digit 0,1 --train-on-fake");
     let of = |name: &str| report["train_on_fake"][name].as_f64().unwrap();
-    assert_eq!(of("pictures"), 423.0);
+    assert_eq!(of("images"), 423.0);
     assert!((0.9..=1.0).contains(&of("accuracy")), "{report}");
     assert!(of("accuracy_trained_on_real") > 0.99, "{report}");
 }
@@ -105,7 +105,7 @@ fn a_classifier_is_trained_and_written() {
     let place = Place::new();
     let said = place.succeed("classifier --dataset idx:set --epochs 2 --out made");
     assert!(said.out.contains("made/model.safetensors"), "{said:?}");
-    assert!(said.out.contains("of 24 test pictures right"), "{said:?}");
+    assert!(said.out.contains("of 24 test images classified correctly"), "{said:?}");
     assert!(gan_metrics::Classifier::load(&place.path("made/model.safetensors")).is_ok());
 }
 
@@ -113,7 +113,7 @@ fn a_classifier_is_trained_and_written() {
 fn what_cannot_be_measured_is_refused() {
     let place = Place::new();
     place.refuse_saying("evaluate --images gone", &["--images", "gone"]);
-    place.refuse_saying("evaluate", &["runs: no run folder"]);
+    place.refuse_saying("evaluate", &["runs: no run directory"]);
     place.refuse_saying("evaluate --images tiny.toml", &["tiny.toml"]);
     place.refuse_saying("evaluate --images set --digit 12", &["no class \"12\""]);
     place.pictures("small", (8, 8), &[0, 1, 2].repeat(4));
@@ -122,7 +122,7 @@ fn what_cannot_be_measured_is_refused() {
     place.refuse_saying("evaluate --images few --digit 5", &["too few", "2 of at least"]);
     place.refuse_saying("classifier --dataset idx:small --out made", &["28x28", "8x8"]);
     place.succeed(&format!("{SMALL} --steps 2"));
-    place.refuse_saying("evaluate --count 50", &["idx:set", "no test pictures of its own"]);
+    place.refuse_saying("evaluate --count 50", &["idx:set", "no test images of its own"]);
     place.refuse_saying("evaluate --count 5 --dataset mnist", &["--count 5", "at least 6"]);
     place.refuse_saying(
         "evaluate --count 50 --dataset mnist --train-on-fake --digit 1",
@@ -136,7 +136,7 @@ fn losses_and_bounds_come_by_flag() {
     for (out, flags, key, value) in [
         ("a", "--loss hinge", "/loss", "\"hinge\""),
         ("b", "--loss wasserstein --spectral-norm 1", "/regularization/spectral_norm", "1.0"),
-        ("c", "--loss least-squares --gradient-penalty 0.5", "/loss", "\"least_squares\""),
+        ("c", "--loss least-squares --r1-gamma 0.5", "/loss", "\"least_squares\""),
         ("d", "--translation 2 --cutout 6", "/regularization/augmentation/cutout", "6"),
         ("e", "--instance-noise 0.25", "/regularization/augmentation/noise", "0.25"),
     ] {
@@ -147,14 +147,14 @@ fn losses_and_bounds_come_by_flag() {
         // They go on as they began.
         place.succeed(&format!("--resume {run} --steps 9"));
     }
-    place.refuse_saying(&format!("{SMALL} --loss wasserstein"), &["needs a bound"]);
+    place.refuse_saying(&format!("{SMALL} --loss wasserstein"), &["Wasserstein", "--r1-gamma"]);
     place.refuse_saying(&format!("{SMALL} --translation 28"), &["translation 28", "28 pixels"]);
     place.refuse_saying(&format!("{SMALL} --cutout 18446744073709551615"), &["cutout 1844674"]);
     place.refuse_saying(
-        "--dataset idx:set --recipe mlp-like.toml --gradient-penalty 1",
+        "--dataset idx:set --recipe mlp-like.toml --r1-gamma 1",
         &["gradient_penalty", "dropout"],
     );
-    place.refuse_saying(&format!("{SMALL} --gradient-penalty=-1"), &["gradient_penalty -1"]);
+    place.refuse_saying(&format!("{SMALL} --r1-gamma=-1"), &["gradient_penalty -1"]);
     place.write(
         "smooth.toml",
         crate::TINY.replace("real_label = 1.0", "real_label = 0.9\nloss = \"hinge\""),
@@ -163,4 +163,18 @@ fn losses_and_bounds_come_by_flag() {
         "--dataset idx:set --recipe smooth.toml",
         &["real_label 0.9", "no labels to smooth"],
     );
+}
+
+/// The old name of `--r1-gamma` is accepted with a warning, and means the same.
+#[test]
+fn the_old_name_of_the_r1_penalty_warns() {
+    let place = Place::new();
+    let said = place.succeed(&format!("{SMALL} --steps 6 --out old --gradient-penalty 0.5"));
+    assert!(said.err.contains("--r1-gamma"), "{said:?}");
+    let said = place.succeed(&format!("{SMALL} --steps 6 --out new --r1-gamma 0.5"));
+    assert!(!said.err.contains("WARN"), "{said:?}");
+    let [old, new] = ["old", "new"].map(|out| place.result(&format!("{out}/00000-idx-set-tiny")));
+    assert_same(&old, &new);
+    let help = place.succeed("train --help").out;
+    assert!(help.contains("--r1-gamma") && !help.contains("--gradient-penalty"), "{help}");
 }

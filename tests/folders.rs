@@ -42,7 +42,7 @@ fn a_folder_of_colour_pictures_trains_and_goes_on() {
     colours(&place, "paints", 4);
     let train = "--dataset folder:paints --size 16 --recipe by-class.toml --steps";
     let said = place.succeed(&format!("{train} 8 --out halves"));
-    assert!(said.err.contains("12 pictures of folder:paints read in"), "{said:?}");
+    assert!(said.err.contains("12 images of folder:paints read in"), "{said:?}");
     assert!(said.err.contains("3 x 16 x 16 values each"), "{said:?}");
     assert!(said.err.contains("quality is not measured"), "{said:?}");
     let run = "halves/00000-folder-paints-by-class";
@@ -61,13 +61,10 @@ fn a_folder_of_colour_pictures_trains_and_goes_on() {
     assert_eq!((shape.height, shape.width), (16, 16));
 
     let error = place.fail(&format!("evaluate --run {run} --count 50"));
-    assert!(
-        error.contains("takes grey pictures of 28x28 pixels, these are 16x16 with 3"),
-        "{error}"
-    );
+    assert!(error.contains("takes grey images of 28x28 pixels, these are 16x16 with 3"), "{error}");
     fs::remove_file(place.path("paints/red/0.jpg")).unwrap();
     let error = place.fail(&format!("--resume {run} --steps 15"));
-    assert!(error.contains("11 pictures") && error.contains("began with 12"), "{error}");
+    assert!(error.contains("11 images") && error.contains("began with 12"), "{error}");
 }
 
 /// The recipe of 28x28 pixels makes networks of 64x64x3.
@@ -126,7 +123,7 @@ fn grey_or_rgb_can_be_asked_for() {
 fn an_exported_set_is_the_same_set() {
     let place = Place::new();
     let said = place.succeed("export --dataset mnist --split test --digit 7,2 --out digits/test");
-    assert_eq!(said.out, "2060 pictures of mnist in digits/test, classes 7, 2\n");
+    assert_eq!(said.out, "2060 images of mnist in digits/test, classes 7, 2\n");
     assert_eq!(place.names("digits/test"), ["2", "7"]);
     assert_eq!(place.names("digits"), ["test"]);
     let set = Source::Mnist.load(Split::Test).unwrap();
@@ -150,7 +147,7 @@ fn an_exported_set_is_the_same_set() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["dataset"], "folder:digits");
     assert_eq!(
-        (&report["training_pictures"], &report["real"]["pictures"]),
+        (&report["training_images"], &report["real"]["images"]),
         (&json!(6265), &json!(1028))
     );
 
@@ -241,7 +238,7 @@ fn broken_pictures_are_left_out_or_refused() {
     let said = place.run(&format!("{train} --batch-size 12"));
     assert_eq!(said.code, Some(2));
     let errors = lines(&said.err, "ERROR ");
-    assert_eq!(errors, ["batch size 12 exceeds the 11 pictures of paints"]);
+    assert_eq!(errors, ["batch size 12 exceeds the 11 images of paints"]);
 }
 
 #[test]
@@ -265,8 +262,8 @@ fn folders_that_cannot_be_trained_on() {
     }
     let few = train("paints --class red --batch-size 5");
     let said = place.run(&few);
-    assert_eq!(lines(&said.err, "ERROR "), ["batch size 5 exceeds the 4 pictures of paints"]);
-    place.refuse_saying(&format!("{SMALL} --size 32"), &["--size", "idx:set stay as they are"]);
+    assert_eq!(lines(&said.err, "ERROR "), ["batch size 5 exceeds the 4 images of paints"]);
+    place.refuse_saying(&format!("{SMALL} --size 32"), &["--size", "idx:set are used as they are"]);
     place.refuse_saying(&format!("{SMALL} --colour rgb"), &["--colour", "folder:DIR"]);
     place.write("paints/loose.png", "no picture");
     let strict = train("paints --strict");

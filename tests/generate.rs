@@ -1,9 +1,10 @@
 //! Pictures from a trained generator.
 
+use candle_core::Device;
 use gan_data::{ImageShape, idx};
 use serde_json::json;
 
-use crate::{Place, SMALL, tree};
+use crate::{Place, SMALL, assert_same, tree};
 
 /// A place with a short run on fives, `runs/00000-mnist-5-tiny`.
 fn fives() -> Place {
@@ -27,7 +28,7 @@ fn every_format_holds_the_same_pictures() {
     for format in ["idx", "png", "grid"] {
         let out = if format == "grid" { "grid.png" } else { format };
         let said = place.succeed(&format!("generate --count 5 --format {format} --out {out}"));
-        let want = format!("5 pictures by runs/00000-mnist-5-tiny/generator in {out}\n");
+        let want = format!("5 images by runs/00000-mnist-5-tiny/generator in {out}\n");
         assert_eq!(said.out, want);
         assert_eq!(said.err, "");
     }
@@ -163,15 +164,20 @@ fn a_generator_told_its_class_draws_it() {
 fn what_cannot_be_drawn_is_refused() {
     let place = Place::new();
     let common = "generate --format grid --out out.png";
-    place.refuse_saying(&format!("{common} --count 2"), &["runs: no run folder", "--run"]);
+    place.refuse_saying(&format!("{common} --count 2"), &["runs: no run directory", "--run"]);
     place.succeed(&format!("{SMALL} --steps 2"));
     place.refuse_saying(&format!("{common} --count 0"), &["--count 0", "at least 1"]);
     place.refuse_saying(&format!("{common} --count 2 --threads 0"), &["--threads 0"]);
-    place.refuse_saying(&format!("{common} --count 2 --run gone"), &["gone: no such run folder"]);
+    place
+        .refuse_saying(&format!("{common} --count 2 --run gone"), &["gone: no such run directory"]);
     place.refuse_saying(&format!("{common} --count 2 --weights gone"), &["gone"]);
     place.refuse_saying(
         &format!("{common} --count 99999999999999"),
         &["--count 99999999999999", "up to"],
+    );
+    place.refuse_saying(
+        "generate --count 99999999999999 --format png --out new",
+        &["memory for --count 99999999999999"],
     );
     place.refuse_saying(&format!("{common} --count 2 --run set"), &["set: no generator in it"]);
     place.refuse_saying("generate --count 2 --format grid --out gone/out.png", &["gone/out.png"]);
@@ -203,4 +209,81 @@ fn pretrained_generators_draw_what_they_say() {
         let recognised = seen.agreement(&[class.parse().unwrap(); 200]);
         assert!(recognised >= 0.96, "{folder}, {class}: {recognised}");
     }
+}
+
+/// The values of a NumPy file of f32, after its header.
+fn npy(bytes: &[u8]) -> (String, Vec<f32>) {
+    assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
+    let data = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    let header = String::from_utf8(bytes[10..data].to_vec()).unwrap();
+    let values = bytes[data..].chunks_exact(4);
+    (header, values.map(|value| f32::from_le_bytes(value.try_into().unwrap())).collect())
+}
+
+#[test]
+fn images_are_generated_again_from_their_latents() {
+    let place = Place::new();
+    place.succeed("--digit 5,7 --recipe by-class.toml --steps 4");
+    // More than are generated at a time.
+    let seeded = "--count 300 --seed 3 --save-latents latents.npy";
+    place.succeed(&format!("generate --format idx --out seeded {seeded}"));
+    let (header, latents) = npy(&place.read("latents.npy"));
+    assert!(header.contains("'<f4'") && header.contains("(300, 6)"), "{header}");
+    assert_eq!(latents.len(), 300 * 6);
+    let mean = latents.iter().sum::<f32>() / 1800.0;
+    assert!(mean.abs() < 0.1 && latents.iter().any(|value| value.abs() > 2.0), "{mean}");
+
+    let given = "--latents latents.npy --save-latents again.npy";
+    let said = place.succeed(&format!("generate --format idx --out given {given}"));
+    assert!(said.out.starts_with("300 images by "), "{said:?}");
+    assert_same(&tree(&place.path("seeded")), &tree(&place.path("given")));
+    assert_eq!(place.read("latents.npy"), place.read("again.npy"));
+    place.succeed("generate --format idx --out same --latents latents.npy --count 300");
+
+    let format = "generate --format idx --out new";
+    place.refuse_saying(
+        &format!("{format} --latents latents.npy --count 2"),
+        &["--count 2", "latents.npy", "300"],
+    );
+    let tensor = candle_core::Tensor::zeros((2, 5), candle_core::DType::F32, &Device::Cpu).unwrap();
+    tensor.write_npy(place.path("narrow.npy")).unwrap();
+    place.refuse_saying(
+        &format!("{format} --latents narrow.npy"),
+        &["--latents", "narrow.npy", "(2,5", "(N, 6)"],
+    );
+    place.refuse_saying(&format!("{format} --latents gone.npy"), &["gone.npy", "No such file"]);
+    place.refuse_saying(&format!("{format} --latents tiny.toml"), &["tiny.toml", ".npy"]);
+    let error = place.fail(&format!("{format} --count 2 --save-latents gone/a.npy"));
+    assert!(error.contains("--save-latents") && error.contains("gone/a.npy"), "{error}");
+}
+
+#[test]
+fn torchvision_finds_its_four_files() {
+    let place = fives();
+    let generate = "generate --count 5 --format idx";
+    place.succeed(&format!("{generate} --out flat"));
+    place.succeed(&format!("{generate} --layout torchvision --out root"));
+    let raw = "root/MNIST/raw";
+    let names =
+        ["t10k-images", "t10k-labels", "train-images", "train-labels"].map(|name| match name {
+            _ if name.ends_with("images") => format!("{name}-idx3-ubyte"),
+            _ => format!("{name}-idx1-ubyte"),
+        });
+    assert_eq!(place.names(raw), names);
+    for part in ["train", "t10k"] {
+        for what in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
+            let laid_out = place.read(&format!("{raw}/{part}-{what}"));
+            assert_eq!(laid_out, place.read(&format!("flat/{what}")), "{part}-{what}");
+        }
+    }
+    // What torchvision reads, the trainer reads too.
+    place.succeed(&format!(
+        "--recipe tiny.toml --dataset idx:{raw} --digit 5 --batch-size 5 --steps 2"
+    ));
+    place.refuse_saying(
+        "generate --count 5 --format png --layout torchvision --out new",
+        &["--layout torchvision", "--format idx"],
+    );
+    place.succeed(&format!("{SMALL} --steps 2"));
+    place.refuse_saying(&format!("{generate} --layout torchvision --out new"), &["needs labels"]);
 }

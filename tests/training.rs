@@ -202,8 +202,8 @@ fn progress_is_plain_lines_where_there_is_no_terminal() {
         let value: f64 = value.parse().unwrap_or_else(|error| panic!("{value}: {error}"));
         assert!(value > 0.0 && value < 10.0, "{last}");
     }
-    assert!(err.contains("24 pictures of idx:set"), "{err}");
-    assert!(err.contains("run folder runs/00000-idx-set-tiny"), "{err}");
+    assert!(err.contains("24 images of idx:set"), "{err}");
+    assert!(err.contains("run directory runs/00000-idx-set-tiny"), "{err}");
     assert!(!err.contains(['\x1b', '\r']), "colours or a bar without a terminal: {err:?}");
 }
 

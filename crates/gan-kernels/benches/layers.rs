@@ -5,13 +5,13 @@
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
 use candle_core::{Device, Result, Tensor};
-use gan_kernels::{Activation, Affine, Epilogue, Geometry, LayerPass, Wants, Window};
+use gan_kernels::{Activation, Epilogue, Geometry, GradMask, SavedLayer, ScaleShift, Window};
 use std::{sync::Arc, time::Instant};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-struct Shape {
+struct LayerCase {
     name: &'static str,
     geometry: Geometry,
     kernel: (usize, usize),
@@ -24,12 +24,12 @@ fn conv(
     kernel: usize,
     stride: usize,
     channels: (usize, usize),
-) -> Result<Shape> {
+) -> Result<LayerCase> {
     let large = (size, size);
     let small = (size.div_ceil(stride), size.div_ceil(stride));
     let window = Window::same((kernel, kernel), stride, large);
     let geometry = Geometry::conv(window, large, small)?;
-    Ok(Shape { name, geometry, kernel: (kernel, kernel), channels })
+    Ok(LayerCase { name, geometry, kernel: (kernel, kernel), channels })
 }
 
 fn transposed(
@@ -38,27 +38,27 @@ fn transposed(
     kernel: usize,
     stride: usize,
     channels: (usize, usize),
-) -> Result<Shape> {
+) -> Result<LayerCase> {
     let large = (size * stride, size * stride);
     let window = Window::same((kernel, kernel), stride, large);
     let geometry = Geometry::transposed(window, (size, size), large)?;
-    Ok(Shape { name, geometry, kernel: (kernel, kernel), channels })
+    Ok(LayerCase { name, geometry, kernel: (kernel, kernel), channels })
 }
 
 const WHOLE: Window = Window { kernel: (7, 7), stride: 1, padding: (0, 0) };
 
-fn project(name: &'static str, channels: (usize, usize)) -> Result<Shape> {
+fn project(name: &'static str, channels: (usize, usize)) -> Result<LayerCase> {
     let geometry = Geometry::transposed(WHOLE, (1, 1), (7, 7))?;
-    Ok(Shape { name, geometry, kernel: (7, 7), channels })
+    Ok(LayerCase { name, geometry, kernel: (7, 7), channels })
 }
 
-fn score(name: &'static str, channels: (usize, usize)) -> Result<Shape> {
+fn score(name: &'static str, channels: (usize, usize)) -> Result<LayerCase> {
     let geometry = Geometry::conv(WHOLE, (7, 7), (1, 1))?;
-    Ok(Shape { name, geometry, kernel: (7, 7), channels })
+    Ok(LayerCase { name, geometry, kernel: (7, 7), channels })
 }
 
-fn dense(name: &'static str, channels: (usize, usize)) -> Shape {
-    Shape { name, geometry: Geometry::dense(), kernel: (1, 1), channels }
+fn dense(name: &'static str, channels: (usize, usize)) -> LayerCase {
+    LayerCase { name, geometry: Geometry::dense(), kernel: (1, 1), channels }
 }
 
 fn median(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
@@ -75,7 +75,7 @@ fn median(mut run: impl FnMut() -> Result<()>) -> Result<f64> {
 
 fn main() -> Result<()> {
     let batch = std::env::args().filter_map(|arg| arg.parse().ok()).next().unwrap_or(128);
-    let shapes = [
+    let cases = [
         project("dcgan G project 100 -> 7x7x256", (100, 256))?,
         transposed("dcgan G deconv 256 -> 128", 7, 5, 1, (256, 128))?,
         transposed("dcgan G deconv 128 -> 64 s2", 7, 5, 2, (128, 64))?,
@@ -104,20 +104,20 @@ fn main() -> Result<()> {
     ];
     println!("batch {batch}, {} threads", rayon::current_num_threads());
     println!("{:32} {:>20} {:>20} {:>20}", "", "forward", "input gradient", "weight gradient");
-    for Shape { name, geometry, kernel, channels } in shapes {
+    for LayerCase { name, geometry, kernel, channels } in cases {
         let geometry = Arc::new(geometry);
         let (height, width) = geometry.input();
         let x = Tensor::randn(0f32, 1.0, (height, width, batch, channels.0), &Device::Cpu)?;
         let weight = (kernel.0, kernel.1, channels.0, channels.1);
         let weight = Tensor::randn(0f32, 0.02, weight, &Device::Cpu)?;
         let epilogue = Epilogue { activation: Activation::Identity, dropout: None };
-        let run = || LayerPass::forward(&x, &weight, Affine::None, &geometry, epilogue);
-        let flop = (2 * geometry.meetings() * batch * channels.0 * channels.1) as f64;
+        let run = || SavedLayer::forward(&x, &weight, ScaleShift::None, &geometry, epilogue);
+        let flop = (2 * geometry.multiply_adds() * batch * channels.0 * channels.1) as f64;
         let forward = median(|| run().map(drop))?;
-        let pass = run()?;
-        let gradient = pass.output().ones_like()?;
+        let saved = run()?;
+        let gradient = saved.output().ones_like()?;
         let backward = |input, parameters| {
-            median(|| pass.backward(&gradient, Wants { input, parameters }).map(drop))
+            median(|| saved.backward(&gradient, GradMask { input, parameters }).map(drop))
         };
         let (of_x, of_weight) = (backward(true, false)?, backward(false, true)?);
         let cell = |time: f64| format!("{:8.3} ms {:7.1}", time * 1e3, flop / time * 1e-9);

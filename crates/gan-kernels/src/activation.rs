@@ -1,11 +1,11 @@
-//! Activations and dropout, applied to results while they are still in cache.
+//! Activations and dropout, applied to a layer's output while it is still in the cache.
 
 /// An elementwise activation whose derivative follows from its output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// `z`
     Identity,
-    /// `z` where positive, `slope * z` elsewhere; slope 0 is ReLU. The slope is not negative.
+    /// `z` where positive, `slope * z` elsewhere. Slope 0 is ReLU. The slope must not be negative.
     LeakyRelu(f32),
     /// Hyperbolic tangent, in (-1, 1).
     Tanh,
@@ -14,7 +14,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Replaces every `z` by its activation.
+    /// Replaces every `z` with its activation.
     #[inline(always)]
     pub(crate) fn apply(self, values: &mut [f32]) {
         match self {
@@ -27,9 +27,9 @@ impl Activation {
         }
     }
 
-    /// The derivative at the input whose activation is `output`.
+    /// Returns the derivative of the activation, given its output.
     #[inline(always)]
-    fn slope_at(self, output: f32) -> f32 {
+    fn derivative_from_output(self, output: f32) -> f32 {
         match self {
             Self::Identity => 1.0,
             Self::LeakyRelu(slope) => {
@@ -44,13 +44,16 @@ impl Activation {
         }
     }
 
-    /// Multiplies every gradient by the derivative at its output.
+    /// Multiplies every gradient by the derivative that belongs to its output.
     #[inline(always)]
     pub(crate) fn backward(self, outputs: &[f32], gradients: &mut [f32]) {
-        // One loop per kind, so that each becomes plain vector code.
+        // One loop per variant, so that the compiler vectorises each.
         macro_rules! each {
             ($activation:expr) => {
-                gradients.iter_mut().zip(outputs).for_each(|(g, y)| *g *= $activation.slope_at(*y))
+                gradients
+                    .iter_mut()
+                    .zip(outputs)
+                    .for_each(|(g, y)| *g *= $activation.derivative_from_output(*y))
             };
         }
         match self {
@@ -62,41 +65,43 @@ impl Activation {
     }
 }
 
-/// `e^x` within 2 units in the last place, as plain arithmetic that becomes vector code; 0 below
-/// and infinity above what f32 holds.
+/// Returns `e^x` within 2 units in the last place: 0 below and infinity above the range of f32. The
+/// compiler vectorises this arithmetic.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    // x = n ln 2 + r with |r| <= ln 2 / 2; adding and taking away 1.5 * 2^23 rounds to whole n.
+    // x = n ln 2 + r with |r| <= ln 2 / 2. Adding and subtracting 1.5 * 2^23 rounds to whole n.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-104.0, 89.0);
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
     let n = rounded - ROUND;
     let r = (x - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    // The exponential's series to the seventh power.
+    // The Taylor series of e^r up to r^7.
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = p * r + c;
     }
-    // 2^n in two halves, each of which f32 holds. `n as i32` would not become vector code; the last
-    // bits of the rounded sum are n.
+    // 2^n as two factors in the range of f32. `n as i32` would not be vectorised, but the last bits
+    // of the rounded sum are n.
     let half = |n: i32| f32::from_bits((n.wrapping_add(127) << 23) as u32);
     let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     p * half(n >> 1) * half(n - (n >> 1))
 }
 
-/// `tanh(x)` within 2e-7.
+/// Returns `tanh(x)` within 2e-7.
 #[inline(always)]
 fn tanh(x: f32) -> f32 {
     let square = x * x;
-    // Where 1 - 2 / (e^2x + 1) would cancel: x - x^3 / 3 + 2 x^5 / 15 - 17 x^7 / 315.
+    // Near 0, where 1 - 2 / (e^2x + 1) would cancel: x - x^3 / 3 + 2 x^5 / 15 - 17 x^7 / 315.
     let near = x * (1.0 + square * (-1.0 / 3.0 + square * (2.0 / 15.0 - square * (17.0 / 315.0))));
     let far = 1.0 - 2.0 / (exp(2.0 * x) + 1.0);
     if square < 0.04 { near } else { far }
 }
 
-/// Inverted dropout: each element is zeroed with a probability, the others are scaled up so that
-/// the mean stays. The mask is a hash of a seed and the element's index: nothing is stored, and
-/// the backward pass makes the same mask again.
+/// Inverted dropout: zeroes each element with a probability and scales up the others, which keeps
+/// the mean.
+///
+/// The mask is a hash of a seed and the element's index. It is not stored; the backward pass
+/// computes it again.
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     threshold: u32,
@@ -120,11 +125,11 @@ impl Dropout {
         })
     }
 
-    /// What element `index` is multiplied by: 0 or the scale.
+    /// Returns the factor of element `index`: 0 or the scale.
     #[inline(always)]
     fn factor(self, index: u32) -> f32 {
-        // Two rounds of a multiply and xor-shift mixer with full avalanche (constants of
-        // Ellis's lowbias32), one for each half of the seed.
+        // Two rounds of a multiply and xor-shift hash with full avalanche (the constants of Ellis's
+        // lowbias32), one for each half of the seed.
         let mix = |mut x: u32| {
             x ^= x >> 16;
             x = x.wrapping_mul(0x7feb_352d);
@@ -144,7 +149,7 @@ impl Dropout {
         }
     }
 
-    /// The mask of a tensor of this many elements, (H, W, B, C): 0 or the scale.
+    /// Returns the mask of a tensor of this many elements, (H, W, B, C): 0 or the scale.
     pub fn mask(self, elements: usize) -> Vec<f32> {
         let mut mask = vec![1.0; elements];
         self.apply(0, &mut mask);
@@ -152,7 +157,7 @@ impl Dropout {
     }
 }
 
-/// What follows a layer's product and its bias or normalisation.
+/// What follows the linear map of a layer and its bias or normalisation.
 #[derive(Clone, Copy, Debug)]
 pub struct Epilogue {
     /// Applied first.
@@ -178,8 +183,8 @@ impl Epilogue {
             return self.activation.backward(outputs, gradients);
         };
         dropout.apply(first, gradients);
-        // What the outputs were before the mask; where the mask is zero any value will do, for
-        // no gradient passes there.
+        // The outputs before the mask. Where the mask is 0 any value will do, because the gradient is
+        // 0 there.
         let activations: Vec<f32> = outputs.iter().map(|y| y / dropout.scale).collect();
         self.activation.backward(&activations, gradients);
     }
@@ -190,24 +195,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_and_slopes() {
+    fn values_and_derivatives() {
         let mut z = [-2.0, 0.0, 3.0];
         Activation::LeakyRelu(0.2).apply(&mut z);
         assert_eq!(z, [-0.4, 0.0, 3.0]);
         let mut g = [1.0, 1.0, 2.0];
         Activation::LeakyRelu(0.2).backward(&z, &mut g);
         assert_eq!(g, [0.2, 0.2, 2.0]);
-        for (activation, slope) in [(Activation::Tanh, 1.0), (Activation::Sigmoid, 0.25)] {
+        for (activation, derivative) in [(Activation::Tanh, 1.0), (Activation::Sigmoid, 0.25)] {
             let mut z = [0.0, 1000.0, -1000.0];
             activation.apply(&mut z);
             let mut g = [1.0; 3];
             activation.backward(&z, &mut g);
-            assert_eq!(g, [slope, 0.0, 0.0], "{activation:?}");
+            assert_eq!(g, [derivative, 0.0, 0.0], "{activation:?}");
         }
     }
 
     #[test]
-    fn exponentials_agree_with_the_library() {
+    fn exp_and_tanh_equal_the_standard_library() {
         for i in -20_000..20_000 {
             let x = i as f32 / 180.0;
             let want = f64::from(x).exp();
@@ -233,13 +238,13 @@ mod tests {
         };
         let (a, b) = (dropped(1)?, dropped(1 << 40)?);
         let zeros = a.iter().filter(|&&v| v == 0.0).count() as f64 / n as f64;
-        // Five standard deviations of a binomial share.
+        // Five standard deviations of a binomial fraction.
         assert!((zeros - 0.3).abs() < 5.0 * (0.21 / n as f64).sqrt(), "{zeros}");
         assert!(a.iter().all(|&v| v == 0.0 || v == 1.0 / 0.7));
         let both = a.iter().zip(&b).filter(|(a, b)| **a == 0.0 && **b == 0.0).count() as f64;
         assert!((both / n as f64 - 0.09).abs() < 0.006, "masks of two seeds are related: {both}");
         assert_eq!(a, dropped(1)?);
-        // The mask of a part is the part of the mask.
+        // A part of the tensor has that part of the mask.
         let mut part = vec![1.0; 500];
         Dropout::new(0.3, 1)?.apply(1000, &mut part);
         assert_eq!(part, a[1000..1500]);

@@ -1,9 +1,11 @@
-//! Memory whose vectors do not straddle cache lines.
+//! Memory that begins at a cache line, so that no vector straddles two lines.
 
+use crate::unsafe_slice::UnsafeSlice;
 use std::cell::RefCell;
+use std::mem::MaybeUninit;
 
-/// Calls `f` with `len` elements that this thread keeps for such calls, which do not meet inside
-/// of each other; what the elements hold is not said.
+/// Calls `f` with `len` elements of this thread's scratch memory. Calls must not nest. The
+/// elements hold arbitrary values.
 pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
     thread_local! {
         static SCRATCH: RefCell<Aligned> = RefCell::new(Aligned::zeros(0));
@@ -21,7 +23,8 @@ pub(crate) fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T 
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-const LINE: usize = 16;
+/// Floats of a cache line.
+pub(crate) const LINE: usize = 16;
 
 /// Floats that begin at a cache line.
 pub(crate) struct Aligned {
@@ -34,16 +37,18 @@ impl Aligned {
         Self { lines: vec![Line([0.0; LINE]); len.div_ceil(LINE)], len }
     }
 
-    /// Whole lines of elements that the tasks of `fill` write, as in [`crate::parallel::filled`].
+    /// Returns whole lines that `fill` initialises.
     ///
     /// # Safety
     /// `fill` must write every element.
-    pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&crate::parallel::Disjoint)) -> Self {
+    pub(crate) unsafe fn init_with(len: usize, fill: impl FnOnce(&UnsafeSlice)) -> Self {
         assert!(len.is_multiple_of(LINE), "{len} elements are not whole lines");
         let mut lines = Vec::<Line>::with_capacity(len / LINE);
-        // SAFETY: the capacity is there, and the caller promises that all elements are written.
+        let spare = lines.spare_capacity_mut().as_mut_ptr().cast::<MaybeUninit<f32>>();
+        // SAFETY: the spare capacity is `len` floats, which only `fill` uses meanwhile. The caller
+        // promises that all of them are initialised.
         unsafe {
-            fill(&crate::parallel::Disjoint::over_unwritten(lines.as_mut_ptr().cast(), len));
+            fill(&UnsafeSlice::new(std::slice::from_raw_parts_mut(spare, len)));
             lines.set_len(len / LINE);
         }
         Self { lines, len }

@@ -1,25 +1,26 @@
-//! Batch normalisation that follows no product, outside of autograd.
+//! Batch normalisation as an operator of its own, outside of candle's autograd.
 
 use crate::activation::{Activation, Epilogue};
-use crate::layer::{BatchStatistics, statistics_of};
-use crate::norm::{self, Moments, Rows};
+use crate::norm::{self, BatchStatistics, MeanVariance, NormGradients, Parameters, Rows};
 use crate::storage::with;
 use candle_core::{Device, Result, Tensor, bail};
 
-/// A training pass of batch normalisation per channel, with what its backward pass needs.
-pub struct BatchNormPass {
+/// The output of batch normalisation per channel in training, with what its backward pass needs.
+pub struct SavedBatchNorm {
     x: Tensor,
     gamma: Vec<f32>,
+    beta: Vec<f32>,
     epsilon: f32,
-    moments: Moments,
+    statistics: MeanVariance,
     rows: Rows,
     output: Tensor,
 }
 
-const PLAIN: Epilogue = Epilogue { activation: Activation::Identity, dropout: None };
+const NO_EPILOGUE: Epilogue = Epilogue { activation: Activation::Identity, dropout: None };
 
-impl BatchNormPass {
-    /// `gamma * (x - mean) / sqrt(variance + epsilon) + beta`, with the batch's own statistics.
+impl SavedBatchNorm {
+    /// Computes `gamma * (x - mean) / sqrt(variance + epsilon) + beta` with the batch's own
+    /// statistics.
     ///
     /// # Shapes
     /// `x` and the output: (H, W, B, C); `gamma`, `beta`: (C). f32 on the CPU.
@@ -35,30 +36,31 @@ impl BatchNormPass {
         }
         let (x, gamma) = (x.detach().contiguous()?, gamma.to_vec1::<f32>()?);
         let beta = beta.to_vec1::<f32>()?;
-        let (moments, output) = with(&[Some(&x)], |values| {
-            let moments = norm::moments(values[0], rows);
-            let affine = (&gamma[..], &beta[..]);
-            let output = norm::normalise(values[0], rows, &moments, affine, epsilon, PLAIN);
-            Ok((moments, output))
+        let (statistics, output) = with(&[Some(&x)], |values| {
+            let statistics = norm::mean_variance(values[0], rows);
+            let parameters =
+                Parameters { gamma: &gamma, beta: &beta, epsilon, epilogue: NO_EPILOGUE };
+            let output = norm::normalise(values[0], rows, &statistics, parameters);
+            Ok((statistics, output))
         })?;
         let output = Tensor::from_vec(output, x.dims(), &Device::Cpu)?;
-        Ok(Self { x, gamma, epsilon, moments, rows, output })
+        Ok(Self { x, gamma, beta, epsilon, statistics, rows, output })
     }
 
-    /// What came out.
+    /// The output.
     pub fn output(&self) -> &Tensor {
         &self.output
     }
 
-    /// The batch's statistics.
+    /// Returns the batch's statistics.
     ///
     /// # Errors
     /// Failures of the device.
     pub fn statistics(&self) -> Result<BatchStatistics> {
-        statistics_of(&self.moments, self.rows)
+        self.statistics.to_statistics(self.rows)
     }
 
-    /// The gradients of `x`, gamma and beta, given that of the output.
+    /// Returns the gradients of `x`, gamma and beta, given that of the output.
     ///
     /// # Errors
     /// A gradient of another shape.
@@ -68,19 +70,18 @@ impl BatchNormPass {
         }
         let gradient = gradient.contiguous()?;
         with(&[Some(&self.x), Some(&self.output), Some(&gradient)], |values| {
-            let (of_x, of_gamma, of_beta) = norm::backward(
-                values[0],
-                values[1],
-                values[2],
-                self.rows,
-                &self.moments,
-                &self.gamma,
-                self.epsilon,
-                PLAIN,
-            );
+            let parameters = Parameters {
+                gamma: &self.gamma,
+                beta: &self.beta,
+                epsilon: self.epsilon,
+                epilogue: NO_EPILOGUE,
+            };
+            let tensors = (values[0], values[1], values[2]);
+            let NormGradients { values, gamma, beta } =
+                norm::backward(tensors, self.rows, &self.statistics, parameters);
             let vector = |values| Tensor::from_vec(values, self.rows.channels, &Device::Cpu);
-            let of_x = Tensor::from_vec(of_x, self.x.dims(), &Device::Cpu)?;
-            Ok([of_x, vector(of_gamma)?, vector(of_beta)?])
+            let of_x = Tensor::from_vec(values, self.x.dims(), &Device::Cpu)?;
+            Ok([of_x, vector(gamma)?, vector(beta)?])
         })
     }
 }

@@ -1,42 +1,51 @@
-//! Fast CPU operators for candle, as custom operators behind plain functions.
+//! Fast CPU operators for candle, as plain functions.
 //!
-//! Activations are laid out as (H, W, B, C): for small pictures the batch is inside, so that a
-//! convolution is a sum of plain matrix products over contiguous memory and products with padding
-//! are never made. [`to_pixel_major`] and [`to_batch_major`] lead there and back. Convolution,
-//! transposed convolution and dense layer are one operator, [`layer`], with different
-//! [`Geometry`]; with batch normalisation it is [`layer_batch_norm`]. Interpolation and pooling are
-//! [`resample`].
+//! Activations are laid out as (H, W, B, C). The batch is inside, so a convolution is a sum of plain
+//! matrix products over contiguous memory, and products with padding are never computed.
+//! [`nchw_to_hwnc`] and [`hwnc_to_nchw`] convert from and to candle's layout. Convolution, transposed
+//! convolution and dense layer are one operator, [`layer`], with different [`Geometry`]; with batch
+//! normalisation it is [`layer_batch_norm`]. Interpolation and pooling are [`resample`].
 //!
-//! Vector units (AVX-512, AVX2, NEON) and the matrix unit (AMX) are found at run time; what the
-//! latter means for results, and how to do without, is told at [`Precision`]. Results are the same
-//! bytes for every number of threads.
+//! The widest instruction set of the processor is found at run time, see [`isa()`]. AMX computes in
+//! less than f32 precision; [`Precision`] says what that means and how to avoid it. Results are the
+//! same bytes for every number of threads.
 
 mod activation;
 mod aligned;
+#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), path = "no_amx.rs")]
+mod amx;
 mod batch_norm;
+mod gemm;
 mod geometry;
+mod im2col;
+mod isa;
+mod jobs;
+mod kernel;
 mod layer;
+mod layer_op;
 mod layout;
 mod linear;
-#[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), path = "no_matrix_unit.rs")]
-mod matrix_unit;
+mod matrix;
 mod norm;
 mod parallel;
 mod precision;
-mod product;
 mod resample;
+mod rulebook;
 mod simd;
+mod simd_kernel;
 mod storage;
+mod unsafe_slice;
 mod update;
-mod vector;
+mod warning;
 
 pub use activation::{Activation, Dropout, Epilogue};
-pub use batch_norm::BatchNormPass;
+pub use batch_norm::SavedBatchNorm;
 pub use geometry::{Geometry, Window};
-pub use layer::{
-    Affine, BatchNorm, BatchStatistics, LayerGradients, LayerPass, Wants, layer, layer_batch_norm,
-};
-pub use layout::{to_batch_major, to_pixel_major};
+pub use isa::{Isa, isa};
+pub use layer::{SavedLayer, ScaleShift, layer, layer_batch_norm};
+pub use layer_op::{BatchNorm, GradMask, LayerGradients};
+pub use layout::{hwnc_to_nchw, nchw_to_hwnc};
+pub use norm::BatchStatistics;
 pub use precision::{Precision, precision, set_precision};
 pub use resample::{Resampling, resample};
-pub use update::{Adam, move_towards};
+pub use update::{Adam, lerp_};

@@ -1,16 +1,26 @@
 //! Batch normalisation fused with the activation and dropout that follow it.
 //!
-//! Ioffe and Szegedy 2015, "Batch Normalization". Statistics are taken per channel over all
-//! pixels and pictures, or, with several groups, per group (pixel) and channel over the pictures.
+//! Ioffe and Szegedy 2015, "Batch Normalization". Statistics are taken per channel over all pixels
+//! and images or, with several groups, per group (pixel) and channel over the images.
 
 use crate::activation::Epilogue;
-use crate::parallel::{self, Disjoint};
+use crate::parallel;
 use crate::simd::vectorized;
+use candle_core::{Device, Result, Tensor};
 
-/// Elements that one task visits: fixed, so that sums do not depend on the number of threads.
+/// Batch statistics of a normalised layer, for its running averages.
+#[derive(Debug)]
+pub struct BatchStatistics {
+    /// The mean of each feature.
+    pub mean: Tensor,
+    /// The unbiased variance of each feature, divided by the count less one.
+    pub variance: Tensor,
+}
+
+/// Elements that one task visits. The number is fixed, so sums do not depend on the threads.
 const CHUNK: usize = 16 * 1024;
 
-/// How values [group][row][channel] are split into chunks of whole rows.
+/// The shape of values [group][row][channel], which are split into chunks of whole rows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows {
     pub(crate) groups: usize,
@@ -44,7 +54,12 @@ impl Rows {
         (group, start, rows * self.channels)
     }
 
-    /// Adds up one vector of `width` per chunk into one per group, in order and in f64.
+    /// Lengths of all chunks.
+    fn lens(self) -> impl Iterator<Item = usize> + Clone {
+        (0..self.chunks()).map(move |index| self.chunk(index).2)
+    }
+
+    /// Sums up one vector of `width` per chunk into one per group, in order and in f64.
     fn reduce(self, width: usize, partial: &[Vec<f32>]) -> Vec<f64> {
         let mut sums = vec![0.0; self.groups * width];
         for (group, chunks) in partial.chunks(self.chunks_per_group()).enumerate() {
@@ -57,9 +72,9 @@ impl Rows {
     }
 }
 
-/// Sums over the rows of each group: the gradient of a bias.
+/// Returns the sums over the rows of each group: the gradient of a bias.
 pub(crate) fn row_sums(values: &[f32], rows: Rows) -> Vec<f32> {
-    let partial = parallel::map(rows.chunks(), values.len(), |chunk| {
+    let partial = parallel::map(0..rows.chunks(), values.len(), |_, chunk| {
         let (_, start, len) = rows.chunk(chunk);
         let mut sums = vec![0.0; rows.channels];
         vectorized!(add_rows(&values[start..start + len], &mut sums));
@@ -75,17 +90,31 @@ fn add_rows(values: &[f32], sums: &mut [f32]) {
     }
 }
 
-/// Mean and variance (biased, divided by the count) of each group and channel.
+/// The mean and biased variance (divided by the count) of each group and channel.
 #[derive(Clone, Debug)]
-pub(crate) struct Moments {
+pub(crate) struct MeanVariance {
     pub(crate) mean: Vec<f32>,
     pub(crate) variance: Vec<f32>,
 }
 
-pub(crate) fn moments(values: &[f32], rows: Rows) -> Moments {
+impl MeanVariance {
+    /// Converts to tensors, with the unbiased variance.
+    pub(crate) fn to_statistics(&self, rows: Rows) -> Result<BatchStatistics> {
+        let features = self.mean.len();
+        let unbias = rows.rows as f32 / (rows.rows.max(2) - 1) as f32;
+        let variance: Vec<f32> = self.variance.iter().map(|v| v * unbias).collect();
+        Ok(BatchStatistics {
+            mean: Tensor::from_slice(&self.mean, features, &Device::Cpu)?,
+            variance: Tensor::from_vec(variance, features, &Device::Cpu)?,
+        })
+    }
+}
+
+/// Returns the mean and variance of each group and channel.
+pub(crate) fn mean_variance(values: &[f32], rows: Rows) -> MeanVariance {
     let channels = rows.channels;
-    // Per chunk the mean and the sum of squares around it, so that nothing cancels.
-    let partial = parallel::map(rows.chunks(), 2 * rows.elements(), |chunk| {
+    // The mean of each chunk and the sum of squares around it, so that nothing cancels.
+    let partial = parallel::map(0..rows.chunks(), 2 * rows.elements(), |_, chunk| {
         let (_, start, len) = rows.chunk(chunk);
         let values = &values[start..start + len];
         let mut mean = vec![0.0; channels];
@@ -104,10 +133,10 @@ pub(crate) fn moments(values: &[f32], rows: Rows) -> Moments {
         (mean, squares, len / channels)
     });
     let features = rows.groups * channels;
-    let mut result = Moments { mean: vec![0.0; features], variance: vec![0.0; features] };
+    let mut result = MeanVariance { mean: vec![0.0; features], variance: vec![0.0; features] };
     for (group, chunks) in partial.chunks(rows.chunks_per_group()).enumerate() {
         for channel in 0..channels {
-            // Merging of two sets' moments: Chan, Golub and LeVeque 1979.
+            // The combination of two sets: Chan, Golub and LeVeque 1979.
             let (mut count, mut mean, mut squares) = (0.0f64, 0.0f64, 0.0f64);
             for (chunk_mean, chunk_squares, rows) in chunks {
                 let n = *rows as f64;
@@ -125,24 +154,30 @@ pub(crate) fn moments(values: &[f32], rows: Rows) -> Moments {
     result
 }
 
-/// `epilogue(gamma * (values - mean) / sqrt(variance + epsilon) + beta)`.
+/// The learned and fixed parameters of a normalisation, and what follows it.
+#[derive(Clone, Copy)]
+pub(crate) struct Parameters<'a> {
+    pub(crate) gamma: &'a [f32],
+    pub(crate) beta: &'a [f32],
+    pub(crate) epsilon: f32,
+    pub(crate) epilogue: Epilogue,
+}
+
+/// Returns `epilogue(gamma * (values - mean) / sqrt(variance + epsilon) + beta)`.
 pub(crate) fn normalise(
     values: &[f32],
     rows: Rows,
-    moments: &Moments,
-    (gamma, beta): (&[f32], &[f32]),
-    epsilon: f32,
-    epilogue: Epilogue,
+    statistics: &MeanVariance,
+    parameters: Parameters,
 ) -> Vec<f32> {
     let channels = rows.channels;
+    let Parameters { gamma, beta, epsilon, epilogue } = parameters;
+    let MeanVariance { mean, variance } = statistics;
     let scale: Vec<f32> =
-        gamma.iter().zip(&moments.variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
-    let shift: Vec<f32> =
-        beta.iter().zip(&moments.mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
-    let run = |target: &Disjoint, chunk: usize| {
+        gamma.iter().zip(variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    let shift: Vec<f32> = beta.iter().zip(mean).zip(&scale).map(|((b, m), s)| b - m * s).collect();
+    let (output, _) = parallel::init_parts(rows.lens(), rows.elements(), |chunk, output| {
         let (group, start, len) = rows.chunk(chunk);
-        // SAFETY: every task writes its own chunk, all of it before it reads it.
-        let output = unsafe { target.unwritten(start, len) };
         let values = &values[start..start + len];
         let scale = &scale[group * channels..][..channels];
         let shift = &shift[group * channels..][..channels];
@@ -156,43 +191,75 @@ pub(crate) fn normalise(
                     output.write(value * scale + shift);
                 }
             }
-            // SAFETY: written just above.
+            // SAFETY: a chunk is whole rows, all of whose elements are written just above.
             epilogue.apply(start, unsafe { output.assume_init_mut() });
         });
-    };
-    // SAFETY: the chunks are all elements, and each is written.
-    unsafe { parallel::filled_by(values.len(), rows.chunks(), rows.elements(), run) }
+        // SAFETY: as above.
+        (unsafe { output.assume_init_mut() }, ())
+    });
+    output
 }
 
-/// The gradients of [`normalise`] with batch statistics: of the values, of gamma and of beta.
-#[allow(clippy::too_many_arguments, reason = "all that the forward pass saw and made")]
+/// Gradients of [`normalise`] through the batch's statistics.
+pub(crate) struct NormGradients {
+    pub(crate) values: Vec<f32>,
+    pub(crate) gamma: Vec<f32>,
+    pub(crate) beta: Vec<f32>,
+}
+
+/// Returns the gradients of [`normalise`], given its values and outputs and the gradients of the
+/// outputs.
 pub(crate) fn backward(
-    values: &[f32],
-    outputs: &[f32],
-    gradients: &[f32],
+    (values, outputs, gradients): (&[f32], &[f32], &[f32]),
     rows: Rows,
-    moments: &Moments,
-    gamma: &[f32],
-    epsilon: f32,
-    epilogue: Epilogue,
-) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+    statistics: &MeanVariance,
+    parameters: Parameters,
+) -> NormGradients {
+    let epsilon = parameters.epsilon;
+    let inverse: Vec<f32> =
+        statistics.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
+    let tensors = (values, outputs, gradients);
+    let (mut result, sums) =
+        epilogue_backward(tensors, rows, (&statistics.mean, &inverse), parameters.epilogue);
     let channels = rows.channels;
-    let inverse: Vec<f32> = moments.variance.iter().map(|v| 1.0 / (v + epsilon).sqrt()).collect();
-    // First pass: the gradient before activation and dropout, its sum, and its sum times the
-    // normalised value.
-    let first_pass = |target: &Disjoint, chunk: usize| {
+    let sums = rows.reduce(2 * channels, &sums);
+    let part = |offset: usize| -> Vec<f32> {
+        let groups = sums.chunks_exact(2 * channels);
+        groups.flat_map(|group| &group[offset..offset + channels]).map(|sum| *sum as f32).collect()
+    };
+    let (beta_gradient, gamma_gradient) = (part(0), part(channels));
+    // dz = gamma / sigma * (g - mean(g) - normalised * mean(g * normalised)), which is
+    // a * g + b * z + c for each channel.
+    let count = rows.rows as f32;
+    let features = rows.groups * channels;
+    let (mut a, mut b, mut c) = (vec![0.0; features], vec![0.0; features], vec![0.0; features]);
+    for i in 0..features {
+        a[i] = parameters.gamma[i] * inverse[i];
+        b[i] = -a[i] * inverse[i] * gamma_gradient[i] / count;
+        c[i] = -a[i] * beta_gradient[i] / count - b[i] * statistics.mean[i];
+    }
+    combine(&mut result, values, rows, [&a, &b, &c]);
+    NormGradients { values: result, gamma: gamma_gradient, beta: beta_gradient }
+}
+
+/// Returns the gradients before the epilogue and, for each chunk, their sums and the sums of their
+/// products with the normalised values.
+fn epilogue_backward(
+    (values, outputs, gradients): (&[f32], &[f32], &[f32]),
+    rows: Rows,
+    (mean, inverse): (&[f32], &[f32]),
+    epilogue: Epilogue,
+) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let channels = rows.channels;
+    parallel::init_parts(rows.lens(), 3 * rows.elements(), |chunk, result| {
         let (group, start, len) = rows.chunk(chunk);
-        // SAFETY: every task writes its own chunk.
-        let result = unsafe { target.unwritten(start, len) };
-        let (mean, inverse) = (
-            &moments.mean[group * channels..][..channels],
-            &inverse[group * channels..][..channels],
-        );
+        let mean = &mean[group * channels..][..channels];
+        let inverse = &inverse[group * channels..][..channels];
         let values = &values[start..start + len];
         let mut sums = vec![0.0; 2 * channels];
         let (sum, product) = sums.split_at_mut(channels);
+        let result = result.write_copy_of_slice(&gradients[start..start + len]);
         vectorized!({
-            let result = result.write_copy_of_slice(&gradients[start..start + len]);
             epilogue.backward(start, &outputs[start..start + len], result);
             add_rows(result, sum);
             for (g, z) in result.chunks_exact(channels).zip(values.chunks_exact(channels)) {
@@ -203,41 +270,19 @@ pub(crate) fn backward(
                 }
             }
         });
-        sums
-    };
-    let mut partial = Vec::new();
-    // SAFETY: the chunks are all elements, and each is written.
-    let mut result = unsafe {
-        parallel::filled(values.len(), |target| {
-            partial = parallel::map(rows.chunks(), 3 * rows.elements(), |chunk| {
-                first_pass(target, chunk)
-            });
-        })
-    };
-    let sums = rows.reduce(2 * channels, &partial);
-    let part = |offset: usize| -> Vec<f32> {
-        let groups = sums.chunks_exact(2 * channels);
-        groups.flat_map(|group| &group[offset..offset + channels]).map(|sum| *sum as f32).collect()
-    };
-    let (beta_gradient, gamma_gradient) = (part(0), part(channels));
-    // Second pass: dz = gamma / sigma * (g - mean(g) - normalised * mean(g * normalised)),
-    // which is a * g + b * z + c for each channel.
-    let count = rows.rows as f32;
-    let features = rows.groups * channels;
-    let (mut a, mut b, mut c) = (vec![0.0; features], vec![0.0; features], vec![0.0; features]);
-    for i in 0..features {
-        a[i] = gamma[i] * inverse[i];
-        b[i] = -a[i] * inverse[i] * gamma_gradient[i] / count;
-        c[i] = -a[i] * beta_gradient[i] / count - b[i] * moments.mean[i];
-    }
-    let target = Disjoint::new(&mut result);
-    parallel::for_each(rows.chunks(), rows.elements(), |chunk| {
+        (result, sums)
+    })
+}
+
+/// Replaces each gradient `g` by `a * g + b * z + c`, with coefficients for each feature.
+fn combine(gradients: &mut [f32], values: &[f32], rows: Rows, coefficients: [&[f32]; 3]) {
+    let channels = rows.channels;
+    let mut rest = gradients;
+    let parts = rows.lens().map(|len| rest.split_off_mut(..len).expect("the lengths add up"));
+    parallel::map(parts, rows.elements(), |chunk, result| {
         let (group, start, len) = rows.chunk(chunk);
-        // SAFETY: every task changes its own chunk.
-        let result = unsafe { target.part(start, len) };
         let values = &values[start..start + len];
-        let of = |v: &[f32]| v[group * channels..][..channels].to_vec();
-        let (a, b, c) = (of(&a), of(&b), of(&c));
+        let [a, b, c] = coefficients.map(|v| v[group * channels..][..channels].to_vec());
         vectorized!({
             for (g, z) in result.chunks_exact_mut(channels).zip(values.chunks_exact(channels)) {
                 for ((((g, z), a), b), c) in g.iter_mut().zip(z).zip(&a).zip(&b).zip(&c) {
@@ -246,5 +291,4 @@ pub(crate) fn backward(
             }
         });
     });
-    (result, gamma_gradient, beta_gradient)
 }

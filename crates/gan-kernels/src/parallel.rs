@@ -1,147 +1,222 @@
-//! Work shared among the threads of the current rayon pool.
+//! Tasks shared among the threads of the current rayon pool.
 //!
-//! Every result element is computed by exactly one task, in an order that does not depend on how
-//! tasks are spread, so results are the same bytes for every number of threads.
+//! Exactly one task computes each element of a result, in an order that does not depend on the
+//! threads, so results are the same bytes for every number of threads.
+//!
+//! rayon's own `join` and parallel iterators run any other task of the pool while they wait. Such
+//! a task may want the lock of a tensor that the waiting operator holds, and never get it. Here a
+//! thread that waits runs tasks of this module only. They take no lock of a tensor, so an operator
+//! may hold such locks while it waits: every task of it ends, on the waiting thread if on no other.
 
-use rayon::prelude::*;
-use std::marker::PhantomData;
+use crate::jobs;
+use crate::unsafe_slice::UnsafeSlice;
 use std::mem::MaybeUninit;
+use std::sync::{Mutex, PoisonError};
 
 /// Multiply-adds (or element visits) below which a job stays on the calling thread: waking
-/// another thread costs some microseconds.
+/// another thread takes some microseconds.
 const SERIAL_WORK: usize = 25_000;
+
+/// Multiply-adds that take about as long as a copy of one element to another order.
+pub(crate) const COPY_WORK: usize = 4;
 
 fn is_serial(tasks: usize, work: usize) -> bool {
     work < SERIAL_WORK || tasks < 2 || rayon::current_num_threads() == 1
 }
 
-/// Runs `task(0)` to `task(tasks - 1)`; `work` is the whole job's size.
-pub(crate) fn for_each(tasks: usize, work: usize, task: impl Fn(usize) + Sync + Send) {
+/// Runs `task(0)` to `task(tasks - 1)`. `work` is the size of the whole job in multiply-adds.
+pub(crate) fn for_each(tasks: usize, work: usize, task: impl Fn(usize) + Sync) {
     if is_serial(tasks, work) {
         (0..tasks).for_each(task);
     } else {
-        (0..tasks).into_par_iter().with_max_len(1).for_each(task);
+        jobs::run(tasks, &task);
     }
 }
 
-/// Like [`for_each`], with the results in order.
-pub(crate) fn map<T: Send>(
-    tasks: usize,
+/// Runs `task(index, item)` for every item, and returns the results in order. `work` is as in
+/// [`for_each`].
+pub(crate) fn map<I: Send, R: Send>(
+    items: impl Iterator<Item = I>,
     work: usize,
-    task: impl Fn(usize) -> T + Sync + Send,
-) -> Vec<T> {
-    if is_serial(tasks, work) {
-        (0..tasks).map(task).collect()
-    } else {
-        (0..tasks).into_par_iter().with_max_len(1).map(task).collect()
+    task: impl Fn(usize, I) -> R + Sync,
+) -> Vec<R> {
+    enum Slot<I, R> {
+        Item(I),
+        Result(R),
+        Taken,
     }
+    let items: Vec<I> = items.collect();
+    if is_serial(items.len(), work) {
+        return items.into_iter().enumerate().map(|(index, item)| task(index, item)).collect();
+    }
+    // Each slot is locked by one task only, so no lock is ever waited for.
+    let slots: Vec<_> = items.into_iter().map(|item| Mutex::new(Slot::Item(item))).collect();
+    jobs::run(slots.len(), &|index| {
+        let mut slot = slots[index].lock().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Item(item) = std::mem::replace(&mut *slot, Slot::Taken) {
+            *slot = Slot::Result(task(index, item));
+        }
+    });
+    let result = |slot: Mutex<Slot<I, R>>| match slot.into_inner() {
+        Ok(Slot::Result(result)) => result,
+        _ => unreachable!("every task has run"),
+    };
+    slots.into_iter().map(result).collect()
 }
 
-/// Runs two jobs, side by side where there are threads; `work` is the size of both.
+/// Runs two jobs, at the same time where there are threads. `work` is the size of both.
 pub(crate) fn join<A: Send, B: Send>(
     work: usize,
     a: impl FnOnce() -> A + Send,
     b: impl FnOnce() -> B + Send,
 ) -> (A, B) {
-    if is_serial(2, work) { (a(), b()) } else { rayon::join(a, b) }
+    if is_serial(2, work) {
+        return (a(), b());
+    }
+    let (a, b) = (Mutex::new((Some(a), None)), Mutex::new((Some(b), None)));
+    fn run<T>(slot: &Mutex<(Option<impl FnOnce() -> T>, Option<T>)>) {
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.1 = slot.0.take().map(|job| job());
+    }
+    jobs::run(2, &|index| if index == 0 { run(&a) } else { run(&b) });
+    match (a.into_inner(), b.into_inner()) {
+        (Ok((_, Some(a))), Ok((_, Some(b)))) => (a, b),
+        _ => unreachable!("both jobs have run"),
+    }
 }
 
-/// A new vector whose elements the tasks of `fill` write.
+/// Returns a new vector of `len` elements that `fill` initialises.
 ///
 /// Zeroing the large buffers first would take a tenth of a training step.
 ///
 /// # Safety
 /// `fill` must write every element.
-pub(crate) unsafe fn filled(len: usize, fill: impl FnOnce(&Disjoint)) -> Vec<f32> {
+pub(crate) unsafe fn init_with(len: usize, fill: impl FnOnce(&UnsafeSlice)) -> Vec<f32> {
     let mut vector = Vec::with_capacity(len);
-    // SAFETY: the capacity is there, and the caller promises that all elements are written.
-    unsafe {
-        fill(&Disjoint::over_unwritten(vector.as_mut_ptr(), len));
-        vector.set_len(len);
-    }
+    fill(&UnsafeSlice::new(&mut vector.spare_capacity_mut()[..len]));
+    // SAFETY: the capacity suffices, and the caller promises that all elements are initialised.
+    unsafe { vector.set_len(len) };
     vector
 }
 
-/// A new vector that `task(target, 0)` to `task(target, tasks - 1)` write, run as by [`for_each`].
+/// Returns a new vector that consists of parts of these lengths. `task(index, part)` initialises
+/// each part and returns it, with a result of its own. `work` is as in [`for_each`].
 ///
-/// # Safety
-/// The tasks must write every element.
-pub(crate) unsafe fn filled_by(
-    len: usize,
-    tasks: usize,
+/// # Panics
+/// A task that returns another slice than its part.
+pub(crate) fn init_parts<R: Send>(
+    lens: impl Iterator<Item = usize> + Clone,
     work: usize,
-    task: impl Fn(&Disjoint, usize) + Sync + Send,
-) -> Vec<f32> {
-    // SAFETY: forwarded.
-    unsafe { filled(len, |target| for_each(tasks, work, |index| task(target, index))) }
+    task: impl for<'a> Fn(usize, &'a mut [MaybeUninit<f32>]) -> (&'a mut [f32], R) + Sync,
+) -> (Vec<f32>, Vec<R>) {
+    let len = lens.clone().sum();
+    let mut vector = Vec::with_capacity(len);
+    let mut rest = &mut vector.spare_capacity_mut()[..len];
+    let parts = lens.map(|len| rest.split_off_mut(..len).expect("the lengths add up"));
+    let results = map(parts, work, |index, part| {
+        let range = part.as_ptr_range();
+        let (part, result) = task(index, part);
+        let same = range.start.addr() == part.as_ptr().addr()
+            && range.end.addr() == part.as_ptr_range().end.addr();
+        assert!(same, "the task of part {index} returned another slice");
+        result
+    });
+    // SAFETY: the parts are all elements, and each task has returned its own as initialised.
+    unsafe { vector.set_len(len) };
+    (vector, results)
 }
 
-/// A mutable slice that tasks write disjoint parts of.
-pub(crate) struct Disjoint<'a> {
-    start: *mut f32,
+/// Returns a new vector of `count` parts of `len` elements, which `task(index, part)` initialises
+/// and returns. `work` is as in [`for_each`].
+///
+/// # Panics
+/// As [`init_parts`].
+pub(crate) fn init_equal_parts(
+    count: usize,
     len: usize,
-    slice: PhantomData<&'a mut [f32]>,
+    work: usize,
+    task: impl for<'a> Fn(usize, &'a mut [MaybeUninit<f32>]) -> &'a mut [f32] + Sync,
+) -> Vec<f32> {
+    init_parts((0..count).map(|_| len), work, |index, part| (task(index, part), ())).0
 }
 
-// SAFETY: the only accesses are through `part`, `unwritten` and `zeroed`, whose contracts forbid
-// overlapping use, and through addresses, which take an unsafe block of their own to use.
-unsafe impl Send for Disjoint<'_> {}
-// SAFETY: as above.
-unsafe impl Sync for Disjoint<'_> {}
+/// Sets every element to 0.
+pub(crate) fn zeroed(part: &mut [MaybeUninit<f32>]) -> &mut [f32] {
+    part.fill(MaybeUninit::new(0.0));
+    // SAFETY: initialised just above.
+    unsafe { part.assume_init_mut() }
+}
 
-impl<'a> Disjoint<'a> {
-    pub(crate) fn new(slice: &'a mut [f32]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), slice: PhantomData }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn in_pool<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("a pool of a few threads").install(run)
     }
 
-    /// Over memory that is still to be written: only [`Disjoint::unwritten`], [`Disjoint::zeroed`]
-    /// and addresses are to be used before.
-    ///
-    /// # Safety
-    /// The memory must be there, with no one else using it, for as long as this is.
-    pub(crate) unsafe fn over_unwritten(start: *mut f32, len: usize) -> Self {
-        Self { start, len, slice: PhantomData }
-    }
-
-    /// The elements from `start`, `len` of them.
-    ///
-    /// # Safety
-    /// No two parts that are alive at the same time may overlap, and the elements must have been
-    /// written.
-    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
-    pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &mut [f32] {
-        assert!(start <= self.len && len <= self.len - start, "part outside of the slice");
-        // SAFETY: in range by the assertion above, exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
-    }
-
-    /// The elements from `start`, `len` of them, before they are written.
-    ///
-    /// # Safety
-    /// No two parts that are alive at the same time may overlap.
-    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
-    pub(crate) unsafe fn unwritten(&self, start: usize, len: usize) -> &mut [MaybeUninit<f32>] {
-        assert!(start <= self.len && len <= self.len - start, "part outside of the slice");
-        // SAFETY: in range by the assertion above, exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(start).cast(), len) }
-    }
-
-    /// The elements from `start`, `len` of them, all 0 now.
-    ///
-    /// # Safety
-    /// As of [`Disjoint::unwritten`].
-    #[allow(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
-    pub(crate) unsafe fn zeroed(&self, start: usize, len: usize) -> &mut [f32] {
-        // SAFETY: forwarded, and written before they are read.
-        unsafe {
-            self.unwritten(start, len).fill(MaybeUninit::new(0.0));
-            self.part(start, len)
+    #[test]
+    fn results_are_in_order_for_any_number_of_threads() {
+        for threads in [1, 2, 5] {
+            let squares = in_pool(threads, || map(0..1000, usize::MAX, |i, n: usize| i * n));
+            assert!(squares.iter().enumerate().all(|(i, square)| *square == i * i), "{threads}");
         }
     }
 
-    /// The address of element `index`, for strided writes of a task's own elements.
-    pub(crate) fn address(&self, index: usize) -> *mut f32 {
-        assert!(index <= self.len, "address outside of the slice");
-        self.start.wrapping_add(index)
+    #[test]
+    fn parts_make_up_the_vector() {
+        let lens = [3, 0, 1, 4];
+        let (vector, starts) = in_pool(3, || {
+            init_parts(lens.iter().copied(), usize::MAX, |index, part| {
+                let part = zeroed(part);
+                part.fill(index as f32);
+                let len = part.len();
+                (part, len)
+            })
+        });
+        assert_eq!(vector, [0.0, 0.0, 0.0, 2.0, 3.0, 3.0, 3.0, 3.0]);
+        assert_eq!(starts, lens);
+    }
+
+    #[test]
+    #[should_panic(expected = "the task of part 1 returned another slice")]
+    fn a_part_must_be_returned_whole() {
+        init_equal_parts(2, 4, 0, |index, part| &mut zeroed(part)[index..]);
+    }
+
+    #[test]
+    fn jobs_nest() {
+        let sum = |from: usize| map(from..from + 100, usize::MAX, |_, n| n).iter().sum::<usize>();
+        let (a, b) = in_pool(3, || join(usize::MAX, || sum(0), || sum(100)));
+        assert_eq!((a, b), (4950, 14950));
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_after_all_tasks() {
+        let done = std::sync::atomic::AtomicUsize::new(0);
+        let run = || {
+            for_each(50, usize::MAX, |index| {
+                assert!(index != 7, "task 7 fails");
+                done.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            });
+        };
+        let result = in_pool(3, || std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)));
+        let panic = result.expect_err("a task panics");
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"task 7 fails"));
+        assert_eq!(done.into_inner(), 49);
+    }
+
+    /// With rayon's own `join` the waiting thread would take the other task, which then waits for
+    /// the lock that this thread holds.
+    #[test]
+    fn a_thread_that_waits_runs_no_task_of_others() {
+        let lock = Mutex::new(0usize);
+        let hold = || {
+            let mut count = lock.lock().unwrap_or_else(PoisonError::into_inner);
+            *count += map(0..64, usize::MAX, |_, n: usize| std::hint::black_box(n)).len();
+        };
+        in_pool(2, || rayon::scope(|scope| (0..200).for_each(|_| scope.spawn(|_| hold()))));
+        assert_eq!(lock.into_inner().expect("no task panics"), 200 * 64);
     }
 }

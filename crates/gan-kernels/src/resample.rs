@@ -1,4 +1,4 @@
-//! Linear maps of pixels, the same for every channel: interpolation and pooling.
+//! Interpolation and pooling: linear maps of pixels that are the same for every channel.
 
 use crate::parallel;
 use crate::simd::vectorized;
@@ -6,29 +6,29 @@ use crate::storage::{contiguous, with};
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
-/// For each resulting pixel, the pixels that it is a sum of, and their weights.
-type Sums = Vec<Vec<(usize, f32)>>;
+/// For each pixel of the result, the pixels that it is a sum of, and their weights.
+type WeightedSums = Vec<Vec<(usize, f32)>>;
 
-/// A map that treats rows and columns of pixels on their own: output pixel (y, x) is the sum of the
-/// input pixels (i, j) times `rows[y][i] * columns[x][j]`.
+/// A separable linear map of pixels: output pixel (y, x) is the sum of the input pixels (i, j) times
+/// `rows[y][i] * columns[x][j]`.
 #[derive(Debug)]
 pub struct Resampling {
     input: (usize, usize),
     output: (usize, usize),
-    forward: Sums,
-    backward: Sums,
+    forward: WeightedSums,
+    backward: WeightedSums,
 }
 
 impl Resampling {
-    /// The map of these weights: one vector for each row that comes out, a weight for each that goes
-    /// in, and columns likewise.
+    /// Builds the map. `rows` has one vector for each output row, with a weight for each input row,
+    /// and `columns` likewise.
     ///
     /// # Errors
     /// No rows or columns, or vectors of different lengths.
     pub fn new(rows: &[Vec<f32>], columns: &[Vec<f32>]) -> Result<Self> {
         let length = |weights: &[Vec<f32>]| match weights.first().map_or(0, Vec::len) {
             len if len > 0 && weights.iter().all(|row| row.len() == len) => Ok(len),
-            _ => bail!("resampling: weights of no length, or of several"),
+            _ => bail!("resampling: each vector of weights must have the same length, at least 1"),
         };
         let input = (length(rows)?, length(columns)?);
         let output = (rows.len(), columns.len());
@@ -50,12 +50,12 @@ impl Resampling {
         Ok(Self { input, output, forward, backward })
     }
 
-    /// The gradient of the input, given that of the output.
+    /// Returns the gradient of the input, given that of the output.
     ///
     /// # Shapes
-    /// As of [`resample`], from its result to its argument.
+    /// The gradient has the shape of [`resample`]'s result, and the result that of its argument.
     /// # Errors
-    /// Other pixels, another device or type.
+    /// A gradient of other pixels, another device or type.
     pub fn backward(&self, gradient: &Tensor) -> Result<Tensor> {
         let (height, width, batch, channels) = gradient.dims4()?;
         if (height, width) != self.output {
@@ -63,59 +63,54 @@ impl Resampling {
         }
         let gradient = gradient.contiguous()?;
         with(&[Some(&gradient)], |values| {
-            let values = sums(&self.backward, values[0], batch * channels);
+            let values = weighted_sums(&self.backward, values[0], batch * channels);
             let (height, width) = self.input;
             Tensor::from_vec(values, (height, width, batch, channels), &Device::Cpu)
         })
     }
 }
 
-/// Pixels through a [`Resampling`].
+/// Applies a [`Resampling`] to every channel of every image.
 ///
 /// # Shapes
 /// `x`: (H, W, B, C) of the map's input; result: (H', W', B, C) of its output. f32 on the CPU.
 /// # Gradient
 /// Of `x`.
 /// # Errors
-/// Other pixels, another device or type.
+/// Input of other pixels, another device or type.
 pub fn resample(x: &Tensor, map: &Arc<Resampling>) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Op(map.clone()))
+    x.contiguous()?.apply_op1(ResampleOp(map.clone()))
 }
 
-/// Sums of pixels of so many values each.
-fn sums(of: &Sums, values: &[f32], each: usize) -> Vec<f32> {
-    let work = each * of.iter().map(Vec::len).sum::<usize>();
-    // SAFETY: every task writes its own pixel, and these are all elements.
-    unsafe {
-        parallel::filled(of.len() * each, |target| {
-            parallel::for_each(of.len(), work, |pixel| {
-                // SAFETY: as above.
-                let result = target.unwritten(pixel * each, each);
-                vectorized!({
-                    let Some(((first, weight), others)) = of[pixel].split_first() else {
-                        result.fill(std::mem::MaybeUninit::new(0.0));
-                        return;
-                    };
-                    let pixel = |number: usize| &values[number * each..][..each];
-                    for (result, value) in result.iter_mut().zip(pixel(*first)) {
-                        result.write(value * weight);
-                    }
-                    // SAFETY: written just above.
-                    let result = result.assume_init_mut();
-                    for (other, weight) in others {
-                        for (result, value) in result.iter_mut().zip(pixel(*other)) {
-                            *result += value * weight;
-                        }
-                    }
-                });
-            });
-        })
-    }
+/// Returns weighted sums of pixels that have `len` values each.
+fn weighted_sums(sums: &WeightedSums, values: &[f32], len: usize) -> Vec<f32> {
+    let work = len * sums.iter().map(Vec::len).sum::<usize>();
+    parallel::init_equal_parts(sums.len(), len, work, |pixel, result| {
+        let Some(((first, weight), others)) = sums[pixel].split_first() else {
+            return parallel::zeroed(result);
+        };
+        let pixel = |index: usize| &values[index * len..][..len];
+        let first = pixel(*first);
+        vectorized!({
+            for (result, value) in result.iter_mut().zip(first) {
+                result.write(value * weight);
+            }
+            // SAFETY: a pixel has as many values, so all are written just above.
+            let result = unsafe { result.assume_init_mut() };
+            for (other, weight) in others {
+                for (result, value) in result.iter_mut().zip(pixel(*other)) {
+                    *result += value * weight;
+                }
+            }
+        });
+        // SAFETY: as above.
+        unsafe { result.assume_init_mut() }
+    })
 }
 
-struct Op(Arc<Resampling>);
+struct ResampleOp(Arc<Resampling>);
 
-impl CustomOp1 for Op {
+impl CustomOp1 for ResampleOp {
     fn name(&self) -> &'static str {
         "resample"
     }
@@ -125,7 +120,7 @@ impl CustomOp1 for Op {
         if (height, width) != self.0.input {
             bail!("resampling of {:?}: input {:?}", self.0.input, layout.shape());
         }
-        let values = sums(&self.0.forward, contiguous(storage, layout)?, batch * channels);
+        let values = weighted_sums(&self.0.forward, contiguous(storage, layout)?, batch * channels);
         let (height, width) = self.0.output;
         Ok((CpuStorage::F32(values), (height, width, batch, channels).into()))
     }
@@ -139,7 +134,7 @@ impl CustomOp1 for Op {
 mod tests {
     use super::*;
 
-    /// Sums of all pairs of rows, and a column that nothing meets.
+    /// Sums of pairs of rows, and a column that has no weight.
     fn map() -> Result<Resampling> {
         let rows = [vec![1.0, 2.0, 0.0], vec![0.0, 0.5, 3.0]];
         Resampling::new(&rows, &[vec![1.0, 0.0], vec![-1.0, 0.0]])
@@ -150,13 +145,13 @@ mod tests {
         let x = Tensor::arange(0f32, 12.0, &Device::Cpu)?.reshape((3, 2, 1, 2))?;
         let y = resample(&x, &Arc::new(map()?))?;
         assert_eq!(y.dims(), [2, 2, 1, 2]);
-        // Pixels (0, 1), (4, 5), (8, 9) of the first column: 1, 2 and 0, 0.5, 3 times.
+        // Pixels (0, 1), (4, 5), (8, 9) of the first column, times 1, 2, 0 and 0, 0.5, 3.
         let want = [8.0, 11.0, -8.0, -11.0, 26.0, 29.5, -26.0, -29.5];
         assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, want);
         Ok(())
     }
 
-    /// `<A x, g>` is `<x, A' g>`, and pixels that nothing is made of have no gradient.
+    /// `<A x, g>` is `<x, A' g>`, and pixels without weight have no gradient.
     #[test]
     fn the_gradient_is_adjoint() -> Result<()> {
         let map = Arc::new(map()?);
@@ -175,9 +170,9 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() -> Result<()> {
+    fn wrong_sizes_are_errors() -> Result<()> {
         let error = Resampling::new(&[vec![1.0], vec![]], &[vec![1.0]]).expect_err("two lengths");
-        assert!(error.to_string().contains("of several"), "{error}");
+        assert!(error.to_string().contains("same length"), "{error}");
         let x = Tensor::zeros((2, 2, 1, 1), candle_core::DType::F32, &Device::Cpu)?;
         let error = resample(&x, &Arc::new(map()?)).expect_err("other pixels");
         assert!(error.to_string().contains("resampling of (3, 2)"), "{error}");

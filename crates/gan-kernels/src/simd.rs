@@ -1,12 +1,13 @@
-//! Plain loops compiled for the widest vectors that the processor has.
+//! Plain loops compiled for the widest vectors of the processor.
 
-use pulp::{Arch, NullaryFnOnce};
+use crate::isa::arch;
+use pulp::NullaryFnOnce;
 
-/// Runs an expression with the vector instructions found at run time. Whatever it calls must be
-/// inlined into it: functions and closures are to be `#[inline(always)]`.
+/// Evaluates an expression with the vector instructions of [`crate::isa()`]. Functions and closures
+/// that it calls must be `#[inline(always)]`.
 ///
-/// A product and a sum are never joined into one rounding, so results are the same bytes on every
-/// processor.
+/// A multiplication and an addition are never fused, so results are the same bytes for every
+/// instruction set.
 macro_rules! vectorized {
     ($work:expr) => {
         $crate::simd::run(
@@ -17,10 +18,10 @@ macro_rules! vectorized {
 }
 pub(crate) use vectorized;
 
-/// [`vectorized`], given a closure that is always inlined.
+/// Runs a closure that is always inlined, as [`vectorized`] does.
 #[inline(always)]
 pub(crate) fn run<R>(work: impl FnMut() -> R) -> R {
-    /// Calls by reference: the function that calls a closure by value would not be inlined.
+    /// Calls the closure by reference: a call by value would not be inlined.
     struct Inlined<F>(F);
 
     impl<R, F: FnMut() -> R> NullaryFnOnce for Inlined<F> {
@@ -32,5 +33,5 @@ pub(crate) fn run<R>(work: impl FnMut() -> R) -> R {
         }
     }
 
-    Arch::new().dispatch(Inlined(work))
+    arch().dispatch(Inlined(work))
 }

@@ -1,13 +1,13 @@
-//! Slices of candle's CPU storage.
+//! Access to the elements of candle's CPU tensors.
 
-use crate::parallel::{self, Disjoint};
+use crate::parallel;
 use crate::simd::vectorized;
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
-/// Elements that one task of [`map_chunks`] or [`for_chunks`] visits.
-const CHUNK: usize = 4 * 1024;
+/// Elements that one task of an elementwise operator visits.
+pub(crate) const CHUNK: usize = 4 * 1024;
 
-/// The f32 elements of a contiguous storage.
+/// Returns the f32 elements of a contiguous storage.
 pub(crate) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     let values = storage.as_slice::<f32>()?;
     match layout.contiguous_offsets() {
@@ -16,52 +16,53 @@ pub(crate) fn contiguous<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result
     }
 }
 
-/// Calls `f` with the elements of contiguous f32 tensors on the CPU; an absent one is empty.
+/// Calls `f` with the elements of contiguous f32 tensors on the CPU. An absent tensor is empty.
+///
+/// The tensors stay locked for reading meanwhile; see [`parallel`] for why that is safe. Tensors
+/// of one storage share a lock, because a thread that locks it twice waits forever if another
+/// thread asks for writing in between.
 pub(crate) fn with<T>(
     tensors: &[Option<&Tensor>],
     f: impl FnOnce(&[&[f32]]) -> Result<T>,
 ) -> Result<T> {
-    let guards: Vec<_> =
-        tensors.iter().map(|tensor| tensor.map(Tensor::storage_and_layout)).collect();
-    let mut slices = Vec::with_capacity(guards.len());
-    for guard in &guards {
-        slices.push(match guard {
-            None => &[][..],
-            Some((storage, layout)) => match &**storage {
-                Storage::Cpu(storage) => contiguous(storage, layout)?,
+    let ids: Vec<_> = tensors.iter().map(|tensor| tensor.map(storage_id)).collect();
+    let first = |id| ids.iter().position(|other| *other == id);
+    let mut guards: Vec<_> = tensors.iter().map(|_| None).collect();
+    for (index, (tensor, id)) in tensors.iter().zip(&ids).enumerate() {
+        if first(*id) == Some(index) {
+            guards[index] = tensor.map(Tensor::storage_and_layout);
+        }
+    }
+    let mut slices = Vec::with_capacity(tensors.len());
+    for (tensor, id) in tensors.iter().zip(&ids) {
+        let guard = first(*id).and_then(|index| guards[index].as_ref());
+        slices.push(match (tensor, guard) {
+            (Some(tensor), Some((storage, _))) => match &**storage {
+                Storage::Cpu(storage) => contiguous(storage, tensor.layout())?,
                 _ => bail!("an operator of the CPU was given a tensor of another device"),
             },
+            _ => &[],
         });
     }
     f(&slices)
 }
 
-/// A copy of `values` with every chunk passed through `f(first element, chunk)`.
-/// `f` is to be `#[inline(always)]`.
-pub(crate) fn map_chunks(values: &[f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) -> Vec<f32> {
-    let run = |target: &Disjoint, chunk: usize| {
-        let start = chunk * CHUNK;
-        let len = CHUNK.min(values.len() - start);
-        // SAFETY: every task writes its own chunk.
-        let result = unsafe { target.unwritten(start, len) };
-        vectorized!(f(start, result.write_copy_of_slice(&values[start..start + len])));
-    };
-    // SAFETY: the chunks are all elements, and each is written.
-    unsafe {
-        let len = values.len();
-        parallel::filled_by(len, len.div_ceil(CHUNK), 2 * len, run)
-    }
+/// Returns a number that is the same for tensors that share a storage, and for no others.
+pub(crate) fn storage_id(tensor: &Tensor) -> usize {
+    let (storage, _) = tensor.storage_and_layout();
+    std::ptr::from_ref(&*storage).addr()
 }
 
-/// Changes `values` chunk by chunk: `f(first element, chunk)`. `f` is to be
-/// `#[inline(always)]`.
-pub(crate) fn for_chunks(values: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
-    let len = values.len();
-    let target = Disjoint::new(values);
-    parallel::for_each(len.div_ceil(CHUNK), 2 * len, |chunk| {
-        let start = chunk * CHUNK;
-        // SAFETY: every task changes its own chunk.
-        let values = unsafe { target.part(start, CHUNK.min(len - start)) };
-        vectorized!(f(start, values));
+/// Returns a copy of `values` that `f(first element, chunk)` has changed chunk by chunk. `f` must
+/// be `#[inline(always)]`.
+pub(crate) fn map_chunks(values: &[f32], f: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let lens = values.chunks(CHUNK).map(<[f32]>::len);
+    let (result, _) = parallel::init_parts(lens, 2 * values.len(), |index, part| {
+        let start = index * CHUNK;
+        let source = &values[start..start + part.len()];
+        let part = part.write_copy_of_slice(source);
+        vectorized!(f(start, part));
+        (part, ())
     });
+    result
 }

@@ -1,9 +1,12 @@
-//! In-place updates of parameters: Adam and moving averages, one pass over memory each.
+//! In-place updates of parameters, each in one pass over memory: Adam and moving averages.
 
-use crate::storage::{contiguous, for_chunks, with};
+use crate::parallel;
+use crate::simd::vectorized;
+use crate::storage::{CHUNK, contiguous, storage_id, with};
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
+use std::cell::Cell;
 
-/// Adam's settings, without weight decay.
+/// The settings of Adam without weight decay.
 ///
 /// # Reference
 /// Kingma and Ba 2015, "Adam: a method for stochastic optimization".
@@ -20,14 +23,15 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// Updates a parameter and its two moments in place with the gradient of step `step`, counted
+    /// Updates a parameter and its two moments in place, given the gradient of step `step`, counted
     /// from 1: `m = b1 m + (1 - b1) g`, `v = b2 v + (1 - b2) g^2`,
     /// `p -= rate * (m / (1 - b1^step)) / (sqrt(v / (1 - b2^step)) + epsilon)`.
     ///
     /// # Shapes
-    /// All four alike; f32 on the CPU; parameter and moments contiguous.
+    /// All four tensors have the same shape and are f32 on the CPU. Parameter and moments are
+    /// contiguous.
     /// # Errors
-    /// Shapes that differ, another device or type.
+    /// Shapes that differ, another device or type, two of the four tensors that share memory.
     pub fn update(
         &self,
         parameter: &Tensor,
@@ -44,34 +48,40 @@ impl Adam {
                 second.dims()
             );
         }
-        if first.id() == second.id() || [first, second].iter().any(|t| t.id() == parameter.id()) {
-            bail!("Adam: parameter and moments must be three different tensors");
-        }
         let gradient = gradient.contiguous()?;
+        check_distinct(
+            "Adam",
+            &[
+                ("parameter", parameter),
+                ("gradient", &gradient),
+                ("first moment", first),
+                ("second moment", second),
+            ],
+        )?;
         let correction = |beta: f64| 1.0 - beta.powf(step as f64);
         let rate = (self.learning_rate / correction(self.beta1)) as f32;
         let root = (1.0 / correction(self.beta2).sqrt()) as f32;
         let (beta1, beta2, epsilon) = (self.beta1 as f32, self.beta2 as f32, self.epsilon as f32);
         let (rest1, rest2) = ((1.0 - self.beta1) as f32, (1.0 - self.beta2) as f32);
+        let update = |p: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]| {
+            vectorized!(for (((p, m), v), g) in p.iter_mut().zip(&mut *m).zip(&mut *v).zip(g) {
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *p -= rate * *m / (v.sqrt() * root + epsilon);
+            });
+        };
         with(&[Some(&gradient)], |gradient| {
-            let gradient = gradient[0];
-            in_place3(parameter, first, second, |p, m, v| {
-                let (m, v) = (crate::parallel::Disjoint::new(m), crate::parallel::Disjoint::new(v));
-                for_chunks(
-                    p,
-                    #[inline(always)]
-                    |start, p| {
-                        // SAFETY: the chunks of the moments are those of the parameter, which are
-                        // disjoint.
-                        let (m, v) = unsafe { (m.part(start, p.len()), v.part(start, p.len())) };
-                        let g = &gradient[start..start + p.len()];
-                        for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                            *m = beta1 * *m + rest1 * g;
-                            *v = beta2 * *v + rest2 * g * g;
-                            *p -= rate * *m / (v.sqrt() * root + epsilon);
-                        }
-                    },
-                );
+            let g = gradient[0].chunks(CHUNK);
+            in_place(parameter, |p| {
+                in_place(first, |m| {
+                    in_place(second, |v| {
+                        let work = 2 * p.len();
+                        let chunks = p.chunks_mut(CHUNK).zip(m.chunks_mut(CHUNK));
+                        let chunks = chunks.zip(v.chunks_mut(CHUNK)).zip(g);
+                        parallel::map(chunks, work, |_, (((p, m), v), g)| update(p, m, v, g));
+                        Ok(())
+                    })
+                })
             })
         })
     }
@@ -80,10 +90,10 @@ impl Adam {
 /// Moves `average` towards `value` in place: `average += rate * (value - average)`.
 ///
 /// # Shapes
-/// Both alike; f32 on the CPU; `average` contiguous.
+/// Both tensors have the same shape and are f32 on the CPU. `average` is contiguous.
 /// # Errors
-/// Shapes that differ, another device or type.
-pub fn move_towards(average: &Tensor, value: &Tensor, rate: f32) -> Result<()> {
+/// Shapes that differ, another device or type, different tensors that share memory.
+pub fn lerp_(average: &Tensor, value: &Tensor, rate: f32) -> Result<()> {
     if average.dims() != value.dims() {
         bail!("moving average {:?} of a tensor {:?}", average.dims(), value.dims());
     }
@@ -91,47 +101,43 @@ pub fn move_towards(average: &Tensor, value: &Tensor, rate: f32) -> Result<()> {
         return Ok(());
     }
     let value = value.contiguous()?;
+    check_distinct("moving average", &[("average", average), ("value", &value)])?;
     with(&[Some(&value)], |value| {
         let value = value[0];
-        average.inplace_op1(&InPlace::new(|average: &mut [f32]| {
-            for_chunks(
-                average,
-                #[inline(always)]
-                |start, average| {
-                    let value = &value[start..start + average.len()];
-                    average.iter_mut().zip(value).for_each(|(a, v)| *a += rate * (v - *a));
-                },
-            );
+        in_place(average, |average| {
+            let work = 2 * average.len();
+            let chunks = average.chunks_mut(CHUNK).zip(value.chunks(CHUNK));
+            parallel::map(chunks, work, |_, (average, value)| {
+                vectorized!(average.iter_mut().zip(value).for_each(|(a, v)| *a += rate * (v - *a)));
+            });
             Ok(())
-        }))
+        })
     })
 }
 
-/// Calls `f` with the elements of three different tensors, to be changed in place.
-fn in_place3(
-    a: &Tensor,
-    b: &Tensor,
-    c: &Tensor,
-    f: impl FnOnce(&mut [f32], &mut [f32], &mut [f32]),
-) -> Result<()> {
-    a.inplace_op1(&InPlace::new(|a: &mut [f32]| {
-        b.inplace_op1(&InPlace::new(|b: &mut [f32]| {
-            c.inplace_op1(&InPlace::new(|c: &mut [f32]| {
-                f(a, b, c);
-                Ok(())
-            }))
-        }))
-    }))
-}
-
-/// A closure as candle's in-place operator, which is the one way to a tensor's own memory.
-struct InPlace<F>(std::cell::Cell<Option<F>>);
-
-impl<F: FnOnce(&mut [f32]) -> Result<()>> InPlace<F> {
-    fn new(f: F) -> Self {
-        Self(std::cell::Cell::new(Some(f)))
+/// Refuses tensors that share memory: an update locks each storage, so it would wait for itself.
+fn check_distinct(what: &str, tensors: &[(&str, &Tensor)]) -> Result<()> {
+    let ids: Vec<_> = tensors.iter().map(|(_, tensor)| storage_id(tensor)).collect();
+    for (i, (name, tensor)) in tensors.iter().enumerate() {
+        if let Some(j) = ids[..i].iter().position(|id| *id == ids[i]) {
+            bail!(
+                "{what}: {} and {name} of shape {:?} share memory; pass a copy of one \
+                 (Tensor::copy)",
+                tensors[j].0,
+                tensor.dims()
+            );
+        }
     }
+    Ok(())
 }
+
+/// Calls `f` with the elements of a contiguous f32 tensor on the CPU, to be changed in place.
+fn in_place(tensor: &Tensor, f: impl FnOnce(&mut [f32]) -> Result<()>) -> Result<()> {
+    tensor.inplace_op1(&InPlace(Cell::new(Some(f))))
+}
+
+/// A closure as an in-place operator, which is candle's only access to a tensor's own memory.
+struct InPlace<F>(Cell<Option<F>>);
 
 impl<F: FnOnce(&mut [f32]) -> Result<()>> InplaceOp1 for InPlace<F> {
     fn name(&self) -> &'static str {

@@ -26,7 +26,7 @@ impl Backend {
     /// candle.
     pub(crate) fn from_nchw(self, images: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            Self::Kernels => gan_kernels::to_pixel_major(images)?,
+            Self::Kernels => gan_kernels::nchw_to_hwnc(images)?,
             Self::Candle => images.clone(),
         })
     }
@@ -34,7 +34,7 @@ impl Backend {
     /// Converts this backend's layout to (B, C, H, W).
     pub(crate) fn to_nchw(self, features: &Tensor) -> Result<Tensor> {
         Ok(match self {
-            Self::Kernels => gan_kernels::to_batch_major(features)?,
+            Self::Kernels => gan_kernels::hwnc_to_nchw(features)?,
             Self::Candle => features.clone(),
         })
     }

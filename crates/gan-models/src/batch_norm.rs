@@ -140,7 +140,7 @@ impl BatchNormLayer {
 /// A value of another shape or type; failures of the device.
 pub fn lerp_(var: &Var, value: &Tensor, weight: f64) -> Result<()> {
     if var.device().is_cpu() {
-        return Ok(gan_kernels::move_towards(var, value, weight as f32)?);
+        return Ok(gan_kernels::lerp_(var, value, weight as f32)?);
     }
     let current = var.as_detached_tensor();
     var.set(&(&current + ((value - &current)? * weight)?)?)?;

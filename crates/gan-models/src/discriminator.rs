@@ -9,7 +9,7 @@ use crate::parameters::Parameters;
 use crate::saved;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use gan_kernels::Wants;
+use gan_kernels::GradMask;
 use rand::RngCore;
 use std::path::Path;
 
@@ -194,7 +194,7 @@ impl DiscriminatorTape {
     /// `grad`: (B); the images' gradient: (B, C, H, W).
     /// # Errors
     /// A gradient of another shape.
-    pub fn backward(&self, grad: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+    pub fn backward(&self, grad: &Tensor, wants: GradMask) -> Result<(Option<Tensor>, Gradients)> {
         let grad = grad.reshape((grad.dim(0)?, 1))?;
         let grad = match &self.selection {
             Some(selection) => selection.broadcast_mul(&grad)?,

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::parameters::truncated_normal_init;
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use gan_kernels::{Affine, BatchNorm, Epilogue, Geometry, LayerPass, Window};
+use gan_kernels::{BatchNorm, Epilogue, Geometry, SavedLayer, ScaleShift, Window};
 use rand::RngCore;
 use std::sync::Arc;
 
@@ -169,7 +169,7 @@ impl FusedLayer {
     /// Multiply-adds for one image.
     pub(crate) fn multiply_adds(&self) -> usize {
         let channels = self.weight.dims()[2] * self.weight.dims()[3];
-        self.geometry.meetings() * channels
+        self.geometry.multiply_adds() * channels
     }
 
     /// Forward pass on features in the backend's layout.
@@ -194,14 +194,16 @@ impl FusedLayer {
     }
 
     /// Training pass of the kernels, without autograd: output and saved activations.
-    pub(crate) fn forward_train(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<LayerPass> {
+    pub(crate) fn forward_train(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<SavedLayer> {
         let affine = match (&self.norm, &self.bias) {
-            (Some(norm), _) => Affine::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm)),
-            (None, Some(bias)) => Affine::Bias(bias),
-            (None, None) => Affine::None,
+            (Some(norm), _) => {
+                ScaleShift::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm))
+            }
+            (None, Some(bias)) => ScaleShift::Bias(bias),
+            (None, None) => ScaleShift::None,
         };
         let epilogue = self.epilogue(&mut Mode::Train(rng))?;
-        let pass = LayerPass::forward(x, &self.weight, affine, &self.geometry, epilogue)?;
+        let pass = SavedLayer::forward(x, &self.weight, affine, &self.geometry, epilogue)?;
         if let Some(norm) = &self.norm {
             let statistics = pass.statistics()?;
             norm.update(&statistics.mean, &statistics.variance)?;

@@ -57,7 +57,7 @@ pub use config::{
 };
 pub use discriminator::{Discriminator, DiscriminatorTape};
 pub use error::{Error, Result};
-pub use gan_kernels::Wants as GradMask;
+pub use gan_kernels::GradMask;
 pub use generator::Generator;
 pub use interpolation::slerp;
 pub use latent::Latent;

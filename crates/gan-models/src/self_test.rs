@@ -8,7 +8,7 @@ use crate::generator::Generator;
 use crate::network::Gradients;
 use crate::parameters::Parameters;
 use candle_core::{Device, Tensor};
-use gan_kernels::Wants;
+use gan_kernels::GradMask;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -62,7 +62,7 @@ fn trial(
                 Parameters::init(3, device, |vars| Discriminator::new(config, vars))?;
             let network = network.with_backend(backend);
             let (logits, tape) = network.forward_train(&images, &labels, &mut rng)?;
-            let both = Wants { input: true, parameters: true };
+            let both = GradMask { input: true, parameters: true };
             let (grad_images, gradients) = tape.backward(&output_gradient(&logits)?, both)?;
             extend("discriminator", gradients);
             let grad_images = grad_images
@@ -71,7 +71,8 @@ fn trial(
             grad_images
         }
     };
-    let (_, gradients) = tape.backward(&grad_images, Wants { input: false, parameters: true })?;
+    let (_, gradients) =
+        tape.backward(&grad_images, GradMask { input: false, parameters: true })?;
     extend("generator", gradients);
     Ok(all)
 }

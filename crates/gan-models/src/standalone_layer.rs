@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::resample::Resample;
 use candle_core::{Tensor, Var};
 use candle_nn::VarBuilder;
-use gan_kernels::BatchNormPass;
+use gan_kernels::SavedBatchNorm;
 use rand::RngCore;
 
 /// A layer that is not fused with a linear map.
@@ -32,7 +32,7 @@ pub(crate) enum Op {
 pub(crate) enum SavedStandalone {
     /// A linear operation, whose gradient depends on no activation.
     Linear(Tensor),
-    BatchNorm(BatchNormPass),
+    BatchNorm(SavedBatchNorm),
     /// The ends of a graph of candle's autograd.
     Autograd {
         input: Var,
@@ -107,7 +107,7 @@ impl StandaloneLayer {
                 Ok(SavedStandalone::Linear(forward(&x.detach(), rng)?))
             }
             Op::BatchNorm(norm) => {
-                let pass = BatchNormPass::forward(x, &norm.gamma, &norm.beta, norm.epsilon)?;
+                let pass = SavedBatchNorm::forward(x, &norm.gamma, &norm.beta, norm.epsilon)?;
                 let statistics = pass.statistics()?;
                 norm.update(&statistics.mean, &statistics.variance)?;
                 Ok(SavedStandalone::BatchNorm(pass))

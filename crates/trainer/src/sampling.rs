@@ -12,7 +12,7 @@ pub(crate) const CHUNK: usize = 256;
 /// Where latents come from.
 pub(crate) enum Latents {
     /// Drawn from the generator's distribution.
-    Random(ChaCha8Rng),
+    Random(Box<ChaCha8Rng>),
     /// Given, (N, latent dim).
     Given(Tensor),
 }

@@ -2,7 +2,7 @@
 
 use crate::{assert_close, random, values};
 use candle_core::{Device, Tensor};
-use gan_kernels::{Adam, move_towards};
+use gan_kernels::{Adam, lerp_};
 
 /// Three steps of Adam on p = [1, -2], g = [0.5, -1.5], by hand in f64.
 #[test]
@@ -55,8 +55,8 @@ fn adam_names_shapes_that_differ() {
 fn average_moves_by_its_rate() {
     let average = Tensor::new(&[1f32, -1.0], &Device::Cpu).unwrap();
     let value = Tensor::new(&[2f32, 3.0], &Device::Cpu).unwrap();
-    move_towards(&average, &value, 0.25).unwrap();
+    lerp_(&average, &value, 0.25).unwrap();
     assert_eq!(values(&average), [1.25, 0.0]);
-    let error = move_towards(&average, &random(&[3], 1), 0.5).unwrap_err().to_string();
+    let error = lerp_(&average, &random(&[3], 1), 0.5).unwrap_err().to_string();
     assert!(error.contains("[2] of a tensor [3]"), "{error}");
 }

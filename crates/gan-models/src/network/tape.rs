@@ -6,7 +6,7 @@ use crate::backend::{Backend, Mode};
 use crate::error::Result;
 use crate::standalone_layer::SavedStandalone;
 use candle_core::{Tensor, Var};
-use gan_kernels::{LayerPass, Wants};
+use gan_kernels::{GradMask, SavedLayer};
 use rand::RngCore;
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ enum Saved {
 }
 
 enum SavedBlock {
-    Fused(LayerPass),
+    Fused(SavedLayer),
     Standalone(SavedStandalone),
 }
 
@@ -93,7 +93,7 @@ impl Tape {
     /// `grad`: as the output; the input's gradient: as the input.
     /// # Errors
     /// A gradient of another shape.
-    pub fn backward(&self, grad: &Tensor, wants: Wants) -> Result<(Option<Tensor>, Gradients)> {
+    pub fn backward(&self, grad: &Tensor, wants: GradMask) -> Result<(Option<Tensor>, Gradients)> {
         match &self.saved {
             Saved::Kernels(saved) => self.backward_kernels(saved, grad, wants),
             Saved::Autograd { input, output } => {
@@ -113,7 +113,7 @@ impl Tape {
         &self,
         saved: &[SavedBlock],
         grad: &Tensor,
-        wants: Wants,
+        wants: GradMask,
     ) -> Result<(Option<Tensor>, Gradients)> {
         let Network { blocks, input, output, backend, .. } = &self.network;
         let grad = reshape("the output's gradient", grad, output.external, output.internal)?;
@@ -126,9 +126,9 @@ impl Tape {
             let (grad_input, found) = match (block, saved) {
                 (Block::Fused(_), SavedBlock::Fused(saved)) => {
                     // The input's gradient is needed where an earlier block has parameters.
-                    let wants = Wants { input: wants.input || number > first, ..wants };
+                    let wants = GradMask { input: wants.input || number > first, ..wants };
                     let found = saved.backward(&grad, wants)?;
-                    (found.input, split(found.weight, found.affine)?)
+                    (found.input, split(found.weight, found.scale_shift)?)
                 }
                 (Block::Standalone(layer), SavedBlock::Standalone(saved)) => {
                     let (grad_input, found) = layer.backward(saved, &grad)?;

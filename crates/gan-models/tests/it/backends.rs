@@ -2,7 +2,7 @@
 
 use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, values};
 use candle_core::{Device, Tensor};
-use gan_models::{Architecture, Backend, FeatureShape, Mode, Network, Parameters, Wants};
+use gan_models::{Architecture, Backend, FeatureShape, GradMask, Mode, Network, Parameters};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -99,7 +99,7 @@ fn compare_tape(
 ) {
     let (output, tape) = network.forward_train(input, &mut ChaCha8Rng::seed_from_u64(3)).unwrap();
     assert_close(&output, &want.0, 1e-5, &format!("{name}: training pass"));
-    let both = Wants { input: true, parameters: true };
+    let both = GradMask { input: true, parameters: true };
     let (grad_input, gradients) = tape.backward(&loss_weights(&output), both).unwrap();
     let grad_input = grad_input.unwrap();
     assert_eq!(gradients.len() + 1, want.1.len(), "{name}: number of gradients");
@@ -108,7 +108,7 @@ fn compare_tape(
         assert_close(got, want, 2e-4, &format!("{name}: tape's gradient of {parameter}"));
     }
     let only = |input, parameters| {
-        tape.backward(&loss_weights(&output), Wants { input, parameters }).unwrap()
+        tape.backward(&loss_weights(&output), GradMask { input, parameters }).unwrap()
     };
     assert!(only(false, true).0.is_none());
     let (input, none) = only(true, false);

@@ -2,7 +2,9 @@
 
 use crate::{assert_close, dcgan, values};
 use candle_core::{Device, Tensor, Var};
-use gan_models::{ClassCondition, Conditioning, Discriminator, Generator, Mode, Parameters, Wants};
+use gan_models::{
+    ClassCondition, Conditioning, Discriminator, Generator, GradMask, Mode, Parameters,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -42,7 +44,7 @@ fn the_class_reaches_the_logit_and_the_gradient_goes_back() {
 
         let (logits, tape) = discriminator.forward_train(&images(), &labels, &mut rng()).unwrap();
         assert_close(&logits, &want, 1e-5, "logits");
-        let both = Wants { input: true, parameters: true };
+        let both = GradMask { input: true, parameters: true };
         let (grad_images, gradients) = tape.backward(&grad, both).unwrap();
         assert_close(&grad_images.unwrap(), found.get(&input).unwrap(), 1e-4, "images");
         assert_eq!(gradients.len(), parameters.iter().count());

@@ -131,7 +131,7 @@ impl Measured {
         let (config, shape) = (generator.config(), self.source.shape());
         let labels = sampling::labels_in_turn(config, count);
         let mut pixels = Vec::new();
-        let mut latents = Latents::Random(ChaCha8Rng::seed_from_u64(seed));
+        let mut latents = Latents::Random(Box::new(ChaCha8Rng::seed_from_u64(seed)));
         sampling::generate(generator, &labels, &mut latents, |_, _, generated| {
             pixels.extend(generated);
             Ok(())

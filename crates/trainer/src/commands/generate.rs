@@ -38,13 +38,10 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     }
     let config = generator.config();
     let (mut latents, count) = latents(args, config, &trusted)?;
+    let shape = sampling::image_shape(config.image);
+    output::check_count(args.format, shape, count)?;
     let labels = labels(config, args, count)?;
-    let mut output = Output::open(
-        args,
-        sampling::image_shape(config.image),
-        count,
-        file_labels(config, &labels),
-    )?;
+    let mut output = Output::open(args, shape, count, file_labels(config, &labels))?;
     let mut used: Vec<Tensor> = Vec::new();
     device::pool(args.threads)?.install(|| {
         sampling::generate(&generator, &labels, &mut latents, |first, latents, pixels| {
@@ -71,7 +68,10 @@ fn latents(
 ) -> Result<(Latents, usize)> {
     let Some(path) = &args.latents else {
         let count = args.count.context("--count: how many images?")?;
-        return Ok((Latents::Random(ChaCha8Rng::seed_from_u64(args.seed.or_zero())), count));
+        return Ok((
+            Latents::Random(Box::new(ChaCha8Rng::seed_from_u64(args.seed.or_zero()))),
+            count,
+        ));
     };
     let latents = npy::read(path, config.latent_dim).context("--latents")?;
     let count = latents.dim(0)?;
@@ -108,7 +108,10 @@ fn labels(config: &GeneratorConfig, args: &GenerateArgs, count: usize) -> Result
     };
     // In a grid, the images of a row share their class.
     let run = if args.format == Format::Grid { output::columns(count) } else { 1 };
-    Ok((0..count).map(|i| used[i / run % used.len()]).collect())
+    let mut labels = Vec::new();
+    labels.try_reserve_exact(count).with_context(|| format!("memory for --count {count}"))?;
+    labels.extend((0..count).map(|i| used[i / run % used.len()]));
+    Ok(labels)
 }
 
 /// The labels of images in a file, where their class is known: the classes' own numbers if all are

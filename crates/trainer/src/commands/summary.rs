@@ -131,8 +131,9 @@ mod tests {
             ("dcgan", 256, 1e-4, 0.9, 1.0, 2_305_472, 212_865),
         ] {
             let config = configuration(&["5"], Some(recipe))?;
-            assert_eq!((config.batch_size, config.real_label), (batch, real_label), "{recipe}");
-            for adam in [config.generator_adam, config.discriminator_adam] {
+            let training = config.training;
+            assert_eq!((training.batch_size, training.real_label), (batch, real_label), "{recipe}");
+            for adam in [training.generator_adam, training.discriminator_adam] {
                 assert_eq!((adam.lr, adam.beta1, adam.beta2), (rate, beta1, 0.999), "{recipe}");
             }
             let mut text = Vec::new();

@@ -240,6 +240,7 @@ mod tests {
     use super::*;
     use crate::cli::values::PrecisionName;
     use gan_data::Batches;
+    use gan_training::GanLoss;
 
     /// By default the networks are conditioned on the class where there are several; a recipe may
     /// leave it out.
@@ -259,11 +260,24 @@ mod tests {
         Ok(())
     }
 
-    /// Runs of earlier versions can be resumed.
+    /// A configuration that version 0.1.0 wrote, with all hyperparameters at the top, is today's of
+    /// the same options.
+    #[test]
+    fn a_flat_configuration_is_read() -> Result<()> {
+        let today = configuration(&["5"], None)?;
+        let read = TrainConfig::from_json(FLAT)?;
+        assert_eq!(read, TrainConfig { seed: 3, steps: 200, ..today });
+        let written = serde_json::to_vec(&read)?;
+        assert_eq!(TrainConfig::from_json(&written)?, read);
+        Ok(())
+    }
+
+    const FLAT: &[u8] = include_bytes!("../../testdata/flat-config.json");
+
+    /// Keys that later versions added have the meaning that runs had before.
     #[test]
     fn keys_that_came_later_have_their_old_meaning() -> Result<()> {
-        let config = configuration(&["5"], None)?;
-        let mut old = serde_json::to_value(&config)?;
+        let mut old: serde_json::Value = serde_json::from_slice(FLAT)?;
         let later = [
             "precision",
             "loss",
@@ -276,11 +290,12 @@ mod tests {
         for key in later {
             assert!(old.as_object_mut().and_then(|old| old.remove(key)).is_some(), "{key}");
         }
-        let read: TrainConfig = serde_json::from_value(old)?;
-        assert_eq!((read.loss, read.lr_decay), (GanLoss::NonSaturating, None));
-        assert_eq!((read.precision, read.measure_every), (PrecisionName::Highest, 0));
-        assert_eq!(read.stats_every, 50);
-        assert_eq!(read.regularization, Regularization::default());
+        let TrainConfig { precision, training, schedule, .. } =
+            TrainConfig::from_json(&serde_json::to_vec(&old)?)?;
+        assert_eq!((training.loss, training.lr_decay), (GanLoss::NonSaturating, None));
+        assert_eq!((precision, schedule.measure_every), (PrecisionName::Highest, 0));
+        assert_eq!(schedule.stats_every, 50);
+        assert_eq!(training.regularization, Regularization::default());
         Ok(())
     }
 

@@ -27,8 +27,7 @@ impl<'a> Output<'a> {
     /// Makes the directory and reserves the memory.
     ///
     /// # Errors
-    /// More images than one file is made of; a directory that cannot be made; torchvision's layout
-    /// without labels.
+    /// Memory that cannot be had; a directory that cannot be made; torchvision's layout without labels.
     pub(crate) fn open(
         args: &'a GenerateArgs,
         shape: ImageShape,
@@ -42,12 +41,6 @@ impl<'a> Output<'a> {
         );
         let mut held = Vec::new();
         if args.format != Format::Png {
-            let max = MAX_HELD / shape.len();
-            ensure!(
-                count <= max,
-                "--count {count}: one file of images is put together in memory, which is done for \
-                 up to {max}; `--format png` writes any number"
-            );
             held.try_reserve_exact(count * shape.len())
                 .with_context(|| format!("memory for --count {count}"))?;
         }
@@ -90,6 +83,18 @@ impl<'a> Output<'a> {
             (Format::Idx, _, labels) => Ok(idx::write(&args.out, shape, &held, labels.as_deref())?),
         }
     }
+}
+
+/// # Errors
+/// More images than one file is made of.
+pub(crate) fn check_count(format: Format, shape: ImageShape, count: usize) -> Result<()> {
+    let max = MAX_HELD / shape.len();
+    ensure!(
+        format == Format::Png || count <= max,
+        "--count {count}: one file of images is put together in memory, which is done for up to \
+         {max}; `--format png` writes any number"
+    );
+    Ok(())
 }
 
 /// Images in a row of a grid.

@@ -1,0 +1,288 @@
+//! Batched matrix products: every layer's forward pass and both of its gradients.
+//!
+//! Activations are laid out as [pixel][batch][channel], so the batch of one pixel is a plain
+//! matrix. An output pixel of a convolution is the sum over kernel taps of an input pixel's matrix
+//! times the tap's weights. The weight gradient of a tap is the sum over pixels of an input's
+//! transposed matrix times an output's gradient. A [`Rulebook`] lists the products.
+
+use crate::aligned::{self, Aligned};
+use crate::isa::Isa;
+use crate::kernel::{Block, K_UNIT, Kernel, MAX_PRODUCTS, Panels, Product, Target};
+use crate::matrix::MatrixBatch;
+use crate::parallel::{self, COPY_WORK};
+use crate::rulebook::{Group, Rulebook};
+use crate::unsafe_slice::UnsafeSlice;
+use crate::{amx, simd_kernel};
+use std::ops::Range;
+use std::ptr;
+
+/// Floats of B that the first-level cache holds while a block of C is computed.
+const CACHED_FLOATS: usize = 8192;
+/// The longest K block.
+const MAX_K: usize = 512;
+
+/// Returns for every matrix of C in `rulebook` the sum of its products: [matrix][row][column].
+/// Then `finish(matrix * rows + row, column, values)` is called once for every element, with a part
+/// of one row or with whole rows of one matrix.
+pub(crate) fn gemm(
+    rulebook: &Rulebook,
+    (a, b): (MatrixBatch, MatrixBatch),
+    isa: Isa,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
+    let (a_count, b_count) = rulebook.operands();
+    assert!(
+        a.k == b.k && a_count <= a.count && b_count <= b.count,
+        "the operands do not fit each other or the rulebook"
+    );
+    let gemm = Gemm { rulebook, b, m: a.mn, n: b.mn, k: a.k };
+    match isa {
+        Isa::Amx => gemm.run(amx::AmxKernel::new(a), finish),
+        _ => gemm.run(simd_kernel::SimdKernel::new(a, b.mn), finish),
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Gemm<'a> {
+    rulebook: &'a Rulebook,
+    b: MatrixBatch<'a>,
+    m: usize,
+    n: usize,
+    k: usize,
+}
+
+/// The part of C that one task computes.
+struct Part<'a> {
+    group: &'a Group,
+    rows: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl Gemm<'_> {
+    fn run(
+        self,
+        kernel: impl Kernel,
+        finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let Self { rulebook, m, n, k, .. } = self;
+        let (block_rows, block_columns) = kernel.block();
+        let (row_blocks, panels) = (m.div_ceil(block_rows), n.div_ceil(block_columns));
+        let groups = rulebook.groups();
+        let (row_cuts, column_cuts) = self.cuts(row_blocks, panels);
+        // A panel that only one task uses is packed by that task, just before its use.
+        let packed = (rulebook.reuses_b() || row_cuts > 1).then(|| self.pack(&kernel));
+        let (kernel, packed) = (&kernel, packed.as_ref());
+        let cut = |blocks: usize, cuts: usize, index: usize| {
+            blocks * index / cuts..blocks * (index + 1) / cuts
+        };
+        let run = |c: &UnsafeSlice, task: usize| {
+            let group = &groups[task / (row_cuts * column_cuts)];
+            let blocks = cut(row_blocks, row_cuts, task / column_cuts % row_cuts);
+            let panels = cut(panels, column_cuts, task % column_cuts);
+            let rows = m.min(blocks.start * block_rows)..m.min(blocks.end * block_rows);
+            let columns = panels.start * block_columns..n.min(panels.end * block_columns);
+            self.multiply(kernel, packed, &Part { group, rows: rows.clone(), panels }, c);
+            for matrix in &group.c {
+                let first = matrix * m + rows.start;
+                let is_whole = columns.len() == n;
+                let (parts, len) =
+                    if is_whole { (1, rows.len() * n) } else { (rows.len(), columns.len()) };
+                for row in first..first + parts {
+                    // SAFETY: tasks have different rows and columns, and `multiply` has
+                    // initialised those of this task.
+                    let values = unsafe { c.part(row * n + columns.start, len) };
+                    finish(row, columns.start, values);
+                }
+            }
+        };
+        let tasks = groups.len() * row_cuts * column_cuts;
+        let work = rulebook.len() * m * k * n;
+        // SAFETY: the tasks cover all rows and columns of C, and each initialises all of its own.
+        unsafe {
+            parallel::init_with(rulebook.outputs() * m * n, |c| {
+                parallel::for_each(tasks, work, |task| run(c, task));
+            })
+        }
+    }
+
+    /// Returns into how many parts to cut the rows and the columns of C, where there are too few
+    /// groups for all threads.
+    ///
+    /// The longer side is cut; columns first, if then only one task uses each panel of B.
+    fn cuts(self, row_blocks: usize, panels: usize) -> (usize, usize) {
+        let wanted = 2 * rayon::current_num_threads();
+        let groups = self.rulebook.groups().len();
+        let (mut rows, mut columns) = (1, 1);
+        while groups * rows * columns < wanted {
+            let (can_rows, can_columns) = (rows * 2 <= row_blocks, columns * 2 <= panels);
+            let is_tall = self.rulebook.reuses_b() && self.m / rows >= self.n / columns;
+            match (can_rows, can_columns) {
+                (true, can_columns) if is_tall || !can_columns => rows *= 2,
+                (_, true) => columns *= 2,
+                _ => break,
+            }
+        }
+        (rows, columns)
+    }
+
+    /// The K blocks: all of one length except the last.
+    fn k_blocks(self) -> impl Iterator<Item = Range<usize>> {
+        let k = self.k;
+        let len = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(K_UNIT);
+        (0..k).step_by(len).map(move |first| first..k.min(first + len))
+    }
+
+    /// Packs all panels of B, for all tasks.
+    fn pack(self, kernel: &impl Kernel) -> PackedB {
+        // A few panels at a time, so that threads share even a single large matrix.
+        const PANELS: usize = 8;
+        let Self { b, k, n, .. } = self;
+        let panels = n.div_ceil(kernel.block().1);
+        let mut matrix_len = 0;
+        let mut tasks = Vec::new();
+        for k_block in self.k_blocks() {
+            let panel_len = kernel.panel_len(k_block.len());
+            for first in (0..panels).step_by(PANELS) {
+                let start = matrix_len + first * panel_len;
+                tasks.push((k_block.clone(), first..panels.min(first + PANELS), start));
+            }
+            matrix_len += panels * panel_len;
+        }
+        let pack = |target: &UnsafeSlice, task: usize| {
+            let (matrix, (k, panels, start)) = (task / tasks.len(), &tasks[task % tasks.len()]);
+            let target = target.pointer(matrix * matrix_len + start);
+            let (panels, k) = (panels.clone(), k.clone());
+            // SAFETY: each task packs K blocks and panels of its own. `panel_len` is whole cache
+            // lines, so each of them begins at one.
+            unsafe { kernel.pack(Panels { b, matrix, panels, k }, target) };
+        };
+        // SAFETY: the tasks pack all K blocks of all panels of all matrices, padding included.
+        let data = unsafe {
+            Aligned::init_with(b.count * matrix_len, |target| {
+                let work = COPY_WORK * b.count * k * n;
+                parallel::for_each(b.count * tasks.len(), work, |task| pack(target, task));
+            })
+        };
+        PackedB { data, matrix_len }
+    }
+
+    /// Computes one task's part of C.
+    fn multiply<K: Kernel>(
+        self,
+        kernel: &K,
+        packed: Option<&PackedB>,
+        part: &Part,
+        c: &UnsafeSlice,
+    ) {
+        let Self { rulebook, b, n, .. } = self;
+        let mut session = kernel.session();
+        let (_, panel_columns) = kernel.block();
+        for &matrix in &part.group.c {
+            if rulebook.pairs(matrix).is_empty() {
+                for panel in part.panels.clone() {
+                    let block = self.block(kernel, c, (matrix, part.rows.start, panel));
+                    // SAFETY: rows and columns of this task.
+                    unsafe { block.zero(part.rows.len()) };
+                }
+            }
+        }
+        // Where the K block begins in a packed matrix.
+        let mut k_start = 0;
+        for k in self.k_blocks() {
+            let panel_len = kernel.panel_len(k.len());
+            let first = k_start + part.panels.start * panel_len;
+            k_start += n.div_ceil(panel_columns) * panel_len;
+            let count = (CACHED_FLOATS / (k.len() * panel_columns)).clamp(1, MAX_PRODUCTS);
+            for b_indices in part.group.b.chunks(count) {
+                if let Some(packed) = packed {
+                    let at = |matrix: u32| packed.pointer(matrix as usize, first);
+                    self.add(kernel, &mut session, (part, b_indices, &k), at, c);
+                    continue;
+                }
+                let len = part.panels.len() * panel_len;
+                aligned::with_scratch(b_indices.len() * len, |scratch| {
+                    for (matrix, scratch) in b_indices.iter().zip(scratch.chunks_exact_mut(len)) {
+                        let (panels, k) = (part.panels.clone(), k.clone());
+                        let panels = Panels { b, matrix: *matrix as usize, panels, k };
+                        // SAFETY: the scratch memory has room for these panels, each of whole
+                        // cache lines, and begins at one.
+                        unsafe { kernel.pack(panels, scratch.as_mut_ptr()) };
+                    }
+                    let at = |matrix: u32| {
+                        let index = b_indices.partition_point(|b| *b < matrix);
+                        scratch[index * len..].as_ptr()
+                    };
+                    self.add(kernel, &mut session, (part, b_indices, &k), at, c);
+                });
+            }
+        }
+    }
+
+    /// Adds to one task's part of C the products with some matrices of B, for one K block.
+    /// `packed` returns where the first panel of a matrix begins.
+    fn add<K: Kernel>(
+        self,
+        kernel: &K,
+        session: &mut K::Session,
+        (part, b_indices, k): (&Part, &[u32], &Range<usize>),
+        packed: impl Fn(u32) -> *const f32,
+        c: &UnsafeSlice,
+    ) {
+        let (Some(first), Some(last)) = (b_indices.first(), b_indices.last()) else { return };
+        let panel_len = kernel.panel_len(k.len());
+        // The loop over panels is outside, so that a panel of these matrices stays in the cache.
+        for panel in part.panels.clone() {
+            let offset = (panel - part.panels.start) * panel_len;
+            for &matrix in &part.group.c {
+                let pairs = self.rulebook.pairs(matrix);
+                let start = pairs.partition_point(|pair| pair.b < *first);
+                let end = pairs.partition_point(|pair| pair.b <= *last);
+                if start == end {
+                    continue;
+                }
+                let mut products = [Product { a: 0, b: ptr::null() }; MAX_PRODUCTS];
+                for (product, pair) in products.iter_mut().zip(&pairs[start..end]) {
+                    let b = packed(pair.b).wrapping_add(offset);
+                    *product = Product { a: pair.a as usize, b };
+                }
+                let mut block = self.block(kernel, c, (matrix, part.rows.start, panel));
+                block.accumulate = start > 0 || k.start > 0;
+                let target = Target { rows: part.rows.clone(), k: k.clone(), c: block };
+                // SAFETY: `gemm` has checked the rulebook, and pairs of one matrix of C have
+                // different matrices of B, so there are at most MAX_PRODUCTS. No other task writes
+                // these rows and columns, and the first product of all overwrites them.
+                unsafe { kernel.multiply(session, &products[..end - start], target) };
+            }
+        }
+    }
+
+    /// The block of C that begins at a row and covers a panel's columns.
+    fn block(
+        self,
+        kernel: &impl Kernel,
+        c: &UnsafeSlice,
+        (matrix, row, panel): (usize, usize, usize),
+    ) -> Block {
+        let (_, panel_columns) = kernel.block();
+        let column = panel * panel_columns;
+        Block {
+            start: c.pointer((matrix * self.m + row) * self.n + column),
+            row_stride: self.n,
+            columns: panel_columns.min(self.n - column),
+            accumulate: false,
+        }
+    }
+}
+
+/// All panels of B: [matrix][K block][panel], each as its kernel packs it.
+struct PackedB {
+    data: Aligned,
+    matrix_len: usize,
+}
+
+impl PackedB {
+    /// Returns a pointer to an element of a matrix.
+    fn pointer(&self, matrix: usize, element: usize) -> *const f32 {
+        self.data.as_slice()[matrix * self.matrix_len + element..].as_ptr()
+    }
+}
