@@ -82,3 +82,8 @@ pub use spectral::{bound_spectral_norms, spectral_norm};
 pub use candle_core;
 pub use candle_nn;
 pub use rand;
+
+/// The programs in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

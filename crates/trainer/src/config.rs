@@ -121,7 +121,7 @@ impl TrainConfig {
         let image = (shape.channels, shape.height, shape.width).into();
         let classes = data.classes().len();
         let condition =
-            recipe.condition.filter(|_| classes > 1).map(|by| ClassCondition { classes, by });
+            recipe.condition.filter(|_| classes > 1).map(|by| ClassCondition::new(classes, by));
         let networks = recipe
             .network
             .generator(image, data.classes().to_vec(), condition.is_some())

@@ -74,7 +74,7 @@ fn a_network_is_a_module_in_evaluation_mode() {
     let want = unconditional.forward(&images, &[], Mode::Eval).unwrap();
     assert_eq!(values(&logits), values(&want));
     // A class-conditional discriminator needs labels.
-    let condition = Some(ClassCondition { classes: 3, by: Conditioning::Projection });
+    let condition = Some(ClassCondition::new(3, Conditioning::Projection));
     let config = custom().discriminator((2, 8, 12).into(), condition).unwrap();
     let (conditional, _) =
         Parameters::init(1, &Device::Cpu, |vars| Discriminator::new(&config, vars)).unwrap();
@@ -116,7 +116,7 @@ fn a_loaded_network_is_trainable() {
 fn a_discriminator_comes_back_from_its_directory() {
     let images = images(&[5, 1, 8, 8]);
     for condition in [None, Some(Conditioning::Projection), Some(Conditioning::Concatenation)] {
-        let condition = condition.map(|by| ClassCondition { classes: 3, by });
+        let condition = condition.map(|by| ClassCondition::new(3, by));
         let config = dcgan(4).discriminator((1, 8, 8).into(), condition).unwrap();
         let (discriminator, parameters) =
             Parameters::init(1, &Device::Cpu, |vars| Discriminator::new(&config, vars)).unwrap();
