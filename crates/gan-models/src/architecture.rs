@@ -24,6 +24,7 @@ pub enum Architecture {
 /// The normalisation of hidden layers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Norm {
     /// None.
     #[default]

@@ -24,7 +24,7 @@ impl Backend {
 
     /// Converts (B, C, H, W) to this backend's layout: (H, W, B, C) for the kernels, unchanged for
     /// candle.
-    pub(crate) fn from_nchw(self, images: &Tensor) -> Result<Tensor> {
+    pub(crate) fn to_features(self, images: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Kernels => gan_kernels::nchw_to_hwnc(images)?,
             Self::Candle => images.clone(),
@@ -32,7 +32,7 @@ impl Backend {
     }
 
     /// Converts this backend's layout to (B, C, H, W).
-    pub(crate) fn to_nchw(self, features: &Tensor) -> Result<Tensor> {
+    pub(crate) fn to_images(self, features: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Kernels => gan_kernels::hwnc_to_nchw(features)?,
             Self::Candle => features.clone(),

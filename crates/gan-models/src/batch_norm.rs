@@ -4,6 +4,7 @@
 
 use crate::config::FeatureShape;
 use crate::error::Result;
+use crate::layout::Layout;
 use candle_core::{Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 
@@ -92,6 +93,16 @@ impl BatchNormLayer {
             (format!("{}.weight", self.name), &self.gamma),
             (format!("{}.bias", self.name), &self.beta),
         ]
+    }
+
+    /// Names and layouts of all tensors.
+    pub(crate) fn layouts(&self, features: FeatureAxes) -> Vec<(String, Layout)> {
+        let layout = match features {
+            FeatureAxes::Values(shape) => Layout::projected_vector(shape),
+            FeatureAxes::Channels(_) => Layout::vector(self.gamma.elem_count()),
+        };
+        let names = ["weight", "bias", "running_mean", "running_var"];
+        names.map(|name| (format!("{}.{name}", self.name), layout.clone())).into()
     }
 
     /// Normalises with the batch's statistics and updates the running ones, or in evaluation

@@ -46,6 +46,7 @@ impl FeatureShape {
 /// An elementwise activation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Activation {
     /// `max(z, 0)`.
     Relu,
@@ -72,6 +73,7 @@ impl From<Activation> for gan_kernels::Activation {
 /// `ceil(input / stride)` pixels a side, that of a transposed convolution `input * stride`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Layer {
     /// Fully connected layer with this many outputs.
     Dense {
@@ -190,6 +192,7 @@ impl Layer {
 /// Initialisation of weights. Biases start at 0 except with [`WeightInit::FanIn`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum WeightInit {
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
@@ -205,6 +208,7 @@ pub enum WeightInit {
 /// The distribution of a generator's latent vectors z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LatentDistribution {
     /// Standard normal.
     #[default]
@@ -274,6 +278,7 @@ impl GeneratorConfig {
 /// The way in which a discriminator is conditioned on the class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Conditioning {
     /// The last layer has one output for each class and one more. The logit is the output of the
     /// image's class, whose weights are the class embedding, plus the last output, which all classes
@@ -287,6 +292,7 @@ pub enum Conditioning {
 /// The classes that a discriminator is conditioned on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ClassCondition {
     /// Number of classes.
     pub classes: usize,
@@ -295,6 +301,11 @@ pub struct ClassCondition {
 }
 
 impl ClassCondition {
+    /// This many classes, received in this way.
+    pub fn new(classes: usize, by: Conditioning) -> Self {
+        Self { classes, by }
+    }
+
     /// Number of outputs of the discriminator's last layer.
     pub fn outputs(self) -> usize {
         match self.by {

@@ -5,21 +5,14 @@ use crate::batch_norm::{BatchNormLayer, FeatureAxes};
 use crate::candle_ops;
 use crate::config::{Activation, FeatureShape, WeightInit};
 use crate::error::Result;
+use crate::layout::Layout;
+use crate::linear_map::LinearMap;
 use crate::parameters::truncated_normal_init;
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use gan_kernels::{BatchNorm, Epilogue, Geometry, SavedLayer, ScaleShift, Window};
 use rand::RngCore;
 use std::sync::Arc;
-
-/// The linear map of a layer with weights.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum LinearMap {
-    Dense,
-    Project,
-    Conv(Window),
-    ConvTranspose(Window),
-}
 
 /// A linear map, then bias or batch normalisation, activation and dropout.
 #[derive(Clone, Debug)]
@@ -161,6 +154,23 @@ impl FusedLayer {
         all
     }
 
+    /// Names and layouts of all tensors.
+    pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
+        let weight = self.map.weight_layout(self.weight.dims());
+        let mut all = vec![(format!("{}.weight", self.name), weight)];
+        if self.bias.is_some() {
+            let layout = match self.map {
+                LinearMap::Project => Layout::projected_vector(self.output),
+                _ => Layout::vector(self.output.channels),
+            };
+            all.push((format!("{}.bias", self.name), layout));
+        }
+        if let Some(norm) = &self.norm {
+            all.extend(norm.layouts(self.normalised));
+        }
+        all
+    }
+
     /// Name prefix of weight and bias.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -242,7 +252,7 @@ impl FusedLayer {
     }
 
     fn forward_candle(&self, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        let mut y = candle_ops::linear_map(self.map, x, &self.weight, self.output)?;
+        let mut y = self.map.forward(x, &self.weight, self.output)?;
         if let Some(bias) = &self.bias {
             let features = match self.map {
                 LinearMap::Project => FeatureAxes::Values(self.output),

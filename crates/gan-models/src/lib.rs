@@ -39,13 +39,17 @@ mod fused_layer;
 mod generator;
 mod interpolation;
 mod latent;
+mod layout;
+mod linear_map;
 mod network;
 mod one_hot;
 mod parameters;
+pub mod pytorch;
 mod resample;
 mod saved;
 mod self_test;
 mod standalone_layer;
+mod tensor_file;
 pub mod weights;
 
 pub use architecture::{Architecture, ConvStack, Custom, Dcgan, DenseStack, Mlp, Norm};
@@ -70,3 +74,8 @@ pub use self_test::self_test;
 pub use candle_core;
 pub use candle_nn;
 pub use rand;
+
+/// The programs in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

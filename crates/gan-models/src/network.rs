@@ -9,6 +9,7 @@ pub use tape::{Gradients, Tape};
 use crate::backend::{Backend, Mode};
 use crate::config::FeatureShape;
 use crate::error::{Error, Result};
+use crate::layout::Layout;
 use block::Block;
 use candle_core::Tensor;
 
@@ -112,14 +113,19 @@ impl Network {
         self.output.external
     }
 
+    /// Names and layouts of all tensors.
+    pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
+        self.blocks.iter().flat_map(Block::layouts).collect()
+    }
+
     fn to_internal(&self, input: &Tensor) -> Result<Tensor> {
         let EndShape { external, internal } = self.input;
-        self.backend.from_nchw(&reshape("the network's input", input, external, internal)?)
+        self.backend.to_features(&reshape("the network's input", input, external, internal)?)
     }
 
     fn to_external(&self, features: &Tensor) -> Result<Tensor> {
         let EndShape { external, internal } = self.output;
-        reshape("the network's output", &self.backend.to_nchw(features)?, internal, external)
+        reshape("the network's output", &self.backend.to_images(features)?, internal, external)
     }
 
     /// Multiply-adds of one forward pass of one image. Products with padding are never computed

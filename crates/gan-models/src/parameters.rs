@@ -9,7 +9,7 @@ pub(crate) use load::load;
 use crate::error::Result;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::PoisonError;
 
@@ -116,8 +116,8 @@ impl Parameters {
         self.0.values().map(|var| var.elem_count()).sum()
     }
 
-    /// Names and tensors, as [`crate::weights`] takes them.
-    pub fn tensors(&self) -> BTreeMap<String, Tensor> {
+    /// Names and tensors, as [`crate::pytorch`] and [`crate::weights`] take them.
+    pub fn tensors(&self) -> HashMap<String, Tensor> {
         self.0.iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
     }
 }

@@ -108,9 +108,9 @@ mod tests {
             let resample = Resample::new(&layer, (2, 4), &Device::Cpu)?;
             let candle = resample.forward(&x, Backend::Candle)?;
             assert_eq!(candle.dims4()?, dims);
-            let features = Backend::Kernels.from_nchw(&x)?;
+            let features = Backend::Kernels.to_features(&x)?;
             let kernels = resample.forward(&features, Backend::Kernels)?;
-            for got in [candle, Backend::Kernels.to_nchw(&kernels)?] {
+            for got in [candle, Backend::Kernels.to_images(&kernels)?] {
                 for (got, want) in got.flatten_all()?.to_vec1::<f32>()?.iter().zip(&want) {
                     assert!((got - want).abs() < 1e-4, "{layer:?}: {got}, not {want}");
                 }

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::parameters::Parameters;
-use crate::weights;
+use crate::{tensor_file, weights};
 use candle_core::Device;
 use candle_nn::VarBuilder;
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,7 +26,7 @@ pub(crate) fn save(
     let mut text = serde_json::to_vec_pretty(config)
         .map_err(|source| Error::Json { path: path.clone(), source })?;
     text.push(b'\n');
-    weights::write_atomic(&path, &text)
+    tensor_file::write_atomic(&path, &text)
 }
 
 /// Builds the network of a directory on weights that are fixed.

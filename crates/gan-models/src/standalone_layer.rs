@@ -1,10 +1,11 @@
 //! A layer that is not fused with a linear map.
 
 use crate::backend::{Backend, Mode};
-use crate::batch_norm::BatchNormLayer;
+use crate::batch_norm::{BatchNormLayer, FeatureAxes};
 use crate::candle_ops;
 use crate::config::Activation;
 use crate::error::Result;
+use crate::layout::Layout;
 use crate::resample::Resample;
 use candle_core::{Tensor, Var};
 use candle_nn::VarBuilder;
@@ -72,6 +73,14 @@ impl StandaloneLayer {
     pub(crate) fn trainable_parameters(&self) -> Vec<(String, &Tensor)> {
         match &self.op {
             Op::BatchNorm(norm) => norm.trainable_parameters().into(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Names and layouts of all tensors.
+    pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
+        match &self.op {
+            Op::BatchNorm(norm) => norm.layouts(FeatureAxes::Channels(1)),
             _ => Vec::new(),
         }
     }

@@ -1,12 +1,13 @@
 //! Weights in safetensors files.
 
+pub use crate::tensor_file::{load_tensors, save_tensors, tensors_from_bytes};
+
 use crate::error::{Error, Result};
 use crate::parameters::{self, Parameters};
-use candle_core::{DType, Device, Tensor};
+use crate::tensor_file::difference;
+use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
-use safetensors::SafeTensors;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 /// Writes parameters as a safetensors file, whole or not at all.
@@ -15,46 +16,6 @@ use std::path::Path;
 /// A file that cannot be written.
 pub fn save(path: &Path, parameters: &Parameters) -> Result<()> {
     save_tensors(path, parameters.iter().map(|(name, var)| (name, var.as_tensor())))
-}
-
-/// Writes named tensors as a safetensors file, whole or not at all.
-///
-/// # Errors
-/// A file that cannot be written.
-pub fn save_tensors<N: AsRef<str> + Ord + std::fmt::Display, T: AsRef<Tensor>>(
-    path: &Path,
-    tensors: impl IntoIterator<Item = (N, T)>,
-) -> Result<()> {
-    let tensors: Vec<(N, Tensor)> =
-        tensors.into_iter().map(|(name, tensor)| (name, tensor.as_ref().clone())).collect();
-    let bytes = safetensors::serialize(tensors, None).map_err(|error| Error::Io {
-        path: path.into(),
-        source: std::io::Error::other(error.to_string()),
-    })?;
-    write_atomic(path, &bytes)
-}
-
-/// Reads a safetensors file onto a device.
-///
-/// # Errors
-/// A file that cannot be read, or that is damaged or cut short.
-pub fn load_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    tensors_from_bytes(path, &bytes, device)
-}
-
-/// Reads the bytes of a safetensors file onto a device. Errors name `path`.
-///
-/// # Errors
-/// Bytes that are damaged or cut short.
-pub fn tensors_from_bytes(
-    path: &Path,
-    bytes: &[u8],
-    device: &Device,
-) -> Result<HashMap<String, Tensor>> {
-    SafeTensors::deserialize(bytes)
-        .map_err(|error| Error::Damaged { path: path.into(), reason: error.to_string() })?;
-    Ok(candle_core::safetensors::load_buffer(bytes, device)?)
 }
 
 /// Builds a network for inference on the weights of a safetensors file.
@@ -116,42 +77,4 @@ pub fn check(path: &Path, tensors: &HashMap<String, Tensor>, expected: &Paramete
         Some(name) => Err(wrong(format!("{name}, which the network does not have"))),
         None => Ok(()),
     }
-}
-
-/// The tensor that was found for a parameter, or the difference to the one that is needed.
-pub(crate) fn difference<'a>(
-    name: &str,
-    found: Option<&'a Tensor>,
-    dims: &[usize],
-    dtype: DType,
-) -> Result<&'a Tensor, String> {
-    match found {
-        None => Err(format!("no {name}, which must have shape {dims:?}")),
-        Some(tensor) if tensor.dims() != dims => {
-            Err(format!("{name} has shape {:?}, must have {dims:?}", tensor.dims()))
-        }
-        Some(tensor) if tensor.dtype() != dtype => {
-            Err(format!("{name} has type {:?}, must have {dtype:?}", tensor.dtype()))
-        }
-        Some(tensor) => Ok(tensor),
-    }
-}
-
-/// Writes a temporary file in the same directory and renames it to `path`.
-pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".weights-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(directory)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Io { path: path.into(), source })
 }

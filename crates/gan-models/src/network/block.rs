@@ -3,6 +3,7 @@
 use crate::backend::{Backend, Mode};
 use crate::error::Result;
 use crate::fused_layer::FusedLayer;
+use crate::layout::Layout;
 use crate::standalone_layer::StandaloneLayer;
 use candle_core::Tensor;
 
@@ -25,6 +26,13 @@ impl Block {
         match self {
             Self::Fused(layer) => layer.trainable_parameters(),
             Self::Standalone(layer) => layer.trainable_parameters(),
+        }
+    }
+
+    pub(super) fn layouts(&self) -> Vec<(String, Layout)> {
+        match self {
+            Self::Fused(layer) => layer.layouts(),
+            Self::Standalone(layer) => layer.layouts(),
         }
     }
 

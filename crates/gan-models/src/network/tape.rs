@@ -117,7 +117,7 @@ impl Tape {
     ) -> Result<(Option<Tensor>, Gradients)> {
         let Network { blocks, input, output, backend, .. } = &self.network;
         let grad = reshape("the output's gradient", grad, output.external, output.internal)?;
-        let mut grad = backend.from_nchw(&grad)?;
+        let mut grad = backend.to_features(&grad)?;
         let mut gradients = Gradients::new();
         let has_parameters = |block: &Block| !block.trainable_parameters().is_empty();
         let first = blocks.iter().position(has_parameters).unwrap_or(0);
@@ -149,7 +149,7 @@ impl Tape {
         if !wants.input {
             return Ok((None, gradients));
         }
-        let grad = backend.to_nchw(&grad)?;
+        let grad = backend.to_images(&grad)?;
         let grad = reshape("the input's gradient", &grad, input.internal, input.external)?;
         Ok((Some(grad), gradients))
     }

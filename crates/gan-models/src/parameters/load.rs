@@ -1,7 +1,7 @@
 //! Networks built on the weights of a file.
 
 use crate::error::{Error, Result};
-use crate::weights::{difference, load_tensors};
+use crate::tensor_file::{difference, load_tensors};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use std::collections::{BTreeMap, HashMap};

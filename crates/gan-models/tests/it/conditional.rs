@@ -12,7 +12,7 @@ const CLASSES: usize = 3;
 const IMAGE: (usize, usize, usize) = (2, 8, 8);
 
 fn discriminator(by: Conditioning) -> (Discriminator, Parameters) {
-    let condition = Some(ClassCondition { classes: CLASSES, by });
+    let condition = Some(ClassCondition::new(CLASSES, by));
     let config = dcgan(4).discriminator(IMAGE.into(), condition).unwrap();
     Parameters::init(1, &Device::Cpu, |vars| Discriminator::new(&config, vars)).unwrap()
 }

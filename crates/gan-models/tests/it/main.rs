@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod backends;
+mod candle;
 mod conditional;
+mod pytorch;
 mod weights;
 
 use candle_core::{Device, Tensor};

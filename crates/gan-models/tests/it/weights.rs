@@ -2,7 +2,10 @@
 
 use crate::{dcgan, generator, mlp, values};
 use candle_core::Device;
-use gan_models::{CONFIG_FILE, Error, Generator, WEIGHTS_FILE};
+use gan_models::{
+    Architecture, CONFIG_FILE, Error, Generator, GeneratorConfig, LatentDistribution, Parameters,
+    WEIGHTS_FILE,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::fs;
@@ -104,4 +107,30 @@ fn every_damage_is_named() {
     fs::write(directory.join(CONFIG_FILE), "{\"latent_dim\": 5, \"colour\": 1}").unwrap();
     let text = chain(load(directory).unwrap_err());
     assert!(text.contains("unknown field `colour`"), "{text}");
+}
+
+/// Keys of earlier versions have their meaning.
+#[test]
+fn configurations_of_earlier_versions_load() {
+    let old = r#"{ "latent_dim": 5, "noise": "truncated_normal", "image": [1, 2, 2], "init": "glorot",
+        "layers": [{ "project": { "to": [1, 2, 2], "bias": true } }, { "activation": "tanh" }] }"#;
+    let directory = tempfile::tempdir().unwrap();
+    let config: GeneratorConfig = serde_json::from_str(old).unwrap();
+    assert_eq!(config.latent_distribution, LatentDistribution::TruncatedNormal);
+    let (generator, parameters) =
+        Parameters::init(1, &Device::Cpu, |vars| Generator::new(config, vars)).unwrap();
+    generator.save(&parameters, directory.path()).unwrap();
+    fs::write(directory.path().join(CONFIG_FILE), old).unwrap();
+    let loaded = load(directory.path()).unwrap();
+    assert_eq!(loaded.config(), generator.config());
+
+    // Of a recipe.
+    let old = r#"{ "layers": { "latent_dim": 5, "noise": "truncated_normal", "init": "glorot",
+        "generator": [], "discriminator": [] } }"#;
+    let architecture: Architecture = serde_json::from_str(old).unwrap();
+    let Architecture::Custom(custom) = &architecture else { panic!("{architecture:?}") };
+    assert_eq!(custom.latent_distribution, LatentDistribution::TruncatedNormal);
+    let new = serde_json::to_string(&architecture).unwrap();
+    assert!(new.starts_with(r#"{"custom":{"latent_dim":5,"latent_distribution":"#), "{new}");
+    assert_eq!(serde_json::from_str::<Architecture>(&new).unwrap(), architecture);
 }

@@ -51,7 +51,7 @@ fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
 fn gan(hyperparameters: Hyperparameters, norm: Norm, by: Option<Conditioning>) -> Gan {
     let architecture = architecture(norm);
     let classes = (0..CLASSES).map(|class| class.to_string()).collect();
-    let condition = by.map(|by| ClassCondition { classes: CLASSES, by });
+    let condition = by.map(|by| ClassCondition::new(CLASSES, by));
     let generator = architecture.generator(IMAGE.into(), classes, by.is_some()).expect("fits");
     let discriminator = architecture.discriminator(IMAGE.into(), condition).expect("fits");
     Gan::init(&generator, &discriminator, hyperparameters, 7, &Device::Cpu).expect("a pair")

@@ -195,7 +195,7 @@ fn networks(recipe: &Recipe, info: &DatasetInfo) -> Result<(GeneratorConfig, Dis
     let image = (channels, height, width).into();
     let classes = info.classes().len();
     let condition =
-        recipe.condition.filter(|_| classes > 1).map(|by| ClassCondition { classes, by });
+        recipe.condition.filter(|_| classes > 1).map(|by| ClassCondition::new(classes, by));
     let generator =
         recipe.network.generator(image, info.classes().to_vec(), condition.is_some())?;
     Ok((generator, recipe.network.discriminator(image, condition)?))

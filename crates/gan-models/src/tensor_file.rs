@@ -1,0 +1,86 @@
+//! Named tensors in safetensors files.
+
+use crate::error::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::io::Write;
+use std::path::Path;
+
+/// Writes named tensors as a safetensors file, whole or not at all.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn save_tensors<N: AsRef<str> + Ord + std::fmt::Display, T: AsRef<Tensor>>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (N, T)>,
+) -> Result<()> {
+    let tensors: Vec<(N, Tensor)> =
+        tensors.into_iter().map(|(name, tensor)| (name, tensor.as_ref().clone())).collect();
+    let bytes = safetensors::serialize(tensors, None).map_err(|error| Error::Io {
+        path: path.into(),
+        source: std::io::Error::other(error.to_string()),
+    })?;
+    write_atomic(path, &bytes)
+}
+
+/// Reads a safetensors file onto a device.
+///
+/// # Errors
+/// A file that cannot be read, or that is damaged or cut short.
+pub fn load_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    tensors_from_bytes(path, &bytes, device)
+}
+
+/// Reads the bytes of a safetensors file onto a device. Errors name `path`.
+///
+/// # Errors
+/// Bytes that are damaged or cut short.
+pub fn tensors_from_bytes(
+    path: &Path,
+    bytes: &[u8],
+    device: &Device,
+) -> Result<HashMap<String, Tensor>> {
+    SafeTensors::deserialize(bytes)
+        .map_err(|error| Error::Damaged { path: path.into(), reason: error.to_string() })?;
+    Ok(candle_core::safetensors::load_buffer(bytes, device)?)
+}
+
+/// The tensor that was found for a parameter, or the difference to the one that is needed.
+pub(crate) fn difference<'a>(
+    name: &str,
+    found: Option<&'a Tensor>,
+    dims: &[usize],
+    dtype: DType,
+) -> Result<&'a Tensor, String> {
+    match found {
+        None => Err(format!("no {name}, which must have shape {dims:?}")),
+        Some(tensor) if tensor.dims() != dims => {
+            Err(format!("{name} has shape {:?}, must have {dims:?}", tensor.dims()))
+        }
+        Some(tensor) if tensor.dtype() != dtype => {
+            Err(format!("{name} has type {:?}, must have {dtype:?}", tensor.dtype()))
+        }
+        Some(tensor) => Ok(tensor),
+    }
+}
+
+/// Writes a temporary file in the same directory and renames it to `path`.
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    let write = || -> std::io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".weights-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = builder.tempfile_in(directory)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| Error::Io { path: path.into(), source })
+}
