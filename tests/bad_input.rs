@@ -12,8 +12,8 @@ fn classes_that_are_not_there() {
     place.refuse_saying("--digit 3,5,3", &["\"3\"", "twice"]);
     place.pictures("gaps", (28, 28), &[0, 2].repeat(12));
     let gaps = "--recipe tiny.toml --dataset idx:gaps";
-    place.refuse_saying(&format!("{gaps} --digit 1"), &["gaps", "no pictures of class \"1\""]);
-    place.refuse_saying(&format!("{gaps} --digit 0,1"), &["no pictures of class \"1\""]);
+    place.refuse_saying(&format!("{gaps} --digit 1"), &["gaps", "no images of class \"1\""]);
+    place.refuse_saying(&format!("{gaps} --digit 0,1"), &["no images of class \"1\""]);
     place.refuse_saying(&format!("{gaps} --digit 3"), &["\"3\"", "0, 1, 2"]);
 }
 
@@ -22,7 +22,7 @@ fn numbers_out_of_range() {
     let place = Place::new();
     for (args, parts) in [
         ("--batch-size 0", ["batch size", "at least 1"]),
-        ("--batch-size 25", ["batch size 25", "24 pictures"]),
+        ("--batch-size 25", ["batch size 25", "24 images"]),
         ("--steps 0", ["0 steps", "must"]),
         ("--epochs 0", ["0 steps", "must"]),
         ("--threads 0", ["--threads 0", "at least 1"]),
@@ -33,7 +33,7 @@ fn numbers_out_of_range() {
     ] {
         place.refuse_saying(&format!("{SMALL} {args}"), &parts);
     }
-    place.refuse_saying("--digit 5 --batch-size 5422", &["5422", "5421 pictures"]);
+    place.refuse_saying("--digit 5 --batch-size 5422", &["5422", "5421 images"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::progress::duration;
 use crate::quality::{self, observe};
 use anyhow::{Context, Result};
 use gan_data::{Batches, Dataset, Split};
-use gan_metrics::{Trained, Training};
+use gan_metrics::{ClassifierTraining, TrainedClassifier};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
             print,
             "{}: {:.2}% of {} test pictures right, trained in {}",
             path.display(),
-            100.0 * seen.agreement(test_set.labels()),
+            100.0 * seen.accuracy(test_set.labels()),
             test_set.len(),
             duration(seconds)
         )?;
@@ -52,12 +52,12 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
 ///
 /// # Errors
 /// Pictures that it does not take; fewer than two.
-pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<Trained> {
+pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<TrainedClassifier> {
     quality::check_shape(set.shape()).with_context(|| set.name().to_string())?;
     let (classes, batch) = (set.classes().len(), BATCH.min(set.len()));
     let mut batches = Batches::new(set, batch, seed)?;
     let steps = batches.steps(epochs);
-    let mut training = Training::new(classes, steps, seed)?;
+    let mut training = ClassifierTraining::new(classes, steps, seed)?;
     let mut last_line = Instant::now();
     for step in 0..steps {
         let batch = batches.batch(step)?;

@@ -174,7 +174,7 @@ impl TrainConfig {
     pub(crate) fn resume(mut self, args: &TrainArgs) -> Result<(Self, Batches)> {
         let source = data::source(&self.dataset)?;
         let size = self.size.unwrap_or(Options::SIZE);
-        let options = Options { size, colour: self.colour, strict: args.folder.strict };
+        let options = Options::new().size(size).colour(self.colour).strict(args.folder.strict);
         let data = data::keep(data::load(&source, Split::Train, &options)?, &self.classes)?;
         let batches = Batches::new(data, self.batch_size, self.seed)?;
         ensure!(

@@ -31,11 +31,10 @@ pub(crate) fn options(source: &Source, args: &FolderArgs) -> Result<Options> {
             "--{flag}: the pictures of {source} stay as they are; it goes with --dataset folder:DIR"
         );
     }
-    Ok(Options {
-        size: args.size.unwrap_or(Options::SIZE),
-        colour: args.colour.map(Colour::from),
-        strict: args.strict,
-    })
+    Ok(Options::new()
+        .size(args.size.unwrap_or(Options::SIZE))
+        .colour(args.colour.map(Colour::from))
+        .strict(args.strict))
 }
 
 /// Loads a part of a set, and warns of what is left out.
@@ -44,7 +43,7 @@ pub(crate) fn options(source: &Source, args: &FolderArgs) -> Result<Options> {
 /// Those of [`Source::load_with`].
 pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<Dataset> {
     let started = Instant::now();
-    let Loaded { set, skipped } = source.load_with(split, options)?;
+    let Loaded { dataset: set, skipped, .. } = source.load_with(split, options)?;
     let count = skipped.len();
     for error in skipped.into_iter().take(NAMED) {
         // The chain of causes on one line.
@@ -74,11 +73,11 @@ pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<D
 /// # Errors
 /// Classes that are not there.
 pub(crate) fn keep(set: Dataset, classes: &[String]) -> Result<Dataset> {
-    let occupied = set.occupied_classes();
+    let occupied = set.non_empty_classes();
     Ok(match classes {
-        [] if occupied.len() < set.classes().len() => set.filter(&occupied)?,
+        [] if occupied.len() < set.classes().len() => set.filter_classes(&occupied)?,
         [] => set,
-        _ => set.filter(classes)?,
+        _ => set.filter_classes(classes)?,
     })
 }
 

@@ -9,8 +9,8 @@ use crate::quality::{self, DIGITS, LEAST, Variety, metric_name, observe};
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::{Dataset, ImageShape, Pictures, Split, range};
-use gan_metrics::{Classifier, Features, Observations, Reference, nearest};
+use gan_data::{Dataset, ImageSet, ImageShape, Split, range};
+use gan_metrics::{Classifier, Features, Predictions, Reference, nearest};
 use gan_models::Generator;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -51,7 +51,7 @@ struct Measured {
 enum PicturesFrom {
     /// And how exactly it draws.
     Generator(Box<Generator>, PrecisionName),
-    Files(Pictures),
+    Files(ImageSet),
 }
 
 impl PicturesFrom {
@@ -67,7 +67,7 @@ impl Measured {
     fn find(args: &EvaluateArgs) -> Result<Self> {
         let (name, source, of_run) = match &args.images {
             Some(path) => {
-                let pictures = Pictures::load(path).context("--images")?;
+                let pictures = ImageSet::load(path).context("--images")?;
                 (path.display().to_string(), PicturesFrom::Files(pictures), None)
             }
             None => {
@@ -89,7 +89,7 @@ impl Measured {
         };
         let load = |split| -> Result<Dataset> {
             let data = data::load(&real, split, &quality::MEASURED)?;
-            Ok(if classes.is_empty() { data } else { data.filter(classes)? })
+            Ok(if classes.is_empty() { data } else { data.filter_classes(classes)? })
         };
         let (training, test) = (load(Split::Train)?, load(Split::Test)?);
         ensure!(
@@ -116,7 +116,7 @@ impl Measured {
     }
 
     /// So many pictures and the digits wanted of them, or all there are.
-    fn pictures(&self, count: usize, seed: u64) -> Result<Pictures> {
+    fn pictures(&self, count: usize, seed: u64) -> Result<ImageSet> {
         let (generator, precision) = match &self.source {
             PicturesFrom::Files(pictures) => return Ok(pictures.clone()),
             PicturesFrom::Generator(generator, precision) => (generator, *precision),
@@ -134,22 +134,22 @@ impl Measured {
         let of_digit = |digits: Vec<u32>| {
             labels.iter().map(|&label| digits[label as usize]).collect::<Vec<_>>()
         };
-        Ok(Pictures { shape, pixels, labels: generate::numbers(config).map(of_digit) })
+        Ok(ImageSet::new(shape, pixels, generate::numbers(config).map(of_digit))?)
     }
 
     fn report(&self, args: &EvaluateArgs) -> Result<Report> {
         ensure!(args.count >= LEAST, "--count {}: at least {LEAST} are needed", args.count);
         let started = Instant::now();
         let classifier = Classifier::mnist()?;
-        let (training, test) = (Pictures::from(&self.training), real_pictures(&self.test));
+        let (training, test) = (ImageSet::from(&self.training), real_pictures(&self.test));
         let generated = self.pictures(args.count, args.seed)?;
         // Distances are differences of large numbers.
         device::set_precision(PrecisionName::Highest);
-        let see = |pictures: &Pictures| observe(&classifier, pictures.shape, &pictures.pixels);
+        let see = |pictures: &ImageSet| observe(&classifier, pictures.shape, &pictures.pixels);
         let seen = see(&training)?;
-        let reference = Reference::of(seen.features()?)?;
+        let reference = Reference::new(seen.features()?)?;
         let training_pixels = pixels(&training)?;
-        let column = |pictures: &Pictures, of: &Observations| {
+        let column = |pictures: &ImageSet, of: &Predictions| {
             Column::new(&reference, of, pictures, &training_pixels, args.seed)
         };
         let generated_seen = see(&generated)?;
@@ -186,7 +186,7 @@ impl Measured {
         let trained = classifier::train(set, classifier::EPOCHS, args.seed)?.classifier;
         device::set_precision(PrecisionName::Highest);
         let accuracy = |classifier: &Classifier| -> Result<f64> {
-            Ok(observe(classifier, test.shape, &test.pixels)?.agreement(&wanted))
+            Ok(observe(classifier, test.shape, &test.pixels)?.accuracy(&wanted))
         };
         Ok(TrainOnFake {
             pictures: count,
@@ -197,15 +197,15 @@ impl Measured {
 }
 
 /// A real set with digits for labels, where its classes are named by them.
-fn real_pictures(set: &Dataset) -> Pictures {
+fn real_pictures(set: &Dataset) -> ImageSet {
     let digits: Option<Vec<u32>> = set.classes().iter().map(|class| class.parse().ok()).collect();
     let labels =
         digits.map(|digits| set.labels().iter().map(|&label| digits[label as usize]).collect());
-    Pictures { labels, ..Pictures::from(set) }
+    ImageSet::from(set).with_labels(labels)
 }
 
 /// Pixels as features, in [-1, 1].
-fn pixels(pictures: &Pictures) -> Result<Features> {
+fn pixels(pictures: &ImageSet) -> Result<Features> {
     let values = pictures.pixels.iter().map(|&byte| range::to_unit(byte)).collect();
     Ok(Features::new(values, pictures.shape.len())?)
 }
@@ -259,8 +259,8 @@ fn as_map<S: Serializer>(
 impl Column {
     fn new(
         reference: &Reference,
-        seen: &Observations,
-        pictures: &Pictures,
+        seen: &Predictions,
+        pictures: &ImageSet,
         training_pixels: &Features,
         seed: u64,
     ) -> Result<Self> {
@@ -271,21 +271,21 @@ impl Column {
         let named = |metric| metric_name(metric, pictures.len());
         let metrics = vec![
             (named("fd"), Some(scores.frechet)),
-            (named("kd"), Some(scores.kernel.mean)),
-            (named("kd-spread"), Some(scores.kernel.spread)),
+            (named("kid"), Some(scores.mmd.mean)),
+            (named("kid-std"), Some(scores.mmd.std)),
             (named("precision"), Some(scores.precision)),
             (named("recall"), Some(scores.recall)),
             (named("density"), Some(scores.density)),
             (named("coverage"), Some(scores.coverage)),
             (
                 "wanted-class-recognised".to_string(),
-                pictures.labels.as_ref().map(|wanted| seen.agreement(wanted)),
+                pictures.labels.as_ref().map(|wanted| seen.accuracy(wanted)),
             ),
             ("mean-confidence".to_string(), Some(seen.mean_confidence())),
             ("nearest-training-picture".to_string(), Some(f64::from(nearest[nearest.len() / 2]))),
             ("copies-of-training-pictures".to_string(), Some(copies as f64 / nearest.len() as f64)),
         ];
-        Ok(Self { pictures: pictures.len(), metrics, class_shares: seen.shares(DIGITS) })
+        Ok(Self { pictures: pictures.len(), metrics, class_shares: seen.class_fractions(DIGITS) })
     }
 
     /// The metrics' names and values as texts.

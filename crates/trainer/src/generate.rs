@@ -4,7 +4,7 @@ use crate::args::{Format, GenerateArgs, GeneratorArgs, PrecisionName};
 use crate::device;
 use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
-use gan_data::{ImageShape, class_position, idx, picture, range};
+use gan_data::{ImageShape, class_position, idx, png, range};
 use gan_models::{Generator, GeneratorConfig, Shape};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -222,7 +222,7 @@ impl Output {
                 let digits = (args.count - 1).to_string().len().max(6);
                 for (i, pixels) in pixels.chunks_exact(shape.len()).enumerate() {
                     let path = args.out.join(format!("{:0digits$}.png", first + i));
-                    picture::write(&path, shape, pixels)?;
+                    png::write(&path, shape, pixels)?;
                 }
             }
         }
@@ -232,7 +232,7 @@ impl Output {
     fn close(self, args: &GenerateArgs, shape: ImageShape, classes: &Classes) -> Result<()> {
         let Self::Whole(pixels) = self else { return Ok(()) };
         if args.format == Format::Grid {
-            return Ok(picture::write_grid(&args.out, shape, &pixels, columns(args.count))?);
+            return Ok(png::write_grid(&args.out, shape, &pixels, columns(args.count))?);
         }
         let labels: Option<Vec<u32>> = classes.labels.as_ref().map(|labels| {
             classes.of(0..args.count).into_iter().map(|class| labels[class as usize]).collect()

@@ -5,7 +5,7 @@ use crate::device;
 use crate::generate;
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::{class_position, picture, range};
+use gan_data::{class_position, png, range};
 use gan_models::{Generator, GeneratorConfig, Pass, slerp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -30,11 +30,11 @@ pub(crate) fn interpolate(args: &InterpolateArgs, print: &mut (dyn Write + Send)
     let steps = walk(&points, config.latent_dim, args.frames, args.format == WalkFormat::Film);
     let images = device::pool(args.threads)?.install(|| draw(&generator, &steps))?;
     let shape = generate::image_shape(config.image);
-    let (shape, pixels) = picture::enlarge(shape, &images, args.scale.into())?;
+    let (shape, pixels) = png::upscale(shape, &images, args.scale.into())?;
     match args.format {
         // From each point to the next a row.
-        WalkFormat::Grid => picture::write_grid(&args.out, shape, &pixels, args.frames + 1)?,
-        WalkFormat::Film => picture::write_film(&args.out, shape, &pixels, args.fps)?,
+        WalkFormat::Grid => png::write_grid(&args.out, shape, &pixels, args.frames + 1)?,
+        WalkFormat::Film => png::write_animation(&args.out, shape, &pixels, args.fps)?,
     }
     writeln!(print, "{} pictures by {} in {}", steps.len(), folder.display(), args.out.display())?;
     Ok(())

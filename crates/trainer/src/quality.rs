@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::folder::{Colour, Options};
 use gan_data::{Dataset, ImageShape, range};
-use gan_metrics::{Classifier, Moments, Observations, Reference};
+use gan_metrics::{Classifier, FeatureStats, Predictions, Reference};
 use gan_models::{Generator, Pass};
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,7 @@ const ONE_PICTURE: f64 = 0.05;
 pub(crate) const DIGITS: usize = 10;
 
 /// Pictures of folders as the classifier takes them.
-pub(crate) const MEASURED: Options =
-    Options { size: Options::SIZE, colour: Some(Colour::Grey), strict: false };
+pub(crate) const MEASURED: Options = Options::new().colour(Some(Colour::Grey)).strict(false);
 
 /// What the classifier sees in pictures.
 ///
@@ -34,11 +33,11 @@ pub(crate) fn observe(
     classifier: &Classifier,
     shape: ImageShape,
     pixels: &[u8],
-) -> Result<Observations> {
+) -> Result<Predictions> {
     check_shape(shape)?;
-    let mut all = Observations::default();
+    let mut all = Predictions::default();
     for pixels in pixels.chunks(CHUNK * shape.len()) {
-        all.extend(classifier.observe(&range::to_tensor(pixels, shape)?)?);
+        all.extend(classifier.predict(&range::to_tensor(pixels, shape)?)?);
     }
     Ok(all)
 }
@@ -59,7 +58,7 @@ pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
 
 /// Whether pictures of this shape can be measured.
 pub(crate) fn is_measured(shape: ImageShape) -> bool {
-    Classifier::takes((shape.channels, shape.height, shape.width))
+    Classifier::accepts((shape.channels, shape.height, shape.width))
 }
 
 /// A metric's name: of what, by which extractor, over how many pictures.
@@ -79,8 +78,8 @@ pub(crate) struct Variety {
 impl Variety {
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn of(real: &Observations) -> Result<Self> {
-        Ok(Self { shares: real.shares(DIGITS), within: variance_within_classes(real)? })
+    pub(crate) fn of(real: &Predictions) -> Result<Self> {
+        Ok(Self { shares: real.class_fractions(DIGITS), within: variance_within_classes(real)? })
     }
 
     /// Why generated pictures are no use, if they are: one class, or one picture of a class, over
@@ -88,9 +87,9 @@ impl Variety {
     ///
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn collapse(&self, generated: &Observations) -> Result<Option<String>> {
+    pub(crate) fn collapse(&self, generated: &Predictions) -> Result<Option<String>> {
         let most = |shares: &[f64]| shares.iter().copied().fold(0.0, f64::max);
-        let shares = generated.shares(DIGITS);
+        let shares = generated.class_fractions(DIGITS);
         if most(&shares) > ONE_CLASS && most(&self.shares) < ONE_CLASS {
             let class = shares.iter().position(|share| *share > ONE_CLASS).unwrap_or(0);
             return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * shares[class])));
@@ -103,13 +102,13 @@ impl Variety {
 }
 
 /// The variance of features around the mean of the class that they are recognised as.
-fn variance_within_classes(seen: &Observations) -> Result<f64> {
+fn variance_within_classes(seen: &Predictions) -> Result<f64> {
     let features = seen.features()?;
     let (mut sum, mut count) = (0.0, 0);
     for class in 0..DIGITS as u32 {
         let of_class: Vec<usize> = (0..seen.len()).filter(|&i| seen.classes[i] == class).collect();
         if of_class.len() >= 2 {
-            let variance = Moments::of(&features.take(&of_class))?.total_variance();
+            let variance = FeatureStats::from_features(&features.take(&of_class))?.total_variance();
             sum += variance * of_class.len() as f64;
             count += of_class.len();
         }
@@ -180,7 +179,7 @@ impl Watch {
             .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
         Ok(Some(Self {
             variety: Variety::of(&seen)?,
-            reference: Reference::of(seen.features()?)?,
+            reference: Reference::new(seen.features()?)?,
             classifier,
             input,
             wanted,
@@ -192,19 +191,19 @@ impl Watch {
     /// # Errors
     /// Failures of the device.
     pub(crate) fn measure(&self, generator: &Generator) -> Result<Quality> {
-        let mut seen = Observations::default();
+        let mut seen = Predictions::default();
         for input in &self.input {
             let images = generator.forward(input, Pass::Infer)?.to_device(&Device::Cpu)?;
-            seen.extend(self.classifier.observe(&images)?);
+            seen.extend(self.classifier.predict(&images)?);
         }
         let features = seen.features()?;
-        let scores = self.reference.manifold_scores(&features)?;
+        let scores = self.reference.prdc(&features)?;
         Ok(Quality {
             pictures: seen.len(),
             frechet: self.reference.frechet(&features)?,
             precision: scores.precision,
             recall: scores.recall,
-            agreement: self.wanted.as_ref().map(|wanted| seen.agreement(wanted)),
+            agreement: self.wanted.as_ref().map(|wanted| seen.accuracy(wanted)),
             collapse: self.variety.collapse(&seen)?,
         })
     }
@@ -221,7 +220,7 @@ mod tests {
     #[test]
     fn names_tell_extractor_and_count() {
         assert_eq!(metric_name("fd", 10_000), "fd-mnistnet-10k");
-        assert_eq!(metric_name("kd", 892), "kd-mnistnet-892");
+        assert_eq!(metric_name("kid", 892), "kid-mnistnet-892");
         assert_eq!(metric_name("fd", 1_999), "fd-mnistnet-1999");
     }
 
@@ -236,7 +235,7 @@ mod tests {
         let variety = Variety::of(&real)?;
         let told = |pixels: &[u8]| variety.collapse(&see(pixels)?);
         assert_eq!(told(&set.pixels()[600 * len..1200 * len])?, None);
-        let sevens = set.clone().filter(&["7".to_string()])?;
+        let sevens = set.clone().filter_classes(&["7".to_string()])?;
         let text = told(&sevens.pixels()[..200 * len])?.expect("one class");
         assert!(text.ends_with("are of class 7"), "{text}");
         // One picture of each of two classes; one picture where there is one class only.
@@ -259,7 +258,7 @@ mod tests {
         let watch = Watch::new(batches.dataset(), &gan.average, 1)?.expect("28x28");
         let quality = watch.measure(&gan.average)?;
         assert_eq!(quality, watch.measure(&gan.average)?);
-        let test = Source::Mnist.load(Split::Test)?.filter(&["5".to_string()])?;
+        let test = Source::Mnist.load(Split::Test)?.filter_classes(&["5".to_string()])?;
         let real = observe(&watch.classifier, test.shape(), test.pixels())?;
         let near = watch.reference.frechet(&real.features()?)?;
         assert!(quality.frechet > 20.0 * near, "{} and {near}", quality.frechet);

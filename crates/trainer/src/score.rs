@@ -9,7 +9,7 @@ use crate::run_folder::RunFolder;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
-use gan_data::{Error, ImageShape, Pictures, Split, class_position, range};
+use gan_data::{Error, ImageSet, ImageShape, Split, class_position, range};
 use gan_models::Pass;
 use std::io::Write;
 use std::path::Path;
@@ -55,22 +55,20 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
 
 /// The pictures of a file or folder. A JPEG or PNG picture is brought to the shape that is judged, as
 /// in training, if that is a square.
-fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
+fn read(path: &Path, shape: ImageShape) -> Result<ImageSet> {
     let is_picture = path.extension().is_some_and(|extension| {
         ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     });
     if is_picture && path.is_file() && shape.height == shape.width {
         let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
-        return Ok(Pictures { shape, pixels, labels: None });
+        return Ok(ImageSet::new(shape, pixels, None)?);
     }
-    let pictures = match Pictures::load(path) {
+    let pictures = match ImageSet::load(path) {
         // Pictures of other kinds or sizes, and folders of them.
-        Err(Error::NoPictures { .. } | Error::MixedShapes { .. })
-            if shape.height == shape.width =>
-        {
+        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) if shape.height == shape.width => {
             let colour = Some(Colour::of(shape.channels));
-            let options = Options { size: shape.height, colour, strict: true };
-            Pictures::from(&folder::load(path, Split::Train, &options)?.set)
+            let options = Options::new().size(shape.height).colour(colour).strict(true);
+            ImageSet::from(&folder::load(path, Split::Train, &options)?.dataset)
         }
         pictures => pictures?,
     };

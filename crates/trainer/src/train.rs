@@ -12,7 +12,7 @@ use crate::run_folder::{DEFAULT_RUNS, RunFolder};
 use crate::statistics::{Statistics, StatsLine};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::{Batches, ImageShape, picture, range};
+use gan_data::{Batches, ImageShape, png, range};
 use gan_models::Pass;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -328,7 +328,7 @@ impl Session {
 fn write_grid(path: &Path, images: &Tensor, columns: usize) -> Result<()> {
     let (_, channels, height, width) = images.dims4()?;
     let pixels = range::to_bytes(images)?;
-    Ok(picture::write_grid(path, ImageShape { channels, height, width }, &pixels, columns)?)
+    Ok(png::write_grid(path, ImageShape { channels, height, width }, &pixels, columns)?)
 }
 
 /// Becomes true at Ctrl-C; a second one ends the program at once.
