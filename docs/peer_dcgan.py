@@ -3,7 +3,7 @@ of its average as an IDX set.
 
 usage: peer_dcgan.py MNIST DIGIT STEPS SEED OUT
 
-MNIST is a folder of MNIST's IDX files, gzip'd or not, as `assets/mnist` is. Noise of 64, a dense
+MNIST is a directory of MNIST's IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is. Noise of 64, a dense
 layer to 7x7x64, two 4x4 layers of stride 2; cross-entropy, alternating updates, batches of 32,
 Adam at 1e-3 with beta1 0.5, an average of 0.998. Needs torch and numpy.
 """

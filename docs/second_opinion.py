@@ -3,7 +3,7 @@ trained here by PyTorch. An extractor can be blind to what another sees.
 
 usage: second_opinion.py MNIST CLASS|all DIR...
 
-MNIST is a folder of MNIST's four IDX files, gzip'd or not, as `assets/mnist` is; each DIR one that
+MNIST is a directory of MNIST's four IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is; each DIR one that
 `trainer generate --format idx` wrote. Printed, for every DIR and for real pictures: the Frechet
 distance to the training pictures of the class; improved precision and recall (Kynkäänniemi et al.
 2019) of 2,700 pictures against as many, with the 3rd and the 5th neighbour; the share whose label

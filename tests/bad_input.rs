@@ -12,8 +12,8 @@ fn classes_that_are_not_there() {
     place.refuse_saying("--digit 3,5,3", &["\"3\"", "twice"]);
     place.pictures("gaps", (28, 28), &[0, 2].repeat(12));
     let gaps = "--recipe tiny.toml --dataset idx:gaps";
-    place.refuse_saying(&format!("{gaps} --digit 1"), &["gaps", "no pictures of class \"1\""]);
-    place.refuse_saying(&format!("{gaps} --digit 0,1"), &["no pictures of class \"1\""]);
+    place.refuse_saying(&format!("{gaps} --digit 1"), &["gaps", "no images of class \"1\""]);
+    place.refuse_saying(&format!("{gaps} --digit 0,1"), &["no images of class \"1\""]);
     place.refuse_saying(&format!("{gaps} --digit 3"), &["\"3\"", "0, 1, 2"]);
 }
 

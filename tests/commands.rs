@@ -1,6 +1,6 @@
 //! Layers of networks, scores of images, and interpolations.
 
-use gan_data::{Pictures, Source, Split, idx};
+use gan_data::{ImageSet, Source, Split, idx};
 use serde_json::Value;
 
 use crate::Place;
@@ -33,7 +33,7 @@ fn generated_and_real_pictures_are_told_apart() {
     place.succeed("--digit 5 --recipe mlp-like.toml --steps 150 --batch-size 32");
     place.succeed("generate --count 40 --format idx --out drawn");
     let fives = Source::Mnist.load(Split::Test).unwrap();
-    let fives = fives.filter(&["5".to_string()]).unwrap();
+    let fives = fives.filter_classes(&["5".to_string()]).unwrap();
     let pixels = &fives.pixels()[..40 * fives.shape().len()];
     idx::write(&place.path("real"), fives.shape(), pixels, None).unwrap();
     let values = |folder: &str| -> Vec<f32> {
@@ -66,7 +66,7 @@ fn pictures_that_cannot_be_scored_are_named() {
     place.refuse_saying("score small --class 1", &["small", "8x12", "28x28"]);
     // A single picture is brought to the discriminator's size.
     let shape = gan_data::ImageShape { channels: 3, height: 40, width: 60 };
-    gan_data::picture::write(&place.path("large.png"), shape, &[77; 7200]).unwrap();
+    gan_data::png::write(&place.path("large.png"), shape, &[77; 7200]).unwrap();
     assert!(place.succeed("score large.png --class 1").out.ends_with("  large.png\n"));
     place.refuse_saying("score absent.png --class 1", &["absent.png"]);
     assert_eq!(place.succeed("score set --class 1").out.lines().count(), 24);
@@ -77,7 +77,7 @@ fn an_interpolation_is_a_grid_or_an_animation() {
     let place = Place::new();
     place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
     place.succeed("interpolate --class 0,2 --points 1 --frames 4 --scale 1 --out grid.png");
-    let grid = Pictures::load(&place.path("grid.png")).unwrap();
+    let grid = ImageSet::load(&place.path("grid.png")).unwrap();
     assert_eq!((grid.shape.width, grid.shape.height), (5 * 30 - 2, 28));
     // Both ends are what the generator draws of that noise; between them is something else.
     let at = |column: usize| -> Vec<u8> {
@@ -85,7 +85,7 @@ fn an_interpolation_is_a_grid_or_an_animation() {
         rows.flat_map(|row| row[column * 30..column * 30 + 28].to_vec()).collect()
     };
     place.succeed("generate --count 1 --class 0 --format png --out drawn");
-    assert_eq!(Pictures::load(&place.path("drawn/000000.png")).unwrap().pixels, at(0));
+    assert_eq!(ImageSet::load(&place.path("drawn/000000.png")).unwrap().pixels, at(0));
     assert!(at(2) != at(0) && at(2) != at(4));
 
     place.succeed(

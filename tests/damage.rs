@@ -35,19 +35,19 @@ fn idx_files_of_something_else() {
     let place = Place::new();
     let (images, labels) = (place.read(IMAGES), place.read(LABELS));
     place.write(IMAGES, &labels);
-    place.refuse_saying(SMALL, &[IMAGES, "labels where pictures are wanted"]);
+    place.refuse_saying(SMALL, &[IMAGES, "labels where images are expected"]);
     place.write(IMAGES, &images);
     place.write(LABELS, &images);
-    place.refuse_saying(SMALL, &[LABELS, "pictures where labels are wanted"]);
+    place.refuse_saying(SMALL, &[LABELS, "images where labels are expected"]);
 }
 
 #[test]
 fn idx_files_that_claim_too_much_or_nothing() {
     let claim = |count: [u8; 4]| move |bytes: &mut Vec<u8>| bytes[4..8].copy_from_slice(&count);
     damaged(IMAGES, claim([0xff; 4]), &["truncated body", "3367254359280", "18816"]);
-    damaged(IMAGES, claim([0; 4]), &["zero sized", "0 pictures of 28 x 28"]);
+    damaged(IMAGES, claim([0; 4]), &["zero sized", "0 images of 1 x 28 x 28"]);
     damaged(IMAGES, |bytes| bytes[4..16].fill(0xff), &["too large", "4294967295"]);
-    damaged(IMAGES, |bytes| bytes[11] = 0, &["zero sized", "24 pictures of 0 x 28"]);
+    damaged(IMAGES, |bytes| bytes[11] = 0, &["zero sized", "24 images of 1 x 0 x 28"]);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn idx_files_whose_counts_differ() {
     labels.pop();
     labels[7] = 23;
     place.write(LABELS, labels);
-    place.refuse_saying(SMALL, &[IMAGES, "24 pictures", LABELS, "23 labels"]);
+    place.refuse_saying(SMALL, &[IMAGES, "24 images", LABELS, "23 labels"]);
 }
 
 #[test]

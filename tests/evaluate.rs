@@ -8,7 +8,7 @@ use crate::{Place, SMALL, assert_same};
 /// Writes real pictures of these classes as a set: every `step`-th of them.
 fn real(place: &Place, folder: &str, split: Split, classes: &[&str], step: usize) -> Dataset {
     let classes: Vec<String> = classes.iter().map(|class| class.to_string()).collect();
-    let set = Source::Mnist.load(split).unwrap().filter(&classes).unwrap();
+    let set = Source::Mnist.load(split).unwrap().filter_classes(&classes).unwrap();
     let digits: Vec<u32> = classes.iter().map(|class| class.parse().unwrap()).collect();
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for i in (0..set.len()).step_by(step) {
@@ -95,8 +95,8 @@ fn a_classifier_trained_on_labelled_pictures_is_tested_on_real_ones() {
 fn the_built_in_classifier_is_as_good_as_promised() {
     let set = Source::Mnist.load(Split::Test).unwrap();
     let images = gan_data::range::to_tensor(set.pixels(), set.shape()).unwrap();
-    let seen = gan_metrics::Classifier::mnist().unwrap().observe(&images).unwrap();
-    let accuracy = seen.agreement(set.labels());
+    let seen = gan_metrics::Classifier::mnist().unwrap().predict(&images).unwrap();
+    let accuracy = seen.accuracy(set.labels());
     assert!(accuracy >= 0.993, "{accuracy}");
 }
 

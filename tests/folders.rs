@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use gan_data::{ImageShape, Source, Split, folder, idx, picture};
+use gan_data::{ImageShape, Source, Split, folder, idx, png};
 use serde_json::json;
 
 use crate::{Place, SMALL, assert_same, tree};
@@ -25,7 +25,7 @@ fn colours(place: &Place, folder: &str, count: u8) {
             } else {
                 let planes = [r, g, b.saturating_add(i)].map(|value| [value; 256]).concat();
                 let shape = ImageShape { channels: 3, height: 16, width: 16 };
-                picture::write(&place.path(&format!("{name}.png")), shape, &planes).unwrap();
+                png::write(&place.path(&format!("{name}.png")), shape, &planes).unwrap();
             }
         }
     }
@@ -57,7 +57,7 @@ fn a_folder_of_colour_pictures_trains_and_goes_on() {
     let whole = "whole/00000-folder-paints-by-class";
     assert_same(&place.result(run), &place.result(whole));
     place.succeed(&format!("generate --run {run} --class red --count 3 --format png --out drawn"));
-    let (shape, _) = picture::read(&place.path("drawn/000000.png")).unwrap();
+    let (shape, _) = png::read(&place.path("drawn/000000.png")).unwrap();
     assert_eq!((shape.height, shape.width), (16, 16));
 
     let error = place.fail(&format!("evaluate --run {run} --count 50"));
@@ -81,7 +81,7 @@ fn dcgan_grows_to_large_pictures_in_colour() {
     for part in ["256x8x8", "128x16x16", "64x32x32", "3x64x64"] {
         assert!(summary.contains(part), "{part} in {summary}");
     }
-    let (grid, _) = picture::read(&place.path(&format!("{run}/samples/000001.png"))).unwrap();
+    let (grid, _) = png::read(&place.path(&format!("{run}/samples/000001.png"))).unwrap();
     assert_eq!((grid.channels, grid.height, grid.width), (3, 10 * 66 - 2, 10 * 66 - 2));
 }
 
@@ -99,7 +99,7 @@ fn grey_or_rgb_can_be_asked_for() {
     let place = Place::new();
     colours(&place, "paints", 4);
     let shape = ImageShape { channels: 1, height: 16, width: 16 };
-    picture::write(&place.path("paints/grey.png"), shape, &[9; 256]).unwrap();
+    png::write(&place.path("paints/grey.png"), shape, &[9; 256]).unwrap();
     fs::create_dir(place.path("paints/grey")).unwrap();
     fs::rename(place.path("paints/grey.png"), place.path("paints/grey/0.png")).unwrap();
     for (flag, image) in [
@@ -127,7 +127,7 @@ fn an_exported_set_is_the_same_set() {
     assert_eq!(place.names("digits/test"), ["2", "7"]);
     assert_eq!(place.names("digits"), ["test"]);
     let set = Source::Mnist.load(Split::Test).unwrap();
-    let set = set.filter(&["2".to_string(), "7".to_string()]).unwrap();
+    let set = set.filter_classes(&["2".to_string(), "7".to_string()]).unwrap();
     let read = Source::Folder(place.path("digits/test")).load(Split::Train).unwrap();
     assert_eq!((read.shape(), read.classes()), (set.shape(), set.classes()));
     for class in [0, 1] {
@@ -164,8 +164,8 @@ fn a_colour_set_is_exported_in_colour() {
     colours(&place, "paints", 2);
     let said = place.succeed("export --dataset folder:paints --size 16 --out again --threads 1");
     assert!(said.out.ends_with("classes blue, green, red\n"), "{said:?}");
-    let options = folder::Options { size: 16, ..folder::Options::default() };
-    let of = |name: &str| folder::load(&place.path(name), Split::Train, &options).unwrap().set;
+    let options = folder::Options::new().size(16);
+    let of = |name: &str| folder::load(&place.path(name), Split::Train, &options).unwrap().dataset;
     assert!(of("again").pixels() == of("paints").pixels());
     assert_eq!(place.names("again/green"), ["000002.png", "000003.png"]);
 }
@@ -197,13 +197,13 @@ fn letters_are_told_by_their_names() {
     let config = place.json("runs/00001-idx-letters-emnist-letters-tiny/config.json");
     assert_eq!(config["generator"]["classes"], json!(["A", "B", "Z"]));
     place.refuse_saying(&format!("{all} --class 1"), &["no class \"1\"", "A, B, C"]);
-    place.refuse_saying(&format!("{all} --class c"), &["no pictures of class \"C\""]);
+    place.refuse_saying(&format!("{all} --class c"), &["no images of class \"C\""]);
     place.refuse_saying(&format!("{all} --class a,A"), &["class \"A\" is named twice"]);
 
     // Written as pictures, the stroke that lies in the file stands.
     place.succeed("export --dataset idx:letters --out sorted");
     assert_eq!(place.names("sorted"), ["A", "B", "Z"]);
-    let (_, pixels) = picture::read(&place.path("sorted/B/000001.png")).unwrap();
+    let (_, pixels) = png::read(&place.path("sorted/B/000001.png")).unwrap();
     assert!(pixels.iter().enumerate().all(|(i, &v)| (v == 255) == (i % 28 == 4)));
     assert_same(&before, &tree(&place.path("letters")));
 }
@@ -216,17 +216,17 @@ fn broken_pictures_are_left_out_or_refused() {
     place.write("paints/red/0.jpg", &whole[..whole.len() / 2]);
     place.write("paints/blue/x.png", "no picture");
     let dot = ImageShape { channels: 1, height: 1, width: 1 };
-    picture::write(&place.path("paints/blue/dot.png"), dot, &[1]).unwrap();
+    png::write(&place.path("paints/blue/dot.png"), dot, &[1]).unwrap();
     let wide = ImageShape { channels: 1, height: 8, width: 20_000 };
-    picture::write(&place.path("paints/blue/wide.png"), wide, &[1; 160_000]).unwrap();
+    png::write(&place.path("paints/blue/wide.png"), wide, &[1; 160_000]).unwrap();
     let train = "--dataset folder:paints --size 16 --recipe tiny.toml --steps 2";
     let said = place.succeed(train);
     let warnings = lines(&said.err, "WARN left out: ");
     let wants = [
-        "paints/blue/dot.png: a picture of 1x1 pixels; those read have sides of 8 to 16384 pixels",
-        "paints/blue/wide.png: a picture of 20000x8 pixels; those read have sides of 8 to 16384",
-        "paints/blue/x.png: neither a JPEG nor a PNG picture",
-        "paints/red/0.jpg: not a whole JPEG picture: ",
+        "paints/blue/dot.png: an image of 1x1 pixels; sides must be 8 to 16384 pixels",
+        "paints/blue/wide.png: an image of 20000x8 pixels; sides must be 8 to 16384",
+        "paints/blue/x.png: neither a JPEG nor a PNG image",
+        "paints/red/0.jpg: not a valid JPEG image: ",
     ];
     assert_eq!(warnings.len(), wants.len(), "{said:?}");
     for (warning, want) in warnings.iter().zip(wants) {
@@ -246,13 +246,13 @@ fn folders_that_cannot_be_trained_on() {
     let place = Place::new();
     let train = |rest: &str| format!("--recipe tiny.toml --dataset folder:{rest}");
     fs::create_dir_all(place.path("empty/class")).unwrap();
-    place.refuse_saying(&train("empty"), &["empty: no pictures in it", "*.jpg, *.jpeg and *.png"]);
+    place.refuse_saying(&train("empty"), &["empty: no images in it", "*.jpg, *.jpeg and *.png"]);
     place.refuse_saying(&train("gone"), &["gone", "No such file"]);
     place.refuse_saying(&train("tiny.toml"), &["tiny.toml", "Not a directory"]);
     place.refuse_saying(&train(""), &["--dataset", "\"folder:\"", "folder:DIR"]);
     place.write("broken/a.jpg", "no picture");
     place.write("broken/b.png", "no picture");
-    let wants = ["broken: none of the 2 pictures in it", "the first: broken/a.jpg: neither a JPEG"];
+    let wants = ["broken: none of the 2 images in it", "the first: broken/a.jpg: neither a JPEG"];
     place.refuse_saying(&train("broken"), &wants);
     colours(&place, "paints", 4);
     place.refuse_saying(&train("paints --class pink"), &["no class \"pink\"", "blue, green, red"]);
@@ -267,5 +267,5 @@ fn folders_that_cannot_be_trained_on() {
     place.refuse_saying(&format!("{SMALL} --colour rgb"), &["--colour", "folder:DIR"]);
     place.write("paints/loose.png", "no picture");
     let strict = train("paints --strict");
-    place.refuse_saying(&strict, &["1 pictures beside the folders of classes are of no class"]);
+    place.refuse_saying(&strict, &["1 images beside the class folders have no class"]);
 }

@@ -205,8 +205,8 @@ fn pretrained_generators_draw_what_they_say() {
         let set = place.path(&format!("{folder}-{class}/images-idx3-ubyte"));
         let set = idx::read_images(&set).unwrap();
         let images = gan_data::range::to_tensor(&set.pixels, set.shape).unwrap();
-        let seen = gan_metrics::Classifier::mnist().unwrap().observe(&images).unwrap();
-        let recognised = seen.agreement(&[class.parse().unwrap(); 200]);
+        let seen = gan_metrics::Classifier::mnist().unwrap().predict(&images).unwrap();
+        let recognised = seen.accuracy(&[class.parse().unwrap(); 200]);
         assert!(recognised >= 0.96, "{folder}, {class}: {recognised}");
     }
 }

@@ -1,4 +1,4 @@
-//! Endless, seeded batches of a set.
+//! An endless, seeded stream of batches.
 
 use std::sync::Arc;
 
@@ -9,38 +9,38 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 use crate::range::{from_units, to_unit};
 use crate::{Dataset, Error, Result};
 
-/// Pictures and labels for a training step.
+/// The images and labels of one training step.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// (B, C, H, W) f32 in [-1, 1], on the CPU.
     pub images: Tensor,
-    /// B class indices.
+    /// Class index of each image, B values.
     pub labels: Vec<u32>,
 }
 
-/// Endless batches: every epoch is all pictures once, in an order of its own.
+/// An endless stream of batches. Every epoch contains each image once, in a new order.
 ///
-/// Picture i of the stream is number i mod n of epoch i / n, for n pictures, and the order
-/// of an epoch is a Fisher-Yates shuffle drawn from ChaCha8 with the seed as key and the
-/// epoch as stream. So a batch depends on the set, the batch size, the seed and its own
-/// number only: to resume, go on counting. When n is not a multiple of the batch size,
-/// some batches span two epochs, and no picture is dropped.
+/// Image i of the stream is image i mod n of epoch i / n, where n is the size of the data set. The
+/// order of an epoch is a Fisher-Yates shuffle drawn from ChaCha8, with the seed as key and the
+/// epoch as stream. A batch thus depends only on the data set, the batch size, the seed and its
+/// index: training resumes at the next index. If n is not a multiple of the batch size, some
+/// batches span two epochs. No image is dropped.
 #[derive(Clone, Debug)]
 pub struct Batches {
     dataset: Arc<Dataset>,
     batch_size: usize,
     seed: u64,
-    /// The epoch whose order is at hand.
+    /// The epoch that `order` belongs to.
     epoch: u64,
     order: Vec<usize>,
 }
 
 impl Batches {
-    /// Batches of `batch_size` pictures of an owned or shared set.
+    /// Creates a stream of batches of `batch_size` images from an owned or shared data set.
     ///
     /// # Errors
     ///
-    /// [`Error::ZeroBatchSize`], and [`Error::BatchTooLarge`] for more than the set has.
+    /// [`Error::ZeroBatchSize`]; [`Error::BatchTooLarge`] if the data set has fewer images.
     pub fn new(dataset: impl Into<Arc<Dataset>>, batch_size: usize, seed: u64) -> Result<Self> {
         let dataset = dataset.into();
         if batch_size == 0 {
@@ -49,7 +49,7 @@ impl Batches {
         if batch_size > dataset.len() {
             return Err(Error::BatchTooLarge {
                 batch_size,
-                pictures: dataset.len(),
+                images: dataset.len(),
                 dataset: dataset.name().into(),
             });
         }
@@ -57,11 +57,11 @@ impl Batches {
         Ok(Self { dataset, batch_size, seed, epoch: 0, order })
     }
 
-    /// Batch number `k`, from 0. Cheapest in sequence: each epoch is then shuffled once.
+    /// Returns batch `k`, counted from 0. Sequential access is cheapest: it shuffles each epoch once.
     ///
     /// # Shapes
     ///
-    /// Images (B, C, H, W), labels B, with B the batch size.
+    /// Images: (B, C, H, W); labels: B; B is the batch size.
     ///
     /// # Range
     ///
@@ -69,17 +69,17 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] if candle refuses the tensor.
+    /// [`Error::Tensor`] if the tensor cannot be created.
     pub fn batch(&mut self, k: u64) -> Result<Batch> {
         let shape = self.dataset.shape();
-        let pictures = self.dataset.len() as u128;
+        let images = self.dataset.len() as u128;
         let mut values = Vec::with_capacity(self.batch_size * shape.len());
         let mut labels = Vec::with_capacity(self.batch_size);
         let start = u128::from(k) * self.batch_size as u128;
         for position in start..start + self.batch_size as u128 {
             // Both fit: a batch is no larger than an epoch, so epoch <= k.
-            let epoch = (position / pictures) as u64;
-            let index = self.index(epoch, (position % pictures) as usize);
+            let epoch = (position / images) as u64;
+            let index = self.index(epoch, (position % images) as usize);
             let image = self.dataset.image(index).unwrap_or_default();
             values.extend(image.iter().map(|&byte| to_unit(byte)));
             labels.push(self.dataset.labels()[index]);
@@ -88,7 +88,7 @@ impl Batches {
         Ok(Batch { images, labels })
     }
 
-    /// Which picture of the set comes at `position` in `epoch`.
+    /// Returns the index of the image at `position` in `epoch`.
     fn index(&mut self, epoch: u64, position: usize) -> usize {
         if self.epoch != epoch {
             self.order = order(self.dataset.len(), self.seed, epoch);
@@ -97,33 +97,33 @@ impl Batches {
         self.order[position]
     }
 
-    /// The set that batches are drawn from.
+    /// Returns the data set.
     pub fn dataset(&self) -> &Dataset {
         &self.dataset
     }
 
-    /// Pictures in a batch, B.
+    /// Returns the batch size, B.
     pub fn batch_size(&self) -> usize {
         self.batch_size
     }
 
-    /// Batches in an epoch, mostly no whole number.
+    /// Returns the number of batches in an epoch, usually not a whole number.
     pub fn steps_per_epoch(&self) -> f64 {
         self.dataset.len() as f64 / self.batch_size as f64
     }
 
-    /// Batches needed to see every picture `epochs` times: the least whole number.
+    /// Returns the number of batches that cover `epochs` epochs, rounded up.
     pub fn steps(&self, epochs: u64) -> u64 {
-        let pictures = u128::from(epochs) * self.dataset.len() as u128;
-        let steps = pictures.div_ceil(self.batch_size as u128);
+        let images = u128::from(epochs) * self.dataset.len() as u128;
+        let steps = images.div_ceil(self.batch_size as u128);
         steps.try_into().unwrap_or(u64::MAX)
     }
 }
 
-/// The order of the pictures 0 to `count` - 1 in an epoch.
+/// Returns the order of the images 0 to `count` - 1 in an epoch.
 ///
-/// Drawn without `rand`'s distributions, whose values change between versions: a draw of
-/// 0..n is the upper half of a 64-bit random number times n, even to one part in 2^64 / n.
+/// `rand`'s distributions are not used because their values change between versions. A draw from
+/// 0..n is the upper half of a 64-bit random number times n; its bias is below n / 2^64.
 fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(epoch);
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
     use crate::{ImageShape, range};
 
-    /// `count` pictures of 1 x 1 x 2 with their number as both pixels and label.
+    /// `count` images of 1 x 1 x 2 with their number as both pixels and label.
     fn numbered(count: u8) -> Dataset {
         let shape = ImageShape { channels: 1, height: 1, width: 2 };
         let images = (0..count).flat_map(|number| [number, number]).collect();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_is_fixed_for_all_time() {
+    fn the_order_never_changes() {
         // From a separate implementation of ChaCha8 and of `seed_from_u64`.
         assert_eq!(order(10, 42, 0), [9, 7, 2, 5, 0, 1, 4, 3, 8, 6]);
         assert_eq!(order(10, 42, 1), [8, 2, 4, 6, 9, 0, 5, 3, 1, 7]);
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn every_epoch_has_every_picture_once() {
+    fn every_epoch_has_every_image_once() {
         let mut batches = Batches::new(numbered(10), 4, 7).unwrap();
         let stream: Vec<u32> = (0..5).flat_map(|k| labels(&mut batches, k)).collect();
         for epoch in stream.chunks(10) {
@@ -174,21 +174,21 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_depends_on_its_number_only() {
-        let set = Arc::new(numbered(10));
-        let mut forward = Batches::new(set.clone(), 4, 7).unwrap();
+    fn a_batch_depends_only_on_its_index() {
+        let dataset = Arc::new(numbered(10));
+        let mut forward = Batches::new(dataset.clone(), 4, 7).unwrap();
         let expected: Vec<_> = (0..20).map(|k| labels(&mut forward, k)).collect();
-        let mut backward = Batches::new(set.clone(), 4, 7).unwrap();
+        let mut backward = Batches::new(dataset.clone(), 4, 7).unwrap();
         for k in (0..20).rev() {
             assert_eq!(labels(&mut backward, k), expected[k as usize]);
         }
-        let mut other = Batches::new(set, 4, 8).unwrap();
+        let mut other = Batches::new(dataset, 4, 8).unwrap();
         let other: Vec<_> = (0..20).map(|k| labels(&mut other, k)).collect();
         assert_ne!(other, expected);
     }
 
     #[test]
-    fn pictures_come_with_their_labels_in_unit_range() {
+    fn images_come_with_their_labels_in_unit_range() {
         let mut batches = Batches::new(numbered(200), 3, 1).unwrap();
         let Batch { images, labels } = batches.batch(66).unwrap();
         assert_eq!(images.dims(), [3, 1, 1, 2]);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_batch_number_works() {
+    fn the_last_batch_index_works() {
         for batch_size in [1, 9, 10] {
             let mut batches = Batches::new(numbered(10), batch_size, 7).unwrap();
             assert_eq!(labels(&mut batches, u64::MAX).len(), batch_size);
@@ -214,7 +214,7 @@ mod tests {
         assert_eq!(zero.to_string(), "batch size must be at least 1");
         let large = Batches::new(numbered(10), 11, 7).unwrap_err();
         assert!(matches!(large, Error::BatchTooLarge { .. }));
-        let expected = "batch size 11 exceeds the 10 pictures of numbers";
+        let expected = "batch size 11 exceeds the 10 images of numbers";
         assert_eq!(large.to_string(), expected);
     }
 

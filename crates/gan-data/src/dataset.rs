@@ -1,57 +1,8 @@
-//! Pictures with labels in memory, and the class filter.
+//! A data set: images with labels in memory, and the class filter.
 
-use serde::{Deserialize, Serialize};
+use crate::{Error, ImageShape, Result};
 
-use crate::{Error, Result};
-
-/// Channels, height and width of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ImageShape {
-    /// 1 for grey, 3 for red, green, blue.
-    pub channels: usize,
-    /// Rows of pixels.
-    pub height: usize,
-    /// Columns of pixels.
-    pub width: usize,
-}
-
-impl ImageShape {
-    /// Values in a picture: channels x height x width, `usize::MAX` if that overflows.
-    #[allow(clippy::len_without_is_empty)] // a size, not a container
-    pub fn len(&self) -> usize {
-        self.channels.saturating_mul(self.height).saturating_mul(self.width)
-    }
-
-    /// How many pictures of this shape `pixels` bytes are; `name` says what they are for.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Empty`] for no pictures or an empty shape, [`Error::PixelCount`] for a
-    /// part of a picture.
-    pub(crate) fn count(&self, name: &str, pixels: usize) -> Result<usize> {
-        let len = self.len();
-        if len == 0 || pixels == 0 {
-            return Err(Error::Empty {
-                name: name.into(),
-                count: 0,
-                channels: self.channels,
-                height: self.height,
-                width: self.width,
-            });
-        }
-        if !pixels.is_multiple_of(len) {
-            return Err(Error::PixelCount {
-                name: name.into(),
-                expected: pixels.div_ceil(len).saturating_mul(len),
-                found: pixels,
-            });
-        }
-        Ok(pixels / len)
-    }
-}
-
-/// Labelled pictures in memory: at least one, all of one shape.
+/// Labelled images in memory: at least one, all of one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
     name: String,
@@ -62,7 +13,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// Puts a set together.
+    /// Creates a data set from its parts.
     ///
     /// # Shapes
     ///
@@ -75,7 +26,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Empty`] for no pictures or an empty shape, [`Error::PixelCount`] when
+    /// [`Error::Empty`] for no images or an empty shape, [`Error::PixelCount`] when
     /// pixels and labels do not match, [`Error::LabelOutOfRange`], and
     /// [`Error::RepeatedClass`] for two classes of one name.
     pub fn new(
@@ -87,13 +38,7 @@ impl Dataset {
     ) -> Result<Self> {
         let name = name.into();
         if shape.len() == 0 || labels.is_empty() {
-            return Err(Error::Empty {
-                name,
-                count: labels.len(),
-                channels: shape.channels,
-                height: shape.height,
-                width: shape.width,
-            });
+            return Err(Error::Empty { name, count: labels.len(), shape });
         }
         let expected = labels.len().saturating_mul(shape.len());
         if images.len() != expected {
@@ -104,67 +49,67 @@ impl Dataset {
         Ok(Self { name, shape, images, labels, classes })
     }
 
-    /// Short name of the set, e.g. `mnist`; a filter does not change it.
+    /// Returns the name of the data set, e.g. `mnist`. Filters do not change it.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Number of pictures, N.
+    /// Returns the number of images, N.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there are no pictures, which [`Dataset::new`] does not allow.
+    /// Returns whether there are no images. It is always false: [`Dataset::new`] rejects such sets.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Shape of each picture.
+    /// Returns the shape of each image.
     pub fn shape(&self) -> ImageShape {
         self.shape
     }
 
-    /// All pictures: N x C x H x W values in 0..=255.
+    /// Returns the pixels of all images: N x C x H x W values in 0..=255.
     pub fn pixels(&self) -> &[u8] {
         &self.images
     }
 
-    /// Picture number `index`: C x H x W values in 0..=255; `None` past the last.
+    /// Returns the pixels of image `index`: C x H x W values in 0..=255; `None` past the last.
     pub fn image(&self, index: usize) -> Option<&[u8]> {
         let len = self.shape.len();
         let start = index.checked_mul(len)?;
         self.images.get(start..start.checked_add(len)?)
     }
 
-    /// Class index of each picture, N values less than the number of classes.
+    /// Returns the class index of each image: N values less than the number of classes.
     pub fn labels(&self) -> &[u32] {
         &self.labels
     }
 
-    /// Names of the classes; a label is an index into them.
+    /// Returns the names of the classes. A label is an index into them.
     pub fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// Names of the classes that have pictures, in order.
-    pub fn occupied_classes(&self) -> Vec<String> {
-        let mut occupied = vec![false; self.classes.len()];
-        self.labels.iter().for_each(|&label| occupied[label as usize] = true);
-        let names = self.classes.iter().zip(occupied);
-        names.filter(|(_, occupied)| *occupied).map(|(name, _)| name.clone()).collect()
+    /// Returns the names of the classes that have images, in order.
+    pub fn non_empty_classes(&self) -> Vec<String> {
+        let mut has_images = vec![false; self.classes.len()];
+        self.labels.iter().for_each(|&label| has_images[label as usize] = true);
+        let names = self.classes.iter().zip(has_images);
+        names.filter(|(_, has_images)| *has_images).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Keeps the pictures of the classes named, e.g. `"5"`.
+    /// Keeps only the images of the given classes, e.g. `["5"]`.
     ///
-    /// Pictures keep their order. Classes take the order given here, and labels are
-    /// renumbered to it: after `filter(&["7", "2"])` the sevens have label 0. Names are found as by
-    /// [`class_position`], and become those of the set.
+    /// The images keep their order. The classes take the order given here, and the labels are
+    /// renumbered to match: after `filter_classes(&["7", "2"])` the label of the sevens is 0.
+    /// Names are looked up with [`class_position`].
     ///
     /// # Errors
     ///
     /// [`Error::NoClass`] for an empty list, [`Error::UnknownClass`],
-    /// [`Error::RepeatedClass`], and [`Error::EmptyClass`] for a class without pictures.
-    pub fn filter(mut self, classes: &[String]) -> Result<Self> {
+    /// [`Error::RepeatedClass`], and [`Error::EmptyClass`] for a class without images.
+    pub fn filter_classes(mut self, classes: &[String]) -> Result<Self> {
         let kept = self.positions(classes)?;
         let mut new_labels = vec![None; self.classes.len()];
         (0..).zip(&kept).for_each(|(label, &old)| new_labels[old] = Some(label));
@@ -195,7 +140,7 @@ impl Dataset {
         Ok(self)
     }
 
-    /// Where the classes named stand among those there are.
+    /// Returns the positions of the named classes.
     fn positions(&self, names: &[String]) -> Result<Vec<usize>> {
         if names.is_empty() {
             return Err(Error::NoClass { dataset: self.name.clone(), known: self.classes.clone() });
@@ -218,8 +163,10 @@ impl Dataset {
     }
 }
 
-/// Where the class of a name stands: the one that is called so, else the only one that is but for
-/// the case of letters.
+/// Returns the position of the class called `name`.
+///
+/// An exact match comes first. Without one, a match that ignores ASCII case counts if it is the only
+/// one.
 pub fn class_position(classes: &[String], name: &str) -> Option<usize> {
     let mut alike = (0..classes.len()).filter(|&i| classes[i].eq_ignore_ascii_case(name));
     let only = || alike.next().filter(|_| alike.next().is_none());
@@ -227,12 +174,16 @@ pub fn class_position(classes: &[String], name: &str) -> Option<usize> {
 }
 
 /// Checks that all labels are less than `classes`.
+///
+/// # Errors
+///
+/// [`Error::LabelOutOfRange`].
 pub(crate) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result<()> {
-    let beyond = |&label: &u32| usize::try_from(label).map_or(true, |label| label >= classes);
-    match labels.iter().position(beyond) {
+    let valid = 0..u32::try_from(classes).unwrap_or(u32::MAX);
+    match labels.iter().position(|label| !valid.contains(label)) {
         None => Ok(()),
         Some(index) => {
-            Err(Error::LabelOutOfRange { name: name.into(), index, label: labels[index], classes })
+            Err(Error::LabelOutOfRange { name: name.into(), index, label: labels[index], valid })
         }
     }
 }
@@ -254,7 +205,7 @@ mod tests {
         names.iter().map(|&name| name.into()).collect()
     }
 
-    /// Five pictures of 1 x 1 x 2; class "d" has none.
+    /// Five images of 1 x 1 x 2; class "d" has none.
     fn toy() -> Dataset {
         let shape = ImageShape { channels: 1, height: 1, width: 2 };
         let images = vec![0, 1, 10, 11, 20, 21, 30, 31, 40, 41];
@@ -263,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_are_found_by_number() {
+    fn images_by_index() {
         let toy = toy();
         assert_eq!(toy.len(), 5);
         assert_eq!(toy.image(4), Some(&[40, 41][..]));
@@ -272,8 +223,8 @@ mod tests {
     }
 
     #[test]
-    fn filter_keeps_the_order_of_pictures_and_renumbers_labels() {
-        let kept = toy().filter(&names(&["c", "a"])).unwrap();
+    fn filtering_keeps_the_order_of_images_and_renumbers_labels() {
+        let kept = toy().filter_classes(&names(&["c", "a"])).unwrap();
         assert_eq!(kept.pixels(), [0, 1, 10, 11, 30, 31, 40, 41]);
         assert_eq!(kept.labels(), [0, 1, 0, 1]);
         assert_eq!(kept.classes(), ["c", "a"]);
@@ -281,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_case_of_a_name_counts_where_it_must() {
+    fn class_names_ignore_case_if_unambiguous() {
         let classes = names(&["a", "A", "Cat", "dog"]);
         for (name, position) in [
             ("a", Some(0)),
@@ -294,19 +245,19 @@ mod tests {
             assert_eq!(class_position(&classes, name), position, "{name}");
         }
         assert_eq!(class_position(&names(&["Cat", "CAT"]), "cat"), None);
-        assert_eq!(toy().filter(&names(&["C"])).unwrap().classes(), ["c"]);
-        let twice = toy().filter(&names(&["a", "A"])).unwrap_err();
+        assert_eq!(toy().filter_classes(&names(&["C"])).unwrap().classes(), ["c"]);
+        let twice = toy().filter_classes(&names(&["a", "A"])).unwrap_err();
         assert!(matches!(twice, Error::RepeatedClass { .. }));
     }
 
     #[test]
-    fn classes_without_pictures_are_known() {
-        assert_eq!(toy().occupied_classes(), ["a", "b", "c"]);
+    fn empty_classes_are_left_out() {
+        assert_eq!(toy().non_empty_classes(), ["a", "b", "c"]);
     }
 
     #[test]
-    fn filter_rejects_what_it_cannot_keep() {
-        let error = |classes: &[&str]| toy().filter(&names(classes)).unwrap_err();
+    fn bad_class_filters_are_errors() {
+        let error = |classes: &[&str]| toy().filter_classes(&names(classes)).unwrap_err();
         let unknown = error(&["a", "e"]);
         assert!(matches!(unknown, Error::UnknownClass { .. }));
         assert_eq!(unknown.to_string(), r#"toy has no class "e"; it has a, b, c, d"#);
@@ -315,7 +266,7 @@ mod tests {
         assert_eq!(repeated.to_string(), r#"toy: class "a" is named twice"#);
         let empty = error(&["a", "d"]);
         assert!(matches!(empty, Error::EmptyClass { .. }));
-        assert_eq!(empty.to_string(), r#"toy has no pictures of class "d""#);
+        assert_eq!(empty.to_string(), r#"toy has no images of class "d""#);
         let none = error(&[]);
         assert!(matches!(none, Error::NoClass { .. }));
         assert!(none.to_string().contains("a, b, c, d"), "{none}");
@@ -334,7 +285,7 @@ mod tests {
         assert!(matches!(label, Error::LabelOutOfRange { .. }));
         assert_eq!(
             label.to_string(),
-            "t: label 1 of picture 1 is out of range: there are 1 classes"
+            "t: label 1 of image 1 is out of range: labels are at least 0 and less than 1"
         );
         let twice = new(shape, &[0; 4], &[0, 1], &["a", "a"]);
         assert!(matches!(twice, Error::RepeatedClass { .. }));
@@ -345,13 +296,5 @@ mod tests {
         let huge = ImageShape { channels: usize::MAX, height: 2, width: 2 };
         let huge = new(huge, &[0; 4], &[0], &["a"]);
         assert!(matches!(huge, Error::PixelCount { .. }));
-    }
-
-    #[test]
-    fn shape_is_plain_json() {
-        let json = serde_json::to_string(&toy().shape()).unwrap();
-        assert_eq!(json, r#"{"channels":1,"height":1,"width":2}"#);
-        let back: ImageShape = serde_json::from_str(&json).unwrap();
-        assert_eq!(back, toy().shape());
     }
 }

@@ -1,62 +1,69 @@
-//! What can go wrong with picture sets and their files.
+//! The error type of this crate.
 
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
+
+use crate::ImageShape;
+use crate::folder::{MAX_PIXELS, SIDES, SIZES};
 
 /// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The error that an operating system, a decoder or an encoder returned.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Error of this crate's functions.
 ///
-/// The text of each names the file or set it is about; the reason that the system or a
-/// decoder gave is no part of it, but its [`source`](std::error::Error::source).
+/// Each message names the file or the data set. It does not repeat the cause, which is the error's
+/// [`source`](std::error::Error::source).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file or folder could not be read.
+    /// A file or directory cannot be read.
     #[error("cannot read {path}")]
     Read {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The cause.
         source: io::Error,
     },
 
-    /// A file could not be written, or a folder not be made.
+    /// A file or directory cannot be written.
     #[error("cannot write {path}")]
     Write {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
-        /// The system's reason.
+        /// The cause.
         source: io::Error,
     },
 
-    /// A gzip'd file does not unpack: cut short, altered, or followed by something else.
-    #[error("{file}: broken gzip")]
+    /// A gzip file is truncated, damaged or followed by other bytes.
+    #[error("{path}: broken gzip")]
     Gzip {
-        /// The gzip'd file.
-        file: PathBuf,
-        /// The decoder's reason.
+        /// The gzip file.
+        path: PathBuf,
+        /// The cause.
         source: io::Error,
     },
 
-    /// An IDX file ends inside its header.
-    #[error("{file}: truncated header: expected {expected} bytes, found {found}")]
+    /// An IDX file ends within its header.
+    #[error("{path}: truncated header: expected {expected} bytes, found {found}")]
     TruncatedHeader {
         /// The IDX file.
-        file: PathBuf,
+        path: PathBuf,
         /// Size of the header in bytes.
         expected: u64,
-        /// Bytes in the (unpacked) file.
+        /// Size of the unpacked file in bytes.
         found: u64,
     },
 
     /// An IDX file is shorter than its header says.
-    #[error("{file}: truncated body: expected {expected} bytes after the header, found {found}")]
+    #[error("{path}: truncated body: expected {expected} bytes after the header, found {found}")]
     TruncatedBody {
         /// The IDX file.
-        file: PathBuf,
-        /// Bytes that the header announces.
+        path: PathBuf,
+        /// Bytes after the header, as the header says.
         expected: u64,
         /// Bytes after the header.
         found: u64,
@@ -64,403 +71,364 @@ pub enum Error {
 
     /// An IDX file is longer than its header says.
     #[error(
-        "{file}: trailing bytes: expected {expected} bytes after the header, found at least {found}"
+        "{path}: trailing bytes: expected {expected} bytes after the header, found at least {found}"
     )]
     TrailingBytes {
         /// The IDX file.
-        file: PathBuf,
-        /// Bytes that the header announces.
+        path: PathBuf,
+        /// Bytes after the header, as the header says.
         expected: u64,
-        /// Bytes after the header, where reading stopped.
+        /// Bytes after the header that were read.
         found: u64,
     },
 
-    /// A file that does not begin as an IDX file of pictures or labels does.
+    /// A file does not start with the magic number of an IDX file.
     #[error(
-        "{file}: not an IDX file of {wanted}: expected magic {expected:#010x}, found {found:#010x}"
+        "{path}: not an IDX file of {wanted}: expected magic {expected:#010x}, found {found:#010x}"
     )]
     WrongMagic {
         /// The file.
-        file: PathBuf,
-        /// "pictures" or "labels".
+        path: PathBuf,
+        /// "images" or "labels".
         wanted: &'static str,
-        /// First four bytes of such a file, big-endian.
+        /// The expected magic number, the first four bytes in big-endian order.
         expected: u32,
-        /// First four bytes of this one, big-endian.
+        /// The first four bytes of the file.
         found: u32,
     },
 
-    /// An IDX file of labels where pictures are wanted, or the other way round.
-    #[error("{file}: mislabelled: an IDX file of {found} where {wanted} are wanted")]
-    Mislabelled {
+    /// An IDX file holds labels where images are expected, or images where labels are expected.
+    #[error("{path}: mislabelled: an IDX file of {found} where {wanted} are expected")]
+    WrongKind {
         /// The IDX file.
-        file: PathBuf,
-        /// "pictures" or "labels".
+        path: PathBuf,
+        /// "images" or "labels".
         wanted: &'static str,
-        /// "labels" or "pictures".
+        /// "labels" or "images".
         found: &'static str,
     },
 
-    /// An IDX file of no pictures, or of pictures without rows or columns.
-    #[error("{file}: zero sized: {count} pictures of {height} x {width} pixels")]
-    ZeroSized {
-        /// The IDX file.
-        file: PathBuf,
-        /// Pictures announced.
-        count: u32,
-        /// Rows announced.
-        height: u32,
-        /// Columns announced.
-        width: u32,
-    },
-
-    /// An IDX file whose header announces more bytes than this machine can hold.
-    #[error(
-        "{file}: too large: {count} pictures of {height} x {width} pixels do not fit in memory"
-    )]
+    /// The header of an IDX file gives a size that does not fit into memory.
+    #[error("{path}: too large: {count} images of {shape} pixels do not fit in memory")]
     TooLarge {
         /// The IDX file.
-        file: PathBuf,
-        /// Pictures announced.
+        path: PathBuf,
+        /// Number of images in the header.
         count: u32,
-        /// Rows announced.
-        height: u32,
-        /// Columns announced.
-        width: u32,
+        /// Shape of the images in the header.
+        shape: ImageShape,
     },
 
-    /// A picture file and its label file differ in count.
-    #[error("{images_file} holds {images} pictures, {labels_file} holds {labels} labels")]
+    /// An image file and its label file differ in count.
+    #[error("{images_path} holds {images} images, {labels_path} holds {labels} labels")]
     CountMismatch {
-        /// The picture file.
-        images_file: PathBuf,
-        /// Pictures in it.
+        /// The image file.
+        images_path: PathBuf,
+        /// Number of images.
         images: usize,
         /// The label file.
-        labels_file: PathBuf,
-        /// Labels in it.
+        labels_path: PathBuf,
+        /// Number of labels.
         labels: usize,
     },
 
-    /// A folder lacks an IDX file.
-    #[error("{folder}: no {wanted} file: looked for {looked_for}")]
+    /// A directory lacks an IDX file.
+    #[error("{path}: no {wanted} file: looked for {looked_for}")]
     MissingFile {
-        /// The folder.
-        folder: PathBuf,
-        /// "pictures" or "labels".
+        /// The directory.
+        path: PathBuf,
+        /// "images" or "labels".
         wanted: &'static str,
-        /// The file names that would do.
+        /// The accepted file names.
         looked_for: String,
     },
 
-    /// A folder has several files that could be meant; keep one.
-    #[error(
-        "{folder}: ambiguous {wanted} file: looked for {looked_for}, found {}",
-        found.join(", ")
-    )]
+    /// Several IDX files of a directory match. Only one of them may stay.
+    #[error("{path}: ambiguous {wanted} file: looked for {looked_for}, found {}", found.join(", "))]
     AmbiguousFile {
-        /// The folder.
-        folder: PathBuf,
-        /// "pictures" or "labels".
+        /// The directory.
+        path: PathBuf,
+        /// "images" or "labels".
         wanted: &'static str,
-        /// The file names that would do.
+        /// The accepted file names.
         looked_for: String,
-        /// The names of those found, in order.
+        /// The names of the matching files, sorted.
         found: Vec<String>,
     },
 
-    /// Pictures are exported without labels next to the labels of something else.
-    #[error("{path} holds labels of other pictures: remove it, or choose another folder")]
+    /// Images without labels are written to a directory that has a label file.
+    #[error("{path} holds labels of other images: remove it, or choose another directory")]
     StaleLabels {
-        /// The label file that is in the way.
+        /// The label file.
         path: PathBuf,
     },
 
-    /// Pixels do not fill a whole number of pictures, or not as many as there are labels.
+    /// The number of pixel bytes does not match the shape or the number of labels.
     #[error("{name}: expected {expected} bytes of pixels, found {found}")]
     PixelCount {
-        /// What the pixels are for: a set or a file.
+        /// The data set or file.
         name: String,
-        /// Bytes wanted.
+        /// Expected number of bytes.
         expected: usize,
-        /// Bytes given.
+        /// Number of bytes given.
         found: usize,
     },
 
-    /// No pictures, or pictures without channels, rows or columns.
-    #[error("{name}: no pixels: {count} pictures of {channels} x {height} x {width}")]
+    /// There are no images, or the images have no channels, rows or columns.
+    #[error("{name}: zero sized: {count} images of {shape} pixels")]
     Empty {
-        /// What the pictures are for: a set or a file.
+        /// The data set or file.
         name: String,
-        /// Pictures given.
+        /// Number of images.
         count: usize,
-        /// Channels of each.
-        channels: usize,
-        /// Rows of each.
-        height: usize,
-        /// Columns of each.
-        width: usize,
+        /// Shape of the images.
+        shape: ImageShape,
     },
 
-    /// A label that stands for no class.
+    /// A label is not the index of a class.
     #[error(
-        "{name}: label {label} of picture {index} is out of range: there are {classes} classes"
+        "{name}: label {label} of image {index} is out of range: \
+         labels are at least {} and less than {}",
+        valid.start, valid.end
     )]
     LabelOutOfRange {
-        /// The set, or the file to be written.
+        /// The data set or file.
         name: String,
-        /// Number of the picture, from 0.
+        /// Index of the image, from 0.
         index: usize,
         /// Its label.
         label: u32,
-        /// Labels must be less than this.
-        classes: usize,
+        /// The valid labels.
+        valid: Range<u32>,
     },
 
-    /// A label that the named set does not have.
-    #[error("{name}: label {label} of picture {index} is out of range: they are {least} to {most}")]
-    LabelOutside {
-        /// The file.
-        name: String,
-        /// Number of the picture, from 0.
-        index: usize,
-        /// Its label.
-        label: u32,
-        /// The least that there is.
-        least: u32,
-        /// The largest that there is.
-        most: u32,
-    },
-
-    /// A file format cannot hold this number of channels.
-    #[error("{path}: cannot hold pictures of {channels} channels, only {supported}")]
+    /// A file format cannot hold images of this number of channels.
+    #[error("{path}: cannot hold images of {channels} channels, only {supported}")]
     Channels {
-        /// The file to be written.
+        /// The file to write.
         path: PathBuf,
-        /// Channels of the pictures.
+        /// Number of channels.
         channels: usize,
-        /// The numbers of channels that the format can hold.
+        /// The supported numbers of channels.
         supported: &'static str,
     },
 
-    /// More pictures, or larger ones, than a file format's header can tell.
+    /// A count or size exceeds the limit of a file format.
     #[error("{path}: cannot hold {what} of {value}")]
     FormatLimit {
-        /// The file to be written.
+        /// The file to write.
         path: PathBuf,
         /// "a count", "a height" or "a width".
         what: &'static str,
-        /// The number that does not fit.
+        /// The value that is too large.
         value: usize,
     },
 
-    /// A grid of zero columns.
+    /// A grid has zero columns.
     #[error("{path}: a grid needs at least one column")]
     NoColumns {
-        /// The file to be written.
+        /// The file to write.
         path: PathBuf,
     },
 
-    /// The PNG encoder failed.
+    /// An image cannot be encoded as PNG.
     #[error("{path}: cannot encode as PNG")]
-    Png {
-        /// The file to be written.
+    Encode {
+        /// The file to write.
         path: PathBuf,
-        /// The encoder's reason.
-        source: png::EncodingError,
+        /// The cause.
+        source: BoxError,
     },
 
-    /// A picture that its decoder cannot read.
-    #[error("{path}: not a whole {format} picture")]
-    Unreadable {
+    /// An image file is truncated or damaged.
+    #[error("{path}: not a valid {format} image")]
+    Decode {
         /// The file.
         path: PathBuf,
         /// "PNG" or "JPEG".
         format: &'static str,
-        /// The decoder's reason.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The cause.
+        source: BoxError,
     },
 
-    /// A file that begins as no picture that is read does.
-    #[error("{path}: neither a JPEG nor a PNG picture")]
-    NoPicture {
+    /// A file starts neither as a JPEG nor as a PNG image does.
+    #[error("{path}: neither a JPEG nor a PNG image")]
+    NotAnImage {
         /// The file.
         path: PathBuf,
     },
 
-    /// A picture of a folder that is too small to show anything, or too large to be decoded.
+    /// An image of a folder is too small or too large.
     #[error(
-        "{path}: a picture of {width}x{height} pixels; those read have sides of {least} to {most} \
-         pixels, and no more than {pixels} pixels"
+        "{path}: an image of {width}x{height} pixels; sides must be {} to {} pixels, and an image \
+         at most {MAX_PIXELS} pixels",
+        SIDES.start(), SIDES.end()
     )]
-    Unfit {
+    ImageSize {
         /// The file.
         path: PathBuf,
-        /// Its columns.
+        /// Columns of the image.
         width: usize,
-        /// Its rows.
+        /// Rows of the image.
         height: usize,
-        /// The shortest side that is read.
-        least: usize,
-        /// The longest side that is read.
-        most: usize,
-        /// Most pixels that are read.
-        pixels: usize,
     },
 
-    /// A picture could not be resampled.
+    /// An image cannot be resampled.
     #[error("{path}: cannot be resampled")]
-    Resize {
+    Resample {
         /// The file.
         path: PathBuf,
-        /// The reason.
-        source: resize::Error,
+        /// The cause.
+        source: BoxError,
     },
 
-    /// Pictures beside folders of pictures: they are of no class.
-    #[error("{folder}: {pictures} pictures beside the folders of classes are of no class")]
-    Unsorted {
+    /// Images lie beside class folders, so they have no class.
+    #[error(
+        "{path}: {images} images beside the class folders have no class: \
+         move them into a class folder"
+    )]
+    UnlabelledImages {
         /// The folder.
-        folder: PathBuf,
-        /// Pictures in the folder itself.
-        pictures: usize,
+        path: PathBuf,
+        /// Number of images directly in the folder.
+        images: usize,
     },
 
-    /// A folder of which no picture can be read.
-    #[error("{folder}: none of the {pictures} pictures in it can be read; the first")]
-    AllBroken {
+    /// No image of a folder can be read.
+    #[error("{path}: none of the {images} images in it can be read; the first")]
+    NoValidImage {
         /// The folder.
-        folder: PathBuf,
-        /// Pictures in it.
-        pictures: usize,
-        /// What is wrong with the first.
+        path: PathBuf,
+        /// Number of images in it.
+        images: usize,
+        /// The error of the first image.
         source: Box<Error>,
     },
 
-    /// A size that pictures of a folder are not brought to.
-    #[error("size {size}: pictures are brought to {least} to {most} pixels a side")]
-    Size {
+    /// The target size of the images of a folder is not supported.
+    #[error(
+        "size {size}: images are resampled to {} to {} pixels a side", SIZES.start(), SIZES.end()
+    )]
+    TargetSize {
         /// The size asked for.
         size: usize,
-        /// The least.
-        least: usize,
-        /// The largest.
-        most: usize,
     },
 
-    /// A folder that pictures are not written into, for it holds something.
-    #[error("{folder}: not empty; pictures are written into a new folder")]
+    /// The target folder of an export is not empty.
+    #[error("{path}: not empty; images are written into a new folder")]
     NotEmpty {
         /// The folder.
-        folder: PathBuf,
+        path: PathBuf,
     },
 
-    /// A picture with pixels that are not opaque.
-    #[error("{path}: transparent pixels are not read")]
+    /// An image has transparent pixels.
+    #[error("{path}: transparent pixels are not supported")]
     Transparent {
         /// The file.
         path: PathBuf,
     },
 
-    /// Pictures of two shapes where one is wanted.
-    #[error("{path}: a picture of {found:?}, those before it are of {expected:?}")]
+    /// Two images differ in shape.
+    #[error("{path}: an image of {found} pixels, those before it have {expected}")]
     MixedShapes {
-        /// The first that differs.
+        /// The first image that differs.
         path: PathBuf,
         /// Its shape.
-        found: crate::ImageShape,
-        /// The shape of the others.
-        expected: crate::ImageShape,
+        found: ImageShape,
+        /// The shape of the images before it.
+        expected: ImageShape,
     },
 
-    /// A folder without a picture.
-    #[error("{folder}: no pictures in it; looked for {looked_for}")]
-    NoPictures {
-        /// The folder.
-        folder: PathBuf,
-        /// What would do.
+    /// A directory contains no images.
+    #[error("{path}: no images in it; looked for {looked_for}")]
+    NoImages {
+        /// The directory.
+        path: PathBuf,
+        /// The accepted file names.
         looked_for: &'static str,
     },
 
-    /// A class that the set does not have.
+    /// The data set does not have the named class.
     #[error("{dataset} has no class {class:?}; it has {}", known.join(", "))]
     UnknownClass {
-        /// The set.
+        /// The data set.
         dataset: String,
         /// The name asked for.
         class: String,
-        /// The names it has.
+        /// The names of its classes.
         known: Vec<String>,
     },
 
-    /// A class named twice.
+    /// A class is named twice.
     #[error("{dataset}: class {class:?} is named twice")]
     RepeatedClass {
-        /// The set.
+        /// The data set.
         dataset: String,
         /// The repeated name.
         class: String,
     },
 
-    /// A class of which the set has no pictures.
-    #[error("{dataset} has no pictures of class {class:?}")]
+    /// The data set has no images of the named class.
+    #[error("{dataset} has no images of class {class:?}")]
     EmptyClass {
-        /// The set.
+        /// The data set.
         dataset: String,
         /// The name asked for.
         class: String,
     },
 
-    /// A filter that names no class.
-    #[error("{dataset}: no class to keep is named; it has {}", known.join(", "))]
+    /// A class filter names no class.
+    #[error("{dataset}: the class filter is empty; name one or more of {}", known.join(", "))]
     NoClass {
-        /// The set.
+        /// The data set.
         dataset: String,
-        /// The names it has.
+        /// The names of its classes.
         known: Vec<String>,
     },
 
-    /// A batch size of zero.
+    /// The batch size is zero.
     #[error("batch size must be at least 1")]
     ZeroBatchSize,
 
-    /// A batch larger than the set it is drawn from.
-    #[error("batch size {batch_size} exceeds the {pictures} pictures of {dataset}")]
+    /// The batch size exceeds the number of images.
+    #[error("batch size {batch_size} exceeds the {images} images of {dataset}")]
     BatchTooLarge {
-        /// Pictures in a batch.
+        /// Batch size asked for.
         batch_size: usize,
-        /// Pictures in the set.
-        pictures: usize,
-        /// The set.
+        /// Number of images in the data set.
+        images: usize,
+        /// The data set.
         dataset: String,
     },
 
-    /// A `--dataset` that names no source.
+    /// A text names no data source.
     #[error(
         "unknown dataset {given:?}; known are mnist, idx:DIR, folder:DIR, hub:mnist, hub:fashion-mnist"
     )]
     UnknownSource {
-        /// What was given.
+        /// The text.
         given: String,
     },
 
-    /// A hub set in a program that was built without the hub.
-    #[error("{dataset} needs a program built with the feature `hub`")]
-    HubDisabled {
-        /// The source asked for, e.g. `hub:mnist`.
+    /// A data source needs a cargo feature that is off in this program.
+    #[error("{dataset} needs a program built with the feature `{feature}`")]
+    FeatureDisabled {
+        /// The data source, e.g. `hub:mnist`.
         dataset: String,
+        /// The cargo feature of this crate.
+        feature: &'static str,
     },
 
-    /// A hub set could not be downloaded or decoded.
+    /// A data set of the hub cannot be downloaded or decoded.
     #[error("cannot load {dataset}")]
     Hub {
-        /// The source asked for, e.g. `hub:mnist`.
+        /// The data source, e.g. `hub:mnist`.
         dataset: String,
-        /// The reason given by `candle-datasets`.
+        /// The cause.
         source: candle_core::Error,
     },
 
-    /// A tensor could not be made.
+    /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
@@ -470,7 +438,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_the_source_and_crosses_threads() {
+    fn the_cause_is_the_source_and_crosses_threads() {
         fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
             format!("{error}: {}", error.source().unwrap())
         }

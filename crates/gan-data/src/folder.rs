@@ -1,4 +1,5 @@
-//! Folders of pictures: JPEG and PNG of any size, one sub-folder for each class, or flat.
+//! Image folders: JPEG and PNG files of any size, with one sub-folder per class, or without
+//! sub-folders.
 
 mod decode;
 mod write;
@@ -12,51 +13,85 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, Error, ImageShape, Result, Split};
 
+pub(crate) use decode::{MAX_PIXELS, SIDES};
+
 pub use decode::read;
 pub use write::write;
 
-/// Least and largest size that pictures are brought to.
+/// The supported target sizes.
 pub const SIZES: std::ops::RangeInclusive<usize> = 8..=256;
 
-/// What pictures of a folder are made of.
+/// How the images of a folder are read.
+///
+/// ```
+/// use gan_data::folder::{Colour, Options};
+///
+/// let options = Options::new().size(64).colour(Some(Colour::Rgb)).strict(false);
+/// assert_eq!(options.size, 64);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Options {
-    /// Rows and columns of each picture, one of [`SIZES`].
+    /// Rows and columns of each image, one of [`SIZES`].
     pub size: usize,
-    /// How many channels; if none is named, colour where any picture of the set has some.
+    /// The colour mode. `None` means RGB if any image of the folder has colour, else grey.
     pub colour: Option<Colour>,
-    /// A picture that cannot be read is an error; otherwise it is left out.
+    /// Whether an invalid image is an error. If not, it is skipped.
     pub strict: bool,
 }
 
 impl Options {
-    /// The size where none is named: that of MNIST, which every network here can draw.
+    /// The default size, that of MNIST. Every network of this project supports it.
     pub const SIZE: usize = 28;
-}
 
-impl Default for Options {
-    /// 28 x 28, colour where there is some, strict.
-    fn default() -> Self {
+    /// Returns the default options: 28 x 28, colour mode by content, strict.
+    pub const fn new() -> Self {
         Self { size: Self::SIZE, colour: None, strict: true }
+    }
+
+    /// Sets the size.
+    #[must_use]
+    pub const fn size(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+
+    /// Sets the colour mode. `None` means the mode by content.
+    #[must_use]
+    pub const fn colour(self, colour: Option<Colour>) -> Self {
+        Self { colour, ..self }
+    }
+
+    /// Sets whether an invalid image is an error.
+    #[must_use]
+    pub const fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
     }
 }
 
-/// How many channels pictures have.
+impl Default for Options {
+    /// Returns [`Options::new`].
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The colour mode of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Colour {
-    /// One: colours become their luma.
+    /// One channel. Colours are converted to luma.
     Grey,
-    /// Three: grey becomes three equal channels.
+    /// Three channels. Grey images get three equal channels.
     Rgb,
 }
 
 impl Colour {
-    /// That of pictures of so many channels.
+    /// Returns the colour mode of images with this number of channels.
     pub fn of(channels: usize) -> Self {
         if channels == 1 { Self::Grey } else { Self::Rgb }
     }
 
+    /// Returns the number of channels.
     fn channels(self) -> usize {
         match self {
             Self::Grey => 1,
@@ -65,144 +100,148 @@ impl Colour {
     }
 }
 
-/// A set, and what was left out of it.
+/// A data set, and the images that were skipped.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Loaded {
-    /// The pictures.
-    pub set: Dataset,
-    /// What is wrong with each picture that was left out, in their order.
+    /// The data set.
+    pub dataset: Dataset,
+    /// The error of each skipped image, in the order of the images.
     pub skipped: Vec<Error>,
 }
 
-/// Loads one part of a folder of pictures.
+/// Loads one split of an image folder.
 ///
-/// Pictures are files that end in `.jpg`, `.jpeg` or `.png`; other files, and all whose names begin
-/// with a dot, are ignored. Each sub-folder with pictures is a class of its name; in a folder
-/// without any, all pictures are of one class, named after the folder. If the folder has two
-/// sub-folders `train` and `test`, each is such a folder and a part of the set; if not, both parts
-/// are all pictures. Classes and the pictures of each are in the order of their names, byte by
-/// byte, and both parts have the same classes.
+/// Images are files that end in `.jpg`, `.jpeg` or `.png`. Other files are ignored, and so are all
+/// names that start with a dot. Each sub-folder with images is a class. In a folder without such
+/// sub-folders all images belong to one class, which has the name of the folder.
 ///
-/// What is not opaque is laid over white. The square in the middle of each picture is resampled to
-/// `size` (Lanczos, three lobes), or kept as it is where it has that size already.
+/// A folder with sub-folders `train` and `test` has two splits, each laid out as above. In any other
+/// folder both splits contain all images. Both splits have the same classes. Classes and images are
+/// sorted by name, byte by byte.
 ///
-/// Pictures are decoded by the threads of the current `rayon` pool; the result does not depend on
-/// them.
+/// Transparent pixels are blended with white. Each image is cropped to the square in its middle and
+/// resampled to `size` with a Lanczos filter of three lobes, unless it already has that size.
+///
+/// The threads of the current `rayon` pool decode the images. The result does not depend on their
+/// number.
 ///
 /// # Errors
 ///
-/// [`Error::Size`]; [`Error::Read`] for a folder; [`Error::NoPictures`]; [`Error::AllBroken`]. Where
-/// [`Options::strict`] also what would be in [`Loaded::skipped`]: [`Error::Read`],
-/// [`Error::NoPicture`], [`Error::Unreadable`], [`Error::Unfit`] and [`Error::Unsorted`].
+/// [`Error::TargetSize`]; [`Error::Read`] for a folder; [`Error::NoImages`];
+/// [`Error::NoValidImage`]. With [`Options::strict`] also the errors that would otherwise be in
+/// [`Loaded::skipped`]: [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`],
+/// [`Error::ImageSize`], [`Error::Resample`] and [`Error::UnlabelledImages`].
 pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
     let Options { size, colour, strict } = *options;
     if !SIZES.contains(&size) {
-        return Err(Error::Size { size, least: *SIZES.start(), most: *SIZES.end() });
+        return Err(Error::TargetSize { size });
     }
-    let Found { classes, files, unsorted } = find(folder, split)?;
+    let Found { classes, files, unlabelled } = find(folder, split)?;
     let decoded: Vec<Result<Vec<u8>>> =
         files.par_iter().map(|(path, _)| decode::read(path, size, colour)).collect();
 
     let mut skipped = Vec::new();
-    let (mut pictures, mut labels) = (Vec::new(), Vec::new());
-    for (picture, (_, label)) in decoded.into_iter().zip(&files) {
-        match picture {
-            Ok(picture) => {
-                pictures.push(picture);
+    let (mut images, mut labels) = (Vec::new(), Vec::new());
+    for (image, (_, label)) in decoded.into_iter().zip(&files) {
+        match image {
+            Ok(image) => {
+                images.push(image);
                 labels.push(*label);
             }
             Err(error) => skipped.push(error),
         }
     }
-    // Last: it is no picture.
-    skipped.extend(unsorted);
+    // Last, so that `skipped[0]` is the error of an image if there is one.
+    skipped.extend(unlabelled);
     if strict && !skipped.is_empty() {
         return Err(skipped.swap_remove(0));
     }
     let area = size * size;
-    let Some(most) = pictures.iter().map(Vec::len).max() else {
+    let Some(largest) = images.iter().map(Vec::len).max() else {
         let source = Box::new(skipped.swap_remove(0));
-        return Err(Error::AllBroken { folder: folder.into(), pictures: files.len(), source });
+        return Err(Error::NoValidImage { path: folder.into(), images: files.len(), source });
     };
-    let channels = colour.map_or(most / area, Colour::channels);
-    let mut pixels = Vec::with_capacity(pictures.len() * channels * area);
-    for picture in pictures {
-        // A grey picture among coloured ones has three equal channels.
-        for _ in 0..channels * area / picture.len() {
-            pixels.extend_from_slice(&picture);
+    let channels = colour.map_or(largest / area, Colour::channels);
+    let mut pixels = Vec::with_capacity(images.len() * channels * area);
+    for image in images {
+        // Repeats the channel of a grey image in an RGB data set.
+        for _ in 0..channels * area / image.len() {
+            pixels.extend_from_slice(&image);
         }
     }
     let shape = ImageShape { channels, height: size, width: size };
-    Ok(Loaded { set: Dataset::new(name(folder), shape, pixels, labels, classes)?, skipped })
+    Ok(Loaded { dataset: Dataset::new(name(folder), shape, pixels, labels, classes)?, skipped })
 }
 
-/// What there is to read.
+/// The image files of a split.
 pub(crate) struct Found {
     pub(crate) classes: Vec<String>,
-    /// Each with its label.
+    /// Each file with its label.
     pub(crate) files: Vec<(PathBuf, u32)>,
-    unsorted: Option<Error>,
+    unlabelled: Option<Error>,
 }
 
+/// Finds the image files of a split.
 pub(crate) fn find(folder: &Path, split: Split) -> Result<Found> {
-    let parts = ["train", "test"].map(|part| folder.join(part));
+    let splits = ["train", "test"].map(|split| folder.join(split));
     let chosen = match split {
-        _ if !parts.iter().all(|part| part.is_dir()) => folder,
-        Split::Train => &parts[0],
-        Split::Test => &parts[1],
+        _ if !splits.iter().all(|split| split.is_dir()) => folder,
+        Split::Train => &splits[0],
+        Split::Test => &splits[1],
     };
     let mut names = BTreeSet::new();
     if chosen != folder {
-        for part in &parts {
-            names.extend(list(part, name(folder))?.classes.into_keys());
+        for split in &splits {
+            names.extend(list(split, name(folder))?.classes.into_keys());
         }
     }
-    let List { classes, unsorted } = list(chosen, name(folder))?;
+    let List { classes, unlabelled } = list(chosen, name(folder))?;
     if classes.is_empty() {
-        return Err(Error::NoPictures {
-            folder: chosen.into(),
+        return Err(Error::NoImages {
+            path: chosen.into(),
             looked_for: "*.jpg, *.jpeg and *.png, also in sub-folders",
         });
     }
     names.extend(classes.keys().cloned());
     let labelled = (0..).zip(&names).filter_map(|(label, name)| Some((label, classes.get(name)?)));
     let files = labelled.flat_map(|(label, files)| files.iter().map(move |f| (f.clone(), label)));
-    let unsorted =
-        (unsorted > 0).then(|| Error::Unsorted { folder: chosen.into(), pictures: unsorted });
-    Ok(Found { files: files.collect(), classes: names.into_iter().collect(), unsorted })
+    let unlabelled = (unlabelled > 0)
+        .then(|| Error::UnlabelledImages { path: chosen.into(), images: unlabelled });
+    Ok(Found { files: files.collect(), classes: names.into_iter().collect(), unlabelled })
 }
 
-/// Pictures in a folder.
+/// The images in a folder.
 struct List {
     /// By class.
     classes: BTreeMap<String, Vec<PathBuf>>,
-    /// Of no class.
-    unsorted: usize,
+    /// Images beside class folders.
+    unlabelled: usize,
 }
 
-/// Pictures in a folder; one without classes is one of this name.
+/// Lists the images in a folder. Without class folders they all belong to the class `name`.
 fn list(folder: &Path, name: String) -> Result<List> {
-    let (pictures, folders) = entries(folder)?;
+    let (images, folders) = entries(folder)?;
     let mut classes = BTreeMap::new();
     for class in folders {
-        let (pictures, _) = entries(&class)?;
-        if !pictures.is_empty() {
-            classes.insert(self::name(&class), pictures);
+        let (images, _) = entries(&class)?;
+        if !images.is_empty() {
+            classes.insert(self::name(&class), images);
         }
     }
     if !classes.is_empty() {
-        return Ok(List { classes, unsorted: pictures.len() });
+        return Ok(List { classes, unlabelled: images.len() });
     }
-    if !pictures.is_empty() {
-        classes.insert(name, pictures);
+    if !images.is_empty() {
+        classes.insert(name, images);
     }
-    Ok(List { classes, unsorted: 0 })
+    Ok(List { classes, unlabelled: 0 })
 }
 
-/// Pictures and folders in a folder, each in the order of their names.
+/// Returns the images and the sub-folders of a folder, both sorted by name.
 fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let unreadable = |source| Error::Read { path: folder.into(), source };
-    let (mut pictures, mut folders) = (Vec::new(), Vec::new());
+    let (mut images, mut folders) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let path = entry.path();
@@ -211,29 +250,29 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         }
         if path.is_dir() {
             folders.push(path);
-        } else if is_picture(&path) && path.is_file() {
-            pictures.push(path);
+        } else if is_image(&path) && path.is_file() {
+            images.push(path);
         }
     }
-    pictures.sort();
+    images.sort();
     folders.sort();
-    Ok((pictures, folders))
+    Ok((images, folders))
 }
 
-fn is_picture(path: &Path) -> bool {
+fn is_image(path: &Path) -> bool {
     let of = |extension: &std::ffi::OsStr| {
         ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     };
     path.extension().is_some_and(of)
 }
 
-/// The last part of a folder's path.
+/// Returns the last component of a directory's path.
 pub(crate) fn name(folder: &Path) -> String {
     let named = match folder.file_name() {
         Some(_) => folder.into(),
         None => folder.canonicalize().unwrap_or_default(), // ".", "..", "/"
     };
-    named.file_name().map_or_else(|| "pictures".into(), |name| name.to_string_lossy().into_owned())
+    named.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Sets of the hub, through `candle-datasets`.
+//! Data sets of the Hugging Face hub, loaded by `candle-datasets`.
 
 use crate::{Dataset, Error, HubDataset, Result, Source, Split};
 
-/// Downloads a set, or finds it in the hub's cache. Both parts are decoded, one is kept.
+/// Loads a split. The data set is downloaded unless it is in the hub's cache.
 #[cfg(feature = "hub")]
 pub(crate) fn load(dataset: HubDataset, split: Split) -> Result<Dataset> {
     use candle_datasets::vision::{fashion_mnist, mnist};
@@ -22,13 +22,13 @@ pub(crate) fn load(dataset: HubDataset, split: Split) -> Result<Dataset> {
     Dataset::new(dataset.name(), shape, images, labels, classes)
 }
 
-/// Says that the feature is off.
+/// Returns the error that the feature is off.
 #[cfg(not(feature = "hub"))]
 pub(crate) fn load(dataset: HubDataset, _split: Split) -> Result<Dataset> {
-    Err(Error::HubDisabled { dataset: Source::Hub(dataset).to_string() })
+    Err(Error::FeatureDisabled { dataset: Source::Hub(dataset).to_string(), feature: "hub" })
 }
 
-/// Pixels in [0, 1], as the hub's loaders give them, to bytes in 0..=255.
+/// Converts pixels in [0, 1], as the loaders return them, to bytes in 0..=255.
 #[cfg(any(feature = "hub", test))]
 fn bytes(images: &candle_core::Tensor) -> candle_core::Result<Vec<u8>> {
     let values = images.flatten_all()?.to_vec1::<f32>()?;
@@ -36,7 +36,7 @@ fn bytes(images: &candle_core::Tensor) -> candle_core::Result<Vec<u8>> {
     Ok(bytes.collect())
 }
 
-/// Labels of any integer type to class indices.
+/// Converts labels of any integer type to class indices.
 #[cfg(any(feature = "hub", test))]
 fn indices(labels: &candle_core::Tensor) -> candle_core::Result<Vec<u32>> {
     labels.to_dtype(candle_core::DType::U32)?.to_vec1()
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn without_the_feature_the_error_names_it() {
         let error = load(HubDataset::Mnist, Split::Train).unwrap_err();
-        assert!(matches!(error, Error::HubDisabled { .. }));
+        assert!(matches!(error, Error::FeatureDisabled { .. }));
         assert_eq!(error.to_string(), "hub:mnist needs a program built with the feature `hub`");
     }
 }

@@ -1,32 +1,33 @@
-//! The IDX format of MNIST: pictures and labels, plain or gzip'd.
+//! The IDX format of MNIST: images and labels, plain or gzipped.
 //!
-//! A file of pictures is four big-endian u32 (magic 0x0803, count, rows, columns) and then
-//! a byte a pixel; a file of labels is two (magic 0x0801, count) and then a byte a label.
-//! Files of EMNIST, whose names begin with `emnist-`, hold each picture transposed, which is undone.
+//! An image file has four big-endian u32 (magic 0x0803, count, rows, columns) followed by one byte
+//! per pixel. A label file has two (magic 0x0801, count) followed by one byte per label. EMNIST
+//! stores each image transposed, so images of files whose names start with `emnist-` are transposed
+//! back.
 //! Format: Yann LeCun, "The MNIST database of handwritten digits".
 
+mod directory;
 mod emnist;
-mod folder;
 mod header;
 mod parse;
 mod write;
 
-pub use folder::load;
-pub(crate) use folder::{join, load_pictures};
+pub use directory::load;
+pub(crate) use directory::{join, load_images};
 pub(crate) use header::read_header;
 pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
 
-/// One of the two kinds of IDX file.
+/// A kind of IDX file.
 struct Kind {
     /// First four bytes, big-endian.
     magic: u32,
-    /// What the file holds, in messages.
+    /// The content of the file, for error messages.
     holds: &'static str,
-    /// How file names end, before a possible `.gz`.
+    /// The end of the file name, without `.gz`.
     suffix: &'static str,
 }
 
-const IMAGES: Kind = Kind { magic: 0x0803, holds: "pictures", suffix: "images-idx3-ubyte" };
+const IMAGES: Kind = Kind { magic: 0x0803, holds: "images", suffix: "images-idx3-ubyte" };
 
 const LABELS: Kind = Kind { magic: 0x0801, holds: "labels", suffix: "labels-idx1-ubyte" };

@@ -60,12 +60,12 @@ impl DatasetInfo {
             Source::Folder(directory) => Self::list(directory, split, options)?,
         };
         // Where something is wrong, the full read has the words for it.
-        info.map_or_else(|| Self::of(&source.load_with(split, options)?.set), Ok)
+        info.map_or_else(|| Self::of(&source.load_with(split, options)?.dataset), Ok)
     }
 
     /// Lists a directory of images; `None` if only a full read tells what it holds.
     fn list(directory: &Path, split: Split, options: &Options) -> Result<Option<Self>> {
-        let Options { size, colour, strict } = *options;
+        let Options { size, colour, strict, .. } = *options;
         if strict || !folder::SIZES.contains(&size) {
             return Ok(None);
         }
@@ -111,16 +111,16 @@ impl DatasetInfo {
 
     /// Names of the classes that have images, in order.
     pub fn non_empty_classes(&self) -> Vec<String> {
-        self.outline.occupied_classes()
+        self.outline.non_empty_classes()
     }
 
-    /// Keeps the images of these classes, as [`Dataset::filter`] does.
+    /// Keeps the images of these classes, as [`Dataset::filter_classes`] does.
     ///
     /// # Errors
     ///
-    /// Those of [`Dataset::filter`].
-    pub fn filter(self, classes: &[String]) -> Result<Self> {
-        Ok(Self { outline: self.outline.filter(classes)?, ..self })
+    /// Those of [`Dataset::filter_classes`].
+    pub fn filter_classes(self, classes: &[String]) -> Result<Self> {
+        Ok(Self { outline: self.outline.filter_classes(classes)?, ..self })
     }
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn outline(name: &str, labels: Vec<u32>, classes: Vec<String>) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, picture};
+    use crate::{Error, png};
     use std::fs;
 
     fn read(source: &Source) -> Result<DatasetInfo> {
@@ -150,7 +150,7 @@ mod tests {
             let info = DatasetInfo::read(&Source::Mnist, split, &Options::default()).unwrap();
             assert_eq!(info, loaded(&Source::Mnist, split));
         }
-        let info = read(&Source::Mnist).unwrap().filter(&["5".into(), "7".into()]).unwrap();
+        let info = read(&Source::Mnist).unwrap().filter_classes(&["5".into(), "7".into()]).unwrap();
         assert_eq!((info.images(), info.classes()), (5_421 + 6_265, &["5".into(), "7".into()][..]));
         assert_eq!((info.name(), info.shape()), ("mnist", MNIST_SHAPE));
         let fashion = read(&Source::Hub(HubDataset::FashionMnist)).unwrap();
@@ -198,7 +198,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             let shape = ImageShape { channels, height: 28, width: 28 };
             let pixels: Vec<u8> = (0..shape.len()).map(|i| (i % 251) as u8).collect();
-            picture::write(&path, shape, &pixels).unwrap();
+            png::write(&path, shape, &pixels).unwrap();
         };
         for name in ["a/0.png", "a/1.png", "b/2.png"] {
             write(name, 1);
@@ -210,14 +210,14 @@ mod tests {
         assert_eq!((info.images(), info.shape().channels), (4, 3));
         // Its colours given, no image is decoded: a damaged one counts.
         fs::write(directory.path().join("b/4.png"), b"no image").unwrap();
-        let options = Options { colour: Some(Colour::Grey), strict: false, ..Options::default() };
+        let options = Options::new().colour(Some(Colour::Grey));
         let info = DatasetInfo::read(&source, Split::Train, &options).unwrap();
         assert_eq!((info.images(), info.shape().channels), (5, 1));
         let strict = Options { strict: true, ..options };
         let error = DatasetInfo::read(&source, Split::Train, &strict).unwrap_err();
-        assert!(matches!(error, Error::NoPicture { .. }));
+        assert!(matches!(error, Error::NotAnImage { .. }));
         let small = Options { size: 2, ..options };
         let error = DatasetInfo::read(&source, Split::Train, &small).unwrap_err();
-        assert!(matches!(error, Error::Size { .. }));
+        assert!(matches!(error, Error::TargetSize { .. }));
     }
 }

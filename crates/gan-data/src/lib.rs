@@ -1,13 +1,16 @@
-//! Picture sets for GAN training: load them, keep some classes, draw seeded batches, and
-//! write pictures as PNG grids, as a new set in MNIST's own format, or as a folder for each class.
+//! Image data sets for GAN training.
 //!
-//! MNIST is compiled in, so this needs no file and no network:
+//! This crate loads data sets, filters classes, draws seeded batches, and writes images as PNG
+//! files, as IDX files (the format of MNIST) or as one folder per class.
 //!
-//! ```
+//! MNIST is compiled in, so this example needs no file and no network:
+//!
+#![cfg_attr(feature = "mnist", doc = "```")]
+#![cfg_attr(not(feature = "mnist"), doc = "```ignore")]
 //! use gan_data::{Batches, Source, Split};
 //!
 //! # fn main() -> gan_data::Result<()> {
-//! let fives = Source::Mnist.load(Split::Train)?.filter(&["5".into()])?;
+//! let fives = Source::Mnist.load(Split::Train)?.filter_classes(&["5".into()])?;
 //! assert_eq!(fives.len(), 5421);
 //!
 //! let mut batches = Batches::new(fives, 64, 42)?; // batch size, seed
@@ -17,14 +20,19 @@
 //! # }
 //! ```
 //!
-//! Everywhere pictures are laid out (B, C, H, W). As bytes they are u8 in 0..=255, as
-//! tensors f32 in [-1, 1]; [`range`] holds the only conversions between the two.
+//! The layout of images is (B, C, H, W) everywhere. Bytes are u8 in 0..=255, tensors are f32 in
+//! [-1, 1]. The module [`range`] converts between the two.
 //!
 //! # Features
 //!
-//! - `hub` (on by default): [`Source::Hub`], sets downloaded through `candle-datasets`.
+//! - `mnist` (on by default): [`Source::Mnist`]. It compiles the four files of MNIST into the
+//!   program (11.4 MB). MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges and has
+//!   a licence of its own: [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/). A
+//!   program that includes the files must name the authors and the licence.
+//! - `hub` (on by default): [`Source::Hub`], data sets that `candle-datasets` downloads.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batches;
@@ -34,16 +42,20 @@ pub mod files;
 pub mod folder;
 mod hub;
 pub mod idx;
+mod image_set;
 mod info;
 mod mnist;
-pub mod picture;
-mod pictures;
+pub mod png;
 pub mod range;
+mod shape;
 mod source;
 
 pub use batches::{Batch, Batches};
-pub use dataset::{Dataset, ImageShape, class_position};
-pub use error::{Error, Result};
+/// The tensor library of this crate's public types. Its version must match the caller's.
+pub use candle_core;
+pub use dataset::{Dataset, class_position};
+pub use error::{BoxError, Error, Result};
+pub use image_set::ImageSet;
 pub use info::DatasetInfo;
-pub use pictures::Pictures;
+pub use shape::ImageShape;
 pub use source::{HubDataset, Source, Split};

@@ -1,10 +1,10 @@
-//! Bytes in 0..=255 to values in [-1, 1] and back: black is -1, white is 1.
+//! Conversion between bytes in 0..=255 and values in [-1, 1]. Black is -1, white is 1.
 
 use candle_core::{DType, Device, Result, Tensor, bail};
 
 use crate::ImageShape;
 
-/// x / 127.5 - 1.
+/// Converts a byte x to x / 127.5 - 1.
 ///
 /// # Range
 ///
@@ -13,16 +13,16 @@ pub fn to_unit(byte: u8) -> f32 {
     f32::from(byte) / 127.5 - 1.0
 }
 
-/// The byte nearest to (x + 1) x 127.5, the inverse of [`to_unit`].
+/// Converts a value x to the byte nearest to (x + 1) * 127.5, the inverse of [`to_unit`].
 ///
 /// # Range
 ///
-/// `value`: [-1, 1]; what lies beyond is clamped, and NaN gives 0.
+/// `value`: [-1, 1]; values outside are clamped, and NaN gives 0.
 pub fn to_byte(value: f32) -> u8 {
     ((value + 1.0) * 127.5).round() as u8 // `as` clamps, and takes NaN to 0
 }
 
-/// Pictures as a tensor on the CPU.
+/// Converts images to a tensor on the CPU.
 ///
 /// # Shapes
 ///
@@ -34,24 +34,24 @@ pub fn to_byte(value: f32) -> u8 {
 ///
 /// # Errors
 ///
-/// `pixels` is no whole number of pictures, or `shape` is empty.
+/// `pixels` is not a whole number of images, or `shape` is empty.
 pub fn to_tensor(pixels: &[u8], shape: ImageShape) -> Result<Tensor> {
     let len = shape.len();
     if len == 0 || !pixels.len().is_multiple_of(len) {
-        bail!("to_tensor: {} pixels for pictures of {shape:?}", pixels.len());
+        bail!("to_tensor: {} pixels for images of {shape}", pixels.len());
     }
     let values = pixels.iter().map(|&byte| to_unit(byte)).collect();
     from_units(values, shape)
 }
 
-/// A tensor of values that are a whole number of pictures, in [-1, 1].
+/// Creates a tensor from values in [-1, 1] of a whole number of images.
 pub(crate) fn from_units(values: Vec<f32>, shape: ImageShape) -> Result<Tensor> {
     let ImageShape { channels, height, width } = shape;
     let count = values.len() / shape.len().max(1);
     Tensor::from_vec(values, (count, channels, height, width), &Device::Cpu)
 }
 
-/// The pixels of a tensor of pictures, the inverse of [`to_tensor`].
+/// Converts a tensor of images to pixels, the inverse of [`to_tensor`].
 ///
 /// # Shapes
 ///
@@ -60,15 +60,15 @@ pub(crate) fn from_units(values: Vec<f32>, shape: ImageShape) -> Result<Tensor> 
 ///
 /// # Range
 ///
-/// `images`: [-1, 1], as [`to_byte`] takes them; result: u8 in 0..=255.
+/// `images`: [-1, 1], see [`to_byte`]; result: u8 in 0..=255.
 ///
 /// # Errors
 ///
-/// Rank other than 4, a type that is no float, or a failed transfer from the device.
+/// A rank other than 4, a type that is not a float type, or a failed transfer from the device.
 pub fn to_bytes(images: &Tensor) -> Result<Vec<u8>> {
     if images.rank() != 4 || !images.dtype().is_float() {
         bail!(
-            "to_bytes: expected float pictures (B, C, H, W), got {:?} {:?}",
+            "to_bytes: expected float images (B, C, H, W), got {:?} {:?}",
             images.dtype(),
             images.shape()
         );

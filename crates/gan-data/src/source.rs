@@ -1,4 +1,4 @@
-//! Where a set comes from, as `--dataset` names it.
+//! Where a data set is loaded from, as `--dataset` names it.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,67 +7,70 @@ use std::str::FromStr;
 use crate::folder::{self, Loaded};
 use crate::{Dataset, Error, Result, hub, idx, mnist};
 
-/// A part of a set.
+/// A split of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Split {
-    /// What models are trained on.
+    /// The training images.
     Train,
-    /// What is held back to measure them.
+    /// The test images.
     Test,
 }
 
-/// A set to load: `mnist`, `idx:DIR`, `folder:DIR`, `hub:mnist` or `hub:fashion-mnist`.
+/// Where to load a data set from: `mnist`, `idx:DIR`, `folder:DIR`, `hub:mnist` or
+/// `hub:fashion-mnist`.
 ///
-/// Text and value convert both ways (`FromStr`, `Display`).
+/// It converts from and to this text (`FromStr`, `Display`).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Source {
-    /// `mnist`: MNIST as compiled into the program.
+    /// `mnist`: MNIST, compiled into the program.
     Mnist,
-    /// `idx:DIR`: a folder of IDX files, as [`idx::load`] takes them.
+    /// `idx:DIR`: a directory of IDX files, see [`idx::load`].
     Idx(PathBuf),
-    /// `folder:DIR`: a folder of pictures, as [`folder::load`] takes them.
+    /// `folder:DIR`: an image folder, see [`folder::load`].
     Folder(PathBuf),
-    /// `hub:NAME`: a set of the hub, downloaded once and cached.
+    /// `hub:NAME`: a data set of the Hugging Face hub, downloaded once and cached.
     Hub(HubDataset),
 }
 
-/// A set that the hub offers: 1 x 28 x 28, 60,000 pictures to train and 10,000 to test.
+/// A data set of the hub: 60,000 training and 10,000 test images of 1 x 28 x 28.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum HubDataset {
-    /// `mnist`: digits, of the classes "0" to "9".
+    /// `mnist`: digits, with classes "0" to "9".
     Mnist,
-    /// `fashion-mnist`: clothes. Classes have names fit for a shell: `t-shirt` (T-shirt or
+    /// `fashion-mnist`: clothes. The class names need no quotes in a shell: `t-shirt` (T-shirt or
     /// top), `trouser`, `pullover`, `dress`, `coat`, `sandal`, `shirt`, `sneaker`, `bag`,
     /// `ankle-boot`, in the order of the original labels 0 to 9.
     FashionMnist,
 }
 
 impl Source {
-    /// Loads one part of the set, a [`Source::Folder`] with the default options.
+    /// Loads a split with the default options.
     ///
     /// # Errors
     ///
     /// Those of [`Source::load_with`].
     pub fn load(&self, split: Split) -> Result<Dataset> {
-        Ok(self.load_with(split, &folder::Options::default())?.set)
+        Ok(self.load_with(split, &folder::Options::default())?.dataset)
     }
 
-    /// Loads one part of the set; the options are those of a [`Source::Folder`], the only one of
-    /// which anything is ever left out.
+    /// Loads a split. The options apply to a [`Source::Folder`], the only source with images that can
+    /// be skipped.
     ///
     /// # Errors
     ///
-    /// For [`Source::Idx`] those of [`idx::load`], for [`Source::Folder`] those of
-    /// [`folder::load`]. For [`Source::Hub`] [`Error::Hub`], or [`Error::HubDisabled`] in a program
-    /// built without the feature `hub`.
+    /// Those of [`idx::load`] and [`folder::load`]; [`Error::Hub`]; [`Error::FeatureDisabled`] for
+    /// [`Source::Mnist`] without the feature `mnist` and for [`Source::Hub`] without the feature
+    /// `hub`.
     pub fn load_with(&self, split: Split, options: &folder::Options) -> Result<Loaded> {
-        let set = match self {
+        let dataset = match self {
             Self::Mnist => mnist::load(split),
-            Self::Idx(folder) => idx::load(folder, split),
+            Self::Idx(directory) => idx::load(directory, split),
             Self::Folder(folder) => return folder::load(folder, split, options),
             Self::Hub(dataset) => hub::load(*dataset, split),
         };
-        Ok(Loaded { set: set?, skipped: Vec::new() })
+        Ok(Loaded { dataset: dataset?, skipped: Vec::new() })
     }
 }
 
@@ -80,7 +83,7 @@ impl FromStr for Source {
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(':') {
             None if text == "mnist" => Ok(Self::Mnist),
-            Some(("idx", folder)) if !folder.is_empty() => Ok(Self::Idx(folder.into())),
+            Some(("idx", directory)) if !directory.is_empty() => Ok(Self::Idx(directory.into())),
             Some(("folder", folder)) if !folder.is_empty() => Ok(Self::Folder(folder.into())),
             Some(("hub", "mnist")) => Ok(Self::Hub(HubDataset::Mnist)),
             Some(("hub", "fashion-mnist")) => Ok(Self::Hub(HubDataset::FashionMnist)),
@@ -93,7 +96,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Mnist => f.write_str("mnist"),
-            Self::Idx(folder) => write!(f, "idx:{}", folder.display()),
+            Self::Idx(directory) => write!(f, "idx:{}", directory.display()),
             Self::Folder(folder) => write!(f, "folder:{}", folder.display()),
             Self::Hub(dataset) => write!(f, "hub:{}", dataset.name()),
         }
@@ -101,7 +104,7 @@ impl fmt::Display for Source {
 }
 
 impl HubDataset {
-    /// Name after `hub:`, also that of the loaded set.
+    /// Returns the name after `hub:`. The loaded data set has the same name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mnist => "mnist",
@@ -109,7 +112,7 @@ impl HubDataset {
         }
     }
 
-    /// Names of its classes.
+    /// Returns the names of the classes.
     pub fn classes(self) -> [&'static str; 10] {
         match self {
             Self::Mnist => ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
@@ -149,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sources_are_errors_that_list_the_known() {
+    fn unknown_sources_are_errors_that_list_the_known() {
         for text in ["", "MNIST", "idx", "idx:", "hub:cifar", "mnist:", "folder:", "folders:x"] {
             let error = text.parse::<Source>().unwrap_err();
             assert!(matches!(&error, Error::UnknownSource { given } if given == text));

@@ -1,7 +1,7 @@
-//! A small convolutional classifier: its features are what metrics compare, its classes what
-//! pictures are recognised as.
+//! A small convolutional classifier. The metrics compare its features, and its classes tell what an
+//! image shows.
 
-use crate::augment;
+use crate::distort;
 use crate::error::{Error, Result};
 use crate::features::Features;
 use candle_core::{DType, Device, Tensor};
@@ -16,14 +16,14 @@ use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Values that describe a picture: the outputs of the last layer but one.
+/// Number of features of an image: the outputs of the penultimate layer.
 pub const FEATURES: usize = 128;
-/// The pictures that it takes.
+/// The supported image shape.
 const IMAGE: FeatureShape = FeatureShape { channels: 1, height: 28, width: 28 };
-/// Pictures looked at together.
+/// Number of images in a forward pass.
 const CHUNK: usize = 500;
 
-/// Recognises the classes of 28x28 grey pictures.
+/// A classifier of grey images of 28x28 pixels.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     trunk: Network,
@@ -31,7 +31,7 @@ pub struct Classifier {
     classes: usize,
 }
 
-/// From picture to features: strided convolutions in the place of pooling.
+/// Returns the layers from image to features. Strided convolutions replace pooling.
 fn trunk() -> Vec<Layer> {
     let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: false };
     let products = [
@@ -64,7 +64,7 @@ impl Classifier {
         Ok(Parameters::init(seed, &Device::Cpu, |vars| Self::new(classes, vars))?)
     }
 
-    /// Reads weights that [`Trained::save`] wrote.
+    /// Loads weights that [`TrainedClassifier::save`] wrote.
     ///
     /// # Errors
     /// A missing or damaged file; weights of another network.
@@ -72,52 +72,52 @@ impl Classifier {
         Self::from_tensors(path, weights::load_tensors(path, &Device::Cpu)?)
     }
 
-    /// The classifier of MNIST's digits that comes with this crate (`mnistnet`).
+    /// Loads the built-in classifier of MNIST's digits (`mnistnet`).
     ///
     /// # Errors
-    /// None in a program that was built whole.
+    /// A failed tensor operation.
     pub fn mnist() -> Result<Self> {
-        const WEIGHTS: &[u8] = include_bytes!("../../../assets/weights/mnistnet/model.safetensors");
+        const WEIGHTS: &[u8] = include_bytes!("../assets/mnistnet/model.safetensors");
         let path = Path::new("mnistnet (built in)");
         Self::from_tensors(path, weights::tensors_from_bytes(path, WEIGHTS, &Device::Cpu)?)
     }
 
     fn from_tensors(path: &Path, tensors: HashMap<String, Tensor>) -> Result<Self> {
-        // The bias of the head has a value for each class.
+        // The bias of the head has one value per class.
         let classes = tensors.get("head.layers.0.bias").map_or(1, Tensor::elem_count);
         let (_, expected) = Self::fresh(classes, 0)?;
         weights::check(path, &tensors, &expected)?;
         Ok(Self::new(classes, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?)
     }
 
-    /// Classes that it tells apart.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// Whether pictures of this shape, (C, H, W), can be looked at.
-    pub fn takes(shape: (usize, usize, usize)) -> bool {
+    /// Returns whether images of this shape, (C, H, W), are supported.
+    pub fn accepts(shape: (usize, usize, usize)) -> bool {
         FeatureShape::from(shape) == IMAGE
     }
 
-    /// Looks at pictures.
+    /// Computes features and classes of images.
     ///
     /// # Shapes
-    /// `images`: (N, 1, 28, 28), any number.
+    /// `images`: (N, 1, 28, 28), any N.
     /// # Range
     /// [-1, 1].
     /// # Errors
-    /// Pictures of another shape or type; an output that is not finite.
-    pub fn observe(&self, images: &Tensor) -> Result<Observations> {
-        let mut all = Observations::default();
+    /// Images of another shape or type.
+    pub fn predict(&self, images: &Tensor) -> Result<Predictions> {
+        let mut all = Predictions::default();
         for first in (0..images.dim(0)?).step_by(CHUNK) {
             let chunk = images.narrow(0, first, CHUNK.min(images.dim(0)? - first))?;
             let features = self.trunk.forward(&chunk, Mode::Eval)?;
             let logits = self.head.forward(&features, Mode::Eval)?.flatten_from(1)?;
             all.values.extend(features.flatten_all()?.to_vec1::<f32>()?);
             for logits in logits.to_vec2::<f32>()? {
-                let (class, most) = largest(&logits);
-                let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
+                let (class, max) = largest(&logits);
+                let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
                 all.classes.push(class as u32);
                 all.confidences.push(1.0 / sum);
             }
@@ -126,7 +126,7 @@ impl Classifier {
     }
 }
 
-/// Index and value of the largest; the first of equals.
+/// Returns index and value of the largest value, the first one if several are equal.
 fn largest(values: &[f32]) -> (usize, f32) {
     let larger = |best: (usize, f32), (i, &value): (usize, &f32)| {
         if value > best.1 { (i, value) } else { best }
@@ -134,90 +134,94 @@ fn largest(values: &[f32]) -> (usize, f32) {
     values.iter().enumerate().fold((0, f32::NEG_INFINITY), larger)
 }
 
-/// What a classifier saw in pictures, one after the other.
+/// The outputs of a classifier for a sequence of images.
 #[derive(Clone, Debug, Default)]
-pub struct Observations {
+pub struct Predictions {
     values: Vec<f32>,
-    /// The class that each was recognised as.
+    /// The most probable class of each image.
     pub classes: Vec<u32>,
-    /// The probability given to that class, in (0, 1].
+    /// The probability of that class, in (0, 1].
     pub confidences: Vec<f32>,
 }
 
-impl Observations {
-    /// Adds those of more pictures.
+impl Predictions {
+    /// Appends the predictions of more images.
     pub fn extend(&mut self, more: Self) {
         self.values.extend(more.values);
         self.classes.extend(more.classes);
         self.confidences.extend(more.confidences);
     }
 
-    /// Pictures looked at.
+    /// Returns the number of images.
     pub fn len(&self) -> usize {
         self.classes.len()
     }
 
-    /// Whether there were none.
+    /// Returns whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.classes.is_empty()
     }
 
-    /// Features, [`FEATURES`] for each picture.
+    /// Returns the features, [`FEATURES`] per image.
     ///
     /// # Errors
-    /// Values that are not finite.
+    /// NaN or infinite values.
     pub fn features(&self) -> Result<Features> {
         Features::new(self.values.clone(), FEATURES)
     }
 
-    /// Mean probability given to the recognised class.
+    /// Returns the mean probability of the predicted classes, in (0, 1]; 0 without images.
     pub fn mean_confidence(&self) -> f64 {
         self.confidences.iter().map(|&c| f64::from(c)).sum::<f64>() / self.len().max(1) as f64
     }
 
-    /// Share of pictures recognised as the class wanted of them, in [0, 1].
-    pub fn agreement(&self, wanted: &[u32]) -> f64 {
-        let right = self.classes.iter().zip(wanted).filter(|(a, b)| a == b).count();
+    /// Returns the fraction of images whose predicted class is their label, in [0, 1].
+    ///
+    /// # Shapes
+    /// `labels`: one per image.
+    pub fn accuracy(&self, labels: &[u32]) -> f64 {
+        let right = self.classes.iter().zip(labels).filter(|(a, b)| a == b).count();
         right as f64 / self.len().max(1) as f64
     }
 
-    /// Share of each of so many classes, in [0, 1].
-    pub fn shares(&self, classes: usize) -> Vec<f64> {
+    /// Returns the fraction of images predicted as each of the first `classes` classes, in [0, 1].
+    pub fn class_fractions(&self, classes: usize) -> Vec<f64> {
         let of = |class| self.classes.iter().filter(|&&c| c as usize == class).count();
         (0..classes).map(|class| of(class) as f64 / self.len().max(1) as f64).collect()
     }
 }
 
-/// Largest learning rate, after the warm-up.
-const RATE: f64 = 2e-3;
-/// Share of the steps in which the rate rises from 0; then it falls to 0 along a cosine.
+/// The largest learning rate, reached at the end of the warm-up.
+const MAX_LEARNING_RATE: f64 = 2e-3;
+/// Fraction of the steps in which the learning rate rises linearly from 0. It then falls to 0 along
+/// a cosine.
 const WARM_UP: f64 = 0.1;
-/// Decay of the moving average of the weights.
-const DECAY: f64 = 0.998;
+/// Decay of the exponential moving average of the weights.
+const EMA_DECAY: f64 = 0.998;
 
-/// A classifier in training.
-pub struct Training {
+/// The training of a classifier.
+pub struct ClassifierTraining {
     classifier: Classifier,
     parameters: Parameters,
     optimizer: Optimizer,
-    average: Ema,
+    ema: Ema,
     rng: ChaCha8Rng,
     step: u64,
     steps: u64,
 }
 
-/// A trained classifier with its weights.
-pub struct Trained {
+/// A trained classifier that can be saved.
+pub struct TrainedClassifier {
     /// The classifier.
     pub classifier: Classifier,
     parameters: Parameters,
 }
 
-impl Training {
-    /// A fresh classifier of so many classes, to be trained for so many steps.
+impl ClassifierTraining {
+    /// Creates a classifier of `classes` classes and prepares its training for `steps` steps.
     ///
     /// # Errors
-    /// No class.
+    /// Zero classes.
     pub fn new(classes: usize, steps: u64, seed: u64) -> Result<Self> {
         let (classifier, parameters) = Classifier::fresh(classes, seed)?;
         Ok(Self {
@@ -228,7 +232,7 @@ impl Training {
                 beta2: 0.999,
                 epsilon: 1e-8,
             }),
-            average: Ema::new(&parameters, DECAY)?,
+            ema: Ema::new(&parameters, EMA_DECAY)?,
             parameters,
             rng: ChaCha8Rng::seed_from_u64(seed),
             step: 0,
@@ -236,81 +240,86 @@ impl Training {
         })
     }
 
-    /// The learning rate of the coming step.
-    fn rate(&self) -> f64 {
+    /// Returns the learning rate of the next step: linear warm-up, then a cosine.
+    fn learning_rate(&self) -> f64 {
         let done = (self.step as f64 + 0.5) / self.steps.max(1) as f64;
         if done < WARM_UP {
-            return RATE * done / WARM_UP;
+            return MAX_LEARNING_RATE * done / WARM_UP;
         }
         let done = ((done - WARM_UP) / (1.0 - WARM_UP)).min(1.0);
-        RATE * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+        MAX_LEARNING_RATE * 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
     }
 
-    /// One update on distorted pictures (B, 1, 28, 28) in [-1, 1] with B labels; returns their mean
-    /// cross-entropy.
+    /// Runs one optimizer step on randomly distorted images and returns their mean cross-entropy.
     ///
+    /// # Shapes
+    /// `images`: (B, 1, 28, 28), B at least 2; `labels`: B.
+    /// # Range
+    /// `images`: [-1, 1]; `labels`: less than the number of classes.
     /// # Errors
-    /// Pictures of another shape, a label beyond the classes, fewer than two pictures.
+    /// Images or labels of another shape or range.
     pub fn step(&mut self, images: &Tensor, labels: &[u32]) -> Result<f32> {
-        let images = augment::distorted(images, &mut self.rng)?;
+        let images = distort::distorted(images, &mut self.rng)?;
         let (features, trunk) = self.classifier.trunk.forward_train(&images, &mut self.rng)?;
         let (logits, head) = self.classifier.head.forward_train(&features, &mut self.rng)?;
-        let (loss, derivative) = cross_entropy(&logits, labels)?;
+        let (loss, gradient) = cross_entropy(&logits, labels)?;
         let both = GradMask { input: true, parameters: true };
-        let (at_features, mut gradients) = head.backward(&derivative, both)?;
-        let Some(at_features) = at_features else {
-            return Err(Error::Tensor(candle_core::Error::msg("no gradient reached the features")));
+        let (grad_features, mut gradients) = head.backward(&gradient, both)?;
+        let Some(grad_features) = grad_features else {
+            return Err(Error::Tensor(candle_core::Error::msg(
+                "the head returned no gradient of its input",
+            )));
         };
         let parameters = GradMask { input: false, parameters: true };
-        gradients.extend(trunk.backward(&at_features, parameters)?.1);
-        self.optimizer.set_learning_rate(self.rate());
+        gradients.extend(trunk.backward(&grad_features, parameters)?.1);
+        self.optimizer.set_learning_rate(self.learning_rate());
         self.optimizer.update(&self.parameters, &gradients)?;
         self.step += 1;
-        self.average.update(&self.parameters, self.step)?;
+        self.ema.update(&self.parameters, self.step)?;
         Ok(loss)
     }
 
-    /// The classifier with the average of its weights.
+    /// Returns the classifier with the moving average of its weights.
     ///
     /// # Errors
-    /// None but of memory.
-    pub fn finish(self) -> Result<Trained> {
-        let parameters = self.average.parameters().deep_clone()?;
+    /// A failed tensor operation.
+    pub fn finish(self) -> Result<TrainedClassifier> {
+        let parameters = self.ema.parameters().deep_clone()?;
         let classifier =
             Classifier::new(self.classifier.classes, parameters.builder(&Device::Cpu))?;
-        Ok(Trained { classifier, parameters })
+        Ok(TrainedClassifier { classifier, parameters })
     }
 }
 
-impl Trained {
-    /// Writes the weights, whole or not at all.
+impl TrainedClassifier {
+    /// Saves the weights atomically.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// The file cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
         Ok(weights::save(path, &self.parameters)?)
     }
 }
 
-/// Mean cross-entropy of logits (B, K, 1, 1) with labels, and its derivative, in that shape.
+/// Returns the mean cross-entropy of logits (B, K, 1, 1) with labels, and its gradient of that shape.
 fn cross_entropy(logits: &Tensor, labels: &[u32]) -> Result<(f32, Tensor)> {
     let (batch, classes, ..) = logits.dims4()?;
     if labels.len() != batch || labels.iter().any(|&label| label as usize >= classes) {
-        let text = format!("{} labels below {classes} for {batch} pictures", labels.len());
+        let text = format!("{} labels below {classes} for {batch} images", labels.len());
         return Err(Error::Tensor(candle_core::Error::msg(text)));
     }
-    let mut derivative = Vec::with_capacity(batch * classes);
+    let mut gradient = Vec::with_capacity(batch * classes);
     let mut loss = 0.0;
     for (logits, &label) in logits.flatten_from(1)?.to_vec2::<f32>()?.iter().zip(labels) {
-        let most = largest(logits).1;
-        let sum: f32 = logits.iter().map(|logit| (logit - most).exp()).sum();
-        loss += sum.ln() + (most - logits[label as usize]);
-        derivative.extend(logits.iter().enumerate().map(|(class, logit)| {
+        let max = largest(logits).1;
+        let sum: f32 = logits.iter().map(|logit| (logit - max).exp()).sum();
+        loss += sum.ln() + (max - logits[label as usize]);
+        gradient.extend(logits.iter().enumerate().map(|(class, logit)| {
             let wanted = if class == label as usize { 1.0 } else { 0.0 };
-            ((logit - most).exp() / sum - wanted) / batch as f32
+            ((logit - max).exp() / sum - wanted) / batch as f32
         }));
     }
-    Ok((loss / batch as f32, Tensor::from_vec(derivative, logits.dims(), logits.device())?))
+    Ok((loss / batch as f32, Tensor::from_vec(gradient, logits.dims(), logits.device())?))
 }
 
 #[cfg(test)]
@@ -325,24 +334,24 @@ mod tests {
     fn cross_entropy_and_its_derivative() -> Result<()> {
         let logits = [1.0f32, -2.0, 0.5, 1000.0, 0.0, 999.0];
         let of = |logits: &[f32]| cross_entropy(&tensor(logits, (2, 3, 1, 1)), &[2, 0]);
-        let (loss, derivative) = of(&logits)?;
+        let (loss, gradient) = of(&logits)?;
         // ln(e^1 + e^-2 + e^0.5) - 0.5 = 1.004597; ln(1 + e^-1000 + e^-1) = 0.313262
         assert!((loss - (1.004_597 + 0.313_262) / 2.0).abs() < 1e-5, "{loss}");
-        let derivative: Vec<f32> = derivative.flatten_all()?.to_vec1()?;
+        let gradient: Vec<f32> = gradient.flatten_all()?.to_vec1()?;
         for i in 0..3 {
             let mut moved = logits;
             moved[i] += 1e-2;
             let above = of(&moved)?.0;
             moved[i] -= 2e-2;
             let want = (above - of(&moved)?.0) / 2e-2;
-            assert!((derivative[i] - want).abs() < 1e-3, "{i}: {}, not {want}", derivative[i]);
+            assert!((gradient[i] - want).abs() < 1e-3, "{i}: {}, not {want}", gradient[i]);
         }
         let error = cross_entropy(&tensor(&logits, (2, 3, 1, 1)), &[3, 0]).expect_err("label 3");
-        assert!(error.to_string().contains("2 labels below 3 for 2 pictures"), "{error}");
+        assert!(error.to_string().contains("2 labels below 3 for 2 images"), "{error}");
         Ok(())
     }
 
-    /// Pictures with a bright spot above (label 0) or below (label 1).
+    /// Images with a bright spot at the top (label 0) or at the bottom (label 1).
     fn spots(count: usize) -> (Tensor, Vec<u32>) {
         let labels: Vec<u32> = (0..count).map(|i| (i % 2) as u32).collect();
         let mut values = vec![-1f32; count * 784];
@@ -355,8 +364,8 @@ mod tests {
         (tensor(&values, (count, 1, 28, 28)), labels)
     }
 
-    fn trained(seed: u64) -> Result<Trained> {
-        let mut training = Training::new(2, 25, seed)?;
+    fn trained(seed: u64) -> Result<TrainedClassifier> {
+        let mut training = ClassifierTraining::new(2, 25, seed)?;
         let (images, labels) = spots(16);
         for _ in 0..25 {
             training.step(&images, &labels)?;
@@ -365,12 +374,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_learned_is_recognised_saved_and_loaded() -> Result<()> {
+    fn training_converges_and_survives_saving() -> Result<()> {
         let trained_once = trained(1)?;
         let (images, labels) = spots(60);
-        let seen = trained_once.classifier.observe(&images)?;
-        assert_eq!((seen.len(), seen.agreement(&labels)), (60, 1.0));
-        assert_eq!(seen.shares(2), [0.5, 0.5]);
+        let seen = trained_once.classifier.predict(&images)?;
+        assert_eq!((seen.len(), seen.accuracy(&labels)), (60, 1.0));
+        assert_eq!(seen.class_fractions(2), [0.5, 0.5]);
         assert!((0.5..=1.0).contains(&seen.mean_confidence()));
         assert_eq!((seen.features()?.len(), seen.features()?.dim()), (60, FEATURES));
 
@@ -379,10 +388,10 @@ mod tests {
         trained_once.save(&path)?;
         let loaded = Classifier::load(&path)?;
         assert_eq!(loaded.classes(), 2);
-        assert_eq!(loaded.observe(&images)?.features()?.values(), seen.features()?.values());
+        assert_eq!(loaded.predict(&images)?.features()?.values(), seen.features()?.values());
         // The seed decides.
-        assert_eq!(trained(1)?.classifier.observe(&images)?.confidences, seen.confidences);
-        assert_ne!(trained(2)?.classifier.observe(&images)?.confidences, seen.confidences);
+        assert_eq!(trained(1)?.classifier.predict(&images)?.confidences, seen.confidences);
+        assert_ne!(trained(2)?.classifier.predict(&images)?.confidences, seen.confidences);
 
         std::fs::write(&path, b"cut short").expect("a file");
         let text = Classifier::load(&path).expect_err("damaged").to_string();
@@ -391,10 +400,10 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_another_shape_are_refused() -> Result<()> {
-        assert!(Classifier::takes((1, 28, 28)) && !Classifier::takes((3, 28, 28)));
+    fn images_of_another_shape_are_an_error() -> Result<()> {
+        assert!(Classifier::accepts((1, 28, 28)) && !Classifier::accepts((3, 28, 28)));
         let (classifier, _) = Classifier::fresh(2, 1)?;
-        assert!(classifier.observe(&tensor(&[0.0; 16], (1, 1, 4, 4))).is_err());
+        assert!(classifier.predict(&tensor(&[0.0; 16], (1, 1, 4, 4))).is_err());
         Ok(())
     }
 }

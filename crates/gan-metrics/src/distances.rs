@@ -1,9 +1,9 @@
 //! Distances between all rows of two sets, in tiles, so that memory does not grow with the sets.
 //!
-//! A matrix product gives bounds of all squared distances, `|a|^2 + |b|^2 - 2 a b` less what
-//! rounding may have changed. Where a bound cannot decide, which is rare, the squared distance is
-//! computed from the two rows in f64. Results are thus those of f64, on whatever unit of the
-//! processor the product ran.
+//! A matrix product bounds all squared distances from below: `|a|^2 + |b|^2 - 2 a b`, less the
+//! possible rounding error. If a bound cannot decide, which is rare, the squared distance is computed
+//! from the two rows in f64. The results are therefore those of f64, whatever instruction set the
+//! product used.
 
 use crate::error::Result;
 use crate::features::Features;
@@ -16,41 +16,41 @@ use std::sync::Arc;
 const TILE_ROWS: usize = 1024;
 /// Rows of the second set in a tile.
 const TILE_COLUMNS: usize = 2048;
-/// Least rows of a tile that a task visits.
+/// Minimum number of rows per task.
 const TASK_ROWS: usize = 16;
 
-/// What rounding may change in a product, by the larger mean square of the factors: with factors
-/// of 16 bits ([`gan_kernels::Precision::High`]), and for each addition in f32.
+/// Bounds of the rounding error of a product, relative to the larger mean square of the factors: for
+/// 16-bit factors ([`gan_kernels::Precision::High`]), and per addition in f32.
 const PRODUCT_ERROR: f32 = 6e-5;
 const SUM_ERROR: f32 = 2.4e-7;
-/// What is lost for each feature where products are too small for f32.
+/// Bound of the underflow error per feature.
 const UNDERFLOW: f32 = 4e-38;
 
-/// One row of the first set and a stretch of rows of the second.
-pub(crate) struct Stretch<'a> {
+/// One row of the first set against a tile of rows of the second.
+pub(crate) struct RowTile<'a> {
     pub(crate) a: &'a Features,
     pub(crate) b: &'a Features,
-    /// The row's position in the first set.
+    /// Index of the row in the first set.
     pub(crate) row: usize,
-    /// Position in the second set of the stretch's first row.
+    /// Index of the tile's first row in the second set.
     pub(crate) first: usize,
-    /// For each row of the stretch, a number from 0 to the squared distance.
+    /// For each row of the tile, a lower bound of the squared distance, at least 0.
     pub(crate) lower: &'a [f32],
     row_square: f32,
     squares: &'a [f32],
 }
 
-impl Stretch<'_> {
-    /// The squared distance to row `j` of the stretch.
+impl RowTile<'_> {
+    /// Returns the squared distance to row `j` of the tile.
     pub(crate) fn exact(&self, j: usize) -> f64 {
         let (a, b) = (self.a.row(self.row), self.b.row(self.first + j));
         a.zip(b).map_or(f64::INFINITY, |(a, b)| squared_distance(a, b))
     }
 
-    /// Whether the squared distance to row `j` of the stretch is below `limit`.
+    /// Returns whether the squared distance to row `j` of the tile is below `limit`.
     pub(crate) fn is_below(&self, j: usize, limit: f64) -> bool {
         let lower = self.lower[j];
-        // Up and down by what rounding may have changed; NaN and infinity decide nothing.
+        // Twice the possible rounding error; comparisons with NaN and infinity are false.
         let slack = 2.0 * relative_error(self.a.dim()) * (self.row_square + self.squares[j])
             + 2.0 * absolute_error(self.a.dim());
         let is_certain = lower > 0.0 && f64::from(lower + slack) < limit;
@@ -58,32 +58,32 @@ impl Stretch<'_> {
     }
 }
 
-/// Calls `visit` for each row of `a` with all rows of `b`, a stretch at a time and in order; each
-/// row has a state of its own.
+/// Calls `visit` for each row of `a` with all rows of `b`, tile by tile and in order. Each row of `a`
+/// has its own state.
 ///
 /// # Shapes
-/// `states`: one for each row of `a`.
+/// `states`: one per row of `a`.
 /// # Errors
-/// Rows of two lengths; a product that failed.
+/// Sets with different numbers of features; a failed tensor operation.
 pub(crate) fn for_each_row<S: Send>(
     a: &Features,
     b: &Features,
     states: &mut [S],
-    visit: impl Fn(&mut S, &Stretch) + Sync,
+    visit: impl Fn(&mut S, &RowTile) + Sync,
 ) -> Result<()> {
     a.check_comparable(b)?;
     let dim = a.dim();
-    // Distances stay, and numbers are smaller around a common centre.
-    let centre = centre(a);
+    // Centering keeps the distances and reduces rounding.
+    let center = center(a);
     let (relative, absolute) = (relative_error(dim), absolute_error(dim));
     for (tile, columns) in b.values().chunks(TILE_COLUMNS * dim).enumerate() {
         let first = tile * TILE_COLUMNS;
-        let columns = centred(columns, &centre);
+        let columns = centered(columns, &center);
         let squares = squares(&columns, dim);
         let columns = self::columns(&columns, dim)?;
         let tiles = a.values().chunks(TILE_ROWS * dim).zip(states.chunks_mut(TILE_ROWS));
         for (tile, (rows, states)) in tiles.enumerate() {
-            let rows = centred(rows, &centre);
+            let rows = centered(rows, &center);
             let row_squares = self::squares(&rows, dim);
             with_product(rows, &columns, dim, |products| {
                 let work = states
@@ -97,13 +97,13 @@ pub(crate) fn for_each_row<S: Send>(
                     for ((lower, product), square) in lower.iter_mut().zip(products).zip(&squares) {
                         let bound = (1.0 - relative) * (row_square + square) - 2.0 * product;
                         let bound = bound - absolute;
-                        // Not so for infinity and NaN.
+                        // False for infinity and NaN.
                         *lower = if bound < f32::MAX { bound.max(0.0) } else { 0.0 };
                     }
                     let row = tile * TILE_ROWS + row;
                     visit(
                         state,
-                        &Stretch { a, b, row, first, lower, row_square, squares: &squares },
+                        &RowTile { a, b, row, first, lower, row_square, squares: &squares },
                     );
                 });
             })?;
@@ -112,12 +112,12 @@ pub(crate) fn for_each_row<S: Send>(
     Ok(())
 }
 
-/// Calls `f` with the products of all rows and all columns, row after row.
+/// Calls `f` with the product of the matrices `rows` and `columns`, row-major.
 ///
 /// # Shapes
 /// `rows`: (n * dim), `columns`: (dim * m), products: (n * m).
 /// # Errors
-/// A product that failed.
+/// A failed tensor operation.
 pub(crate) fn with_product<T>(
     rows: Vec<f32>,
     columns: &Tensor,
@@ -136,10 +136,10 @@ pub(crate) fn with_product<T>(
     }
 }
 
-/// Rows as the columns of a product's right factor.
+/// Transposes rows to the right factor of [`with_product`].
 ///
 /// # Errors
-/// A tensor that cannot be made.
+/// A tensor that cannot be created.
 pub(crate) fn columns(rows: &[f32], dim: usize) -> Result<Tensor> {
     let count = rows.len() / dim;
     let mut columns = vec![0.0; rows.len()];
@@ -149,7 +149,7 @@ pub(crate) fn columns(rows: &[f32], dim: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(columns, (1, 1, dim, count), &Device::Cpu)?)
 }
 
-/// The squared distance of two rows, the same whichever comes first.
+/// Returns the squared distance of two rows. It is exactly symmetric.
 pub(crate) fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
     const LANES: usize = 8;
     let square = |a: f32, b: f32| (f64::from(a) - f64::from(b)).powi(2);
@@ -171,8 +171,8 @@ fn absolute_error(dim: usize) -> f32 {
     UNDERFLOW * dim as f32
 }
 
-/// The mean row, all 0 where there are no rows.
-fn centre(features: &Features) -> Vec<f32> {
+/// Returns the mean row, or zeros if there are no rows.
+fn center(features: &Features) -> Vec<f32> {
     let mut sums = vec![0.0f64; features.dim()];
     for row in features.rows() {
         sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
@@ -181,9 +181,9 @@ fn centre(features: &Features) -> Vec<f32> {
     sums.into_iter().map(|sum| (sum / count) as f32).collect()
 }
 
-fn centred(values: &[f32], centre: &[f32]) -> Vec<f32> {
-    let rows = values.chunks_exact(centre.len());
-    rows.flat_map(|row| row.iter().zip(centre).map(|(value, centre)| value - centre)).collect()
+fn centered(values: &[f32], center: &[f32]) -> Vec<f32> {
+    let rows = values.chunks_exact(center.len());
+    rows.flat_map(|row| row.iter().zip(center).map(|(value, center)| value - center)).collect()
 }
 
 fn squares(values: &[f32], dim: usize) -> Vec<f32> {
@@ -203,10 +203,10 @@ mod tests {
     /// The lower bounds and whether each pair is below `limit`.
     fn visited(a: &Features, b: &Features, limit: f64) -> Vec<Vec<(f32, bool)>> {
         let mut seen = vec![Vec::new(); a.len()];
-        for_each_row(a, b, &mut seen, |seen: &mut Vec<(f32, bool)>, stretch| {
-            assert_eq!(seen.len(), stretch.first);
-            let pair = |j| (stretch.lower[j], stretch.is_below(j, limit));
-            seen.extend((0..stretch.lower.len()).map(pair));
+        for_each_row(a, b, &mut seen, |seen: &mut Vec<(f32, bool)>, tile| {
+            assert_eq!(seen.len(), tile.first);
+            let pair = |j| (tile.lower[j], tile.is_below(j, limit));
+            seen.extend((0..tile.lower.len()).map(pair));
         })
         .expect("distances");
         seen
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn bounds_are_near_and_below() {
-        // More rows than a tile has, and an offset that a product without a centre would feel.
+        // More rows than a tile has, and an offset that a product without a center would feel.
         for (rows, columns, dim, offset) in
             [(TILE_ROWS + 3, TILE_COLUMNS + 5, 32, 100.0), (7, 9, 5, 0.0), (40, 33, 128, -3.0)]
         {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_too_large_or_small_for_products() {
+    fn values_that_overflow_or_underflow_in_products() {
         for scale in [1e-30f32, 1e-22, 1e-20, 1e30] {
             let set = Features::new(vec![0.0, 3.0 * scale, -4.0 * scale], 1).expect("features");
             let one = f64::from(scale).powi(2);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_two_lengths_are_refused() {
+    fn different_lengths_are_an_error() {
         let (a, b) = (features(3, 2, 0.0), features(3, 4, 0.0));
         let error = for_each_row(&a, &b, &mut [(); 3], |_, _| {}).expect_err("two lengths");
         assert_eq!(error.to_string(), "rows of 2 features cannot be compared with rows of 4");

@@ -1,60 +1,62 @@
-//! What can go wrong. The text of an error does not repeat its source's.
+//! The error type of this crate.
 
-/// An error of this crate.
+/// Error of this crate's functions. Its message does not repeat that of its source.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Values that do not make whole rows.
+    /// The number of values is not a multiple of the row length.
     #[error("{values} values are not rows of {dim} features")]
     Ragged {
-        /// How many values there are.
+        /// Number of values.
         values: usize,
-        /// Features that a row was to have.
+        /// Expected number of features in a row.
         dim: usize,
     },
-    /// Two sets that cannot be compared.
+    /// Two sets of features differ in the number of features.
     #[error("rows of {left} features cannot be compared with rows of {right}")]
     Lengths {
-        /// Features of a row of the first set.
+        /// Number of features of the first set.
         left: usize,
-        /// Features of a row of the second set.
+        /// Number of features of the second set.
         right: usize,
     },
-    /// A set that is too small for what is asked of it.
+    /// A set has too few rows for a metric.
     #[error("{metric}: too few rows, {rows} of at least {needed}")]
     TooFew {
-        /// What was to be computed.
+        /// The metric.
         metric: &'static str,
-        /// Rows there are.
+        /// Number of rows.
         rows: usize,
-        /// Rows that are needed.
+        /// The required number of rows.
         needed: usize,
     },
-    /// NaN or infinity among the values.
+    /// A value is NaN or infinite.
     #[error("{what}: value {index} is {value}, not a finite number")]
     NotFinite {
-        /// Which values.
+        /// What the values are.
         what: &'static str,
-        /// The first such value's position, from 0.
+        /// Index of the first such value, from 0.
         index: usize,
         /// The first such value.
         value: f64,
     },
-    /// Covariances that are not finite or not symmetric.
-    #[error("the eigenvalues of a covariance matrix could not be found")]
+    /// The eigenvalues of a covariance matrix do not converge.
+    #[error("the eigenvalues of a covariance matrix do not converge")]
     Eigenvalues,
-    /// A network that cannot be built, read or run.
+    /// The classifier cannot be built, read or run.
+    #[cfg(feature = "classifier")]
     #[error(transparent)]
     Model(#[from] gan_models::Error),
-    /// An error of the classifier's training.
+    /// The classifier cannot be trained.
+    #[cfg(feature = "classifier")]
     #[error(transparent)]
     Training(#[from] gan_training::Error),
-    /// A tensor operation that failed.
+    /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
 }
 
-/// A result of this crate.
+/// Result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 #[cfg(test)]
@@ -82,7 +84,10 @@ mod tests {
         );
         let tensor = candle_core::Error::Msg("of a tensor".into());
         assert!(text(tensor.into()).starts_with("of a tensor"));
-        let model = gan_models::Error::Config("of a model".into());
-        assert_eq!(text(model.into()), "of a model");
+        #[cfg(feature = "classifier")]
+        {
+            let model = gan_models::Error::Config("of a model".into());
+            assert_eq!(text(model.into()), "of a model");
+        }
     }
 }

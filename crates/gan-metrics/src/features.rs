@@ -1,10 +1,10 @@
-//! Sets of pictures as rows of numbers.
+//! Features: one row of numbers per image.
 
 use crate::error::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// Rows of features, one for each picture. A copy shares the values.
+/// A set of feature rows, one row per image. Clones share the values.
 #[derive(Clone, PartialEq)]
 pub struct Features {
     values: Arc<Vec<f32>>,
@@ -12,12 +12,12 @@ pub struct Features {
 }
 
 impl Features {
-    /// Rows of `dim` features each, one after the other.
+    /// Creates a set of rows of `dim` features each.
     ///
     /// # Shapes
-    /// `values`: (rows * dim); no rows are allowed, rows of no features are not.
+    /// `values`: (rows * dim), row-major; rows may be 0, `dim` may not.
     /// # Errors
-    /// Values that do not make whole rows, or are not finite.
+    /// [`Error::Ragged`] if the values are not whole rows; [`Error::NotFinite`] for NaN or infinite values.
     pub fn new(values: Vec<f32>, dim: usize) -> Result<Self> {
         if dim == 0 || !values.len().is_multiple_of(dim) {
             return Err(Error::Ragged { values: values.len(), dim });
@@ -29,44 +29,44 @@ impl Features {
         Ok(Self { values: Arc::new(values), dim })
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.len() / self.dim
     }
 
-    /// Whether there are no rows.
+    /// Returns whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Features of a row, at least 1.
+    /// Returns the number of features in a row, at least 1.
     pub fn dim(&self) -> usize {
         self.dim
     }
 
-    /// All values, row after row.
+    /// Returns all values, row-major.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The row at `index`, or nothing beyond the last.
+    /// Returns the row at `index`, or `None` past the last.
     pub fn row(&self, index: usize) -> Option<&[f32]> {
         self.rows().nth(index)
     }
 
-    /// All rows in order.
+    /// Returns all rows in order.
     pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.values.chunks_exact(self.dim)
     }
 
-    /// The rows at `indices`, in their order. Those beyond the last are left out.
+    /// Returns the rows at `indices`, in that order. Indices past the last row are skipped.
     pub fn take(&self, indices: &[usize]) -> Self {
         let mut values = Vec::with_capacity(indices.len() * self.dim);
         indices.iter().filter_map(|&index| self.row(index)).for_each(|row| values.extend(row));
         Self { values: Arc::new(values), dim: self.dim }
     }
 
-    /// The `count` rows from `start` on, or as many of them as there are.
+    /// Returns up to `count` rows, starting at `start`.
     pub fn narrow(&self, start: usize, count: usize) -> Self {
         let start = start.min(self.len());
         let end = start + count.min(self.len() - start);
@@ -74,8 +74,10 @@ impl Features {
         Self { values: Arc::new(values), dim: self.dim }
     }
 
+    /// Checks that both sets have the same number of features.
+    ///
     /// # Errors
-    /// Where the other's rows are longer or shorter.
+    /// [`Error::Lengths`].
     pub(crate) fn check_comparable(&self, other: &Self) -> Result<()> {
         if self.dim == other.dim {
             Ok(())
@@ -84,8 +86,10 @@ impl Features {
         }
     }
 
+    /// Checks that there are at least `needed` rows.
+    ///
     /// # Errors
-    /// Where there are fewer rows than `needed`.
+    /// [`Error::TooFew`].
     pub(crate) fn check_rows(&self, metric: &'static str, needed: usize) -> Result<()> {
         if self.len() < needed {
             Err(Error::TooFew { metric, rows: self.len(), needed })
@@ -106,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_and_parts_of_a_set() {
+    fn rows_and_subsets() {
         let features = Features::new((0..12).map(|i| i as f32).collect(), 3).expect("4 rows");
         assert_eq!((features.len(), features.dim(), features.is_empty()), (4, 3, false));
         assert_eq!(features.row(2), Some(&[6.0, 7.0, 8.0][..]));
@@ -121,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn no_rows_are_a_set() {
+    fn empty_sets_are_allowed() {
         let features = Features::new(vec![], 3).expect("no rows");
         assert!(features.is_empty());
         assert_eq!((features.len(), features.rows().len()), (0, 0));
     }
 
     #[test]
-    fn bad_values_are_refused() {
+    fn bad_values_are_errors() {
         let text = |values: Vec<f32>, dim| Features::new(values, dim).expect_err("bad").to_string();
         assert_eq!(text(vec![0.0; 7], 2), "7 values are not rows of 2 features");
         assert_eq!(text(vec![0.0; 7], 0), "7 values are not rows of 0 features");

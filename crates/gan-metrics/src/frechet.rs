@@ -1,25 +1,25 @@
-//! The distance of two normal distributions.
+//! The Fréchet distance of two normal distributions.
 
 use crate::error::Result;
-use crate::moments::Moments;
+use crate::feature_stats::FeatureStats;
 use crate::symmetric::{Eigen, dot, eigen};
 
-/// The squared Fréchet distance of two normal distributions with these moments:
-/// `|m1 - m2|^2 + Tr(S1) + Tr(S2) - 2 Tr((S1 S2)^(1/2))`.
+/// Returns the squared Fréchet distance of two normal distributions:
+/// `|m1 - m2|^2 + Tr(S1) + Tr(S2) - 2 Tr((S1 S2)^(1/2))` for means `m` and covariances `S`.
 ///
-/// With features of an Inception network this is the FID. The last trace is the sum of the square
-/// roots of the eigenvalues of `S1^(1/2) S2 S1^(1/2)`, which is symmetric and has the eigenvalues
-/// of `S1 S2`; those that are negative by rounding count as 0. So covariances of fewer rows than
-/// features are right too.
+/// With Inception features this is the FID. The last trace is the sum of the square roots of the
+/// eigenvalues of `S1^(1/2) S2 S1^(1/2)`, a symmetric matrix with the eigenvalues of `S1 S2`.
+/// Eigenvalues that rounding makes negative count as 0. Singular covariances, such as those of fewer
+/// rows than features, are allowed.
 ///
 /// # Range
-/// At least 0, where it is 0 for equal moments, up to rounding.
+/// At least 0. It is 0 for equal statistics, up to rounding.
 /// # Errors
-/// Moments of rows of two lengths; covariances that overflow.
+/// Different numbers of features; covariances whose product overflows.
 /// # Reference
 /// Heusel et al. 2017, "GANs trained by a two time-scale update rule converge to a local Nash
 /// equilibrium".
-pub fn frechet_distance(a: &Moments, b: &Moments) -> Result<f64> {
+pub fn frechet_distance(a: &FeatureStats, b: &FeatureStats) -> Result<f64> {
     a.check_comparable(b)?;
     let shift: f64 = a.mean().iter().zip(b.mean()).map(|(a, b)| (a - b) * (a - b)).sum();
     let shared = trace_of_root(&a.covariance(), &b.covariance(), a.dim())?;
@@ -53,11 +53,11 @@ mod tests {
     use crate::features::Features;
     use std::time::Instant;
 
-    fn moments(mean: &[f64], covariance: &[f64]) -> Moments {
-        Moments::new(100, mean.to_vec(), covariance).expect("moments")
+    fn stats(mean: &[f64], covariance: &[f64]) -> FeatureStats {
+        FeatureStats::new(100, mean.to_vec(), covariance).expect("statistics")
     }
 
-    fn distance(a: &Moments, b: &Moments) -> f64 {
+    fn distance(a: &FeatureStats, b: &FeatureStats) -> f64 {
         frechet_distance(a, b).expect("a distance")
     }
 
@@ -71,10 +71,10 @@ mod tests {
     }
 
     #[test]
-    fn along_the_axes_deviations_are_compared() {
+    fn diagonal_covariances() {
         // |(1, -2)|^2 + (2 - 5)^2 + (3 - 1)^2
-        let a = moments(&[0.0, 0.0], &[4.0, 0.0, 0.0, 9.0]);
-        let b = moments(&[1.0, -2.0], &[25.0, 0.0, 0.0, 1.0]);
+        let a = stats(&[0.0, 0.0], &[4.0, 0.0, 0.0, 9.0]);
+        let b = stats(&[1.0, -2.0], &[25.0, 0.0, 0.0, 1.0]);
         assert_near(distance(&a, &b), 5.0 + 9.0 + 4.0, 1e-12);
         assert_near(distance(&b, &a), 18.0, 1e-12);
     }
@@ -85,14 +85,14 @@ mod tests {
         let (a, b) = ([2.0, 1.0, 1.0, 2.0], [3.0, -1.0, -1.0, 1.0]);
         // A B = [[5, -1], [1, 1]], det(A) det(B) = 3 * 2.
         let root = (6.0 + 2.0 * 6.0f64.sqrt()).sqrt();
-        let (a, b) = (moments(&[0.0; 2], &a), moments(&[0.0; 2], &b));
+        let (a, b) = (stats(&[0.0; 2], &a), stats(&[0.0; 2], &b));
         assert_near(distance(&a, &b), 4.0 + 4.0 - 2.0 * root, 1e-12);
     }
 
     #[test]
     fn a_set_and_itself() {
         for (rows, dim) in [(400, 16), (20, 64)] {
-            let set = Moments::of(&features(rows, dim, 17)).expect("moments");
+            let set = FeatureStats::from_features(&features(rows, dim, 17)).expect("statistics");
             assert_near(distance(&set, &set), 0.0, 1e-6 * set.total_variance());
         }
     }
@@ -102,8 +102,8 @@ mod tests {
         let set = features(300, 8, 17);
         let shifted = set.values().iter().map(|value| value + 0.5).collect();
         let shifted = Features::new(shifted, 8).expect("features");
-        let (a, b) = (Moments::of(&set), Moments::of(&shifted));
-        assert_near(distance(&a.expect("moments"), &b.expect("moments")), 8.0 * 0.25, 1e-5);
+        let (a, b) = (FeatureStats::from_features(&set), FeatureStats::from_features(&shifted));
+        assert_near(distance(&a.expect("statistics"), &b.expect("statistics")), 8.0 * 0.25, 1e-5);
     }
 
     #[test]
@@ -111,17 +111,26 @@ mod tests {
         // Two points each, on lines at right angles: no direction is shared.
         let a = Features::new(vec![-1.0, 0.0, 0.0, 1.0, 0.0, 0.0], 3).expect("features");
         let b = Features::new(vec![0.0, -3.0, 0.0, 0.0, 3.0, 0.0], 3).expect("features");
-        let (a, b) = (Moments::of(&a).expect("moments"), Moments::of(&b).expect("moments"));
+        let (a, b) = (
+            FeatureStats::from_features(&a).expect("statistics"),
+            FeatureStats::from_features(&b).expect("statistics"),
+        );
         assert_near(distance(&a, &b), 2.0 + 18.0, 1e-6);
         let (a, b) = (features(30, 50, 17), features(20, 50, 29));
-        let (a, b) = (Moments::of(&a).expect("moments"), Moments::of(&b).expect("moments"));
+        let (a, b) = (
+            FeatureStats::from_features(&a).expect("statistics"),
+            FeatureStats::from_features(&b).expect("statistics"),
+        );
         assert_near(distance(&a, &b), distance(&b, &a), 1e-6 * a.total_variance());
     }
 
     #[test]
     fn wide_features_are_quick() {
         let (a, b) = (features(400, 128, 17), features(300, 128, 29));
-        let (a, b) = (Moments::of(&a).expect("moments"), Moments::of(&b).expect("moments"));
+        let (a, b) = (
+            FeatureStats::from_features(&a).expect("statistics"),
+            FeatureStats::from_features(&b).expect("statistics"),
+        );
         let start = Instant::now();
         let there = distance(&a, &b);
         assert!(start.elapsed().as_secs_f64() < 2.0, "{:?}", start.elapsed());
@@ -129,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_two_lengths_are_refused() {
-        let (two, one) = (moments(&[0.0; 2], &[0.0; 4]), moments(&[0.0], &[0.0]));
+    fn different_lengths_are_an_error() {
+        let (two, one) = (stats(&[0.0; 2], &[0.0; 4]), stats(&[0.0], &[0.0]));
         let error = frechet_distance(&two, &one).expect_err("bad").to_string();
         assert_eq!(error, "rows of 2 features cannot be compared with rows of 1");
     }

@@ -1,48 +1,62 @@
-//! How near generated pictures are to real ones, told from features of both.
+//! Metrics of generated images: Fréchet distance, MMD (as in the KID), precision, recall, density and
+//! coverage.
 //!
-//! [`Features`] are rows of numbers, one row for each picture. Two sets of them are compared as
-//! a whole by [`frechet_distance`] (of their [`Moments`]) and [`kernel_distance`], and by
-//! [`manifold_scores`] in two directions: whether what is generated looks real, and whether all
-//! that is real is generated. [`nearest`] tells how far each row is from a set.
+//! All metrics compare [`Features`], one row of numbers per image, of a generated and a real set:
+//! [`frechet_distance`] compares their [`FeatureStats`], [`polynomial_mmd`] their means in a kernel
+//! space, and [`prdc`] says whether the generated images look real and cover the real ones.
+//! [`nearest`] returns the distance of each row to a set, which finds copies of training images.
+//! [`Reference`] computes all of them.
 //!
 //! ```
-//! use gan_metrics::{Features, Moments, frechet_distance};
+//! use gan_metrics::{FeatureStats, Features, frechet_distance};
 //!
 //! # fn main() -> gan_metrics::Result<()> {
 //! let real = Features::new(vec![0.0, 0.0, 1.0, 1.0, 0.0, 1.0], 2)?;
 //! let fake = Features::new(vec![2.0, 0.0, 3.0, 1.0, 2.0, 1.0], 2)?;
-//! let distance = frechet_distance(&Moments::of(&real)?, &Moments::of(&fake)?)?;
-//! assert!((distance - 4.0).abs() < 1e-6);
+//! let real = FeatureStats::from_features(&real)?;
+//! let fake = FeatureStats::from_features(&fake)?;
+//! assert!((frechet_distance(&real, &fake)? - 4.0).abs() < 1e-6);
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! Results are the same bytes for every number of threads.
+//! Results do not depend on the number of threads.
+//!
+//! # Features
+//!
+//! - `classifier` (on by default): `Classifier`, a small convolutional network whose features the
+//!   metrics can compare, with weights for MNIST (2 MB) and its training. Without it the crate
+//!   depends on neither networks nor weights.
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod augment;
+#[cfg(feature = "classifier")]
 mod classifier;
 mod distances;
+#[cfg(feature = "classifier")]
+mod distort;
 mod error;
+mod feature_stats;
 mod features;
 mod frechet;
-mod kernel;
-mod manifold;
-mod moments;
+mod mmd;
 mod neighbours;
+mod prdc;
 #[cfg(test)]
 mod reference;
 mod scores;
 mod symmetric;
 
-pub use classifier::{Classifier, FEATURES, Observations, Trained, Training};
+/// The tensor library of this crate's public types. Its version must match the caller's.
+pub use candle_core;
+#[cfg(feature = "classifier")]
+pub use classifier::{Classifier, ClassifierTraining, FEATURES, Predictions, TrainedClassifier};
 pub use error::{Error, Result};
+pub use feature_stats::FeatureStats;
 pub use features::Features;
 pub use frechet::frechet_distance;
-pub use kernel::{Estimate, SUBSET_SIZE, SUBSETS, kernel_distance};
-pub use manifold::{
-    DENSITY_NEIGHBOURS, Manifold, ManifoldScores, PRECISION_NEIGHBOURS, manifold_scores,
-};
-pub use moments::Moments;
+pub use mmd::{MmdEstimate, SUBSET_SIZE, SUBSETS, polynomial_mmd};
 pub use neighbours::{nearest, radii};
+pub use prdc::{DENSITY_NEIGHBOURS, Manifold, PRECISION_NEIGHBOURS, Prdc, prdc};
+
 pub use scores::{Reference, Scores};

@@ -1,20 +1,21 @@
-//! Nearest rows.
+//! Nearest neighbours.
 
-use crate::distances::{Stretch, for_each_row};
+use crate::distances::{RowTile, for_each_row};
 use crate::error::Result;
 use crate::features::Features;
 
-/// Bounds that are looked at together before any on its own.
-pub(crate) const GLANCE: usize = 64;
+/// Number of lower bounds that are scanned together before any is looked at alone.
+pub(crate) const SCAN: usize = 64;
 
-/// The distance of each row to its `k`-th nearest other row. Equal rows are others, at distance 0.
+/// Returns the distance of each row to its `k`-th nearest neighbour. Equal rows are neighbours at
+/// distance 0.
 ///
 /// # Shapes
 /// Result: (rows).
 /// # Range
-/// `k` from 0, which is the row itself, to the rows less one.
+/// `k` is at most the number of rows less one; 0 means the row itself.
 /// # Errors
-/// A set of `k` rows or fewer; a product that failed.
+/// A set of `k` rows or fewer; a failed tensor operation.
 pub fn radii(features: &Features, k: usize) -> Result<Vec<f32>> {
     features.check_rows("distances to neighbours", k.saturating_add(1))?;
     if k == 0 {
@@ -24,36 +25,35 @@ pub fn radii(features: &Features, k: usize) -> Result<Vec<f32>> {
     Ok(squares.chunks_exact(k).map(|squares| squares[k - 1].sqrt() as f32).collect())
 }
 
-/// The distance of each row of `a` to the nearest row of `b`; 0 where the very row is there.
+/// Returns the distance of each row of `a` to the nearest row of `b`. It is exactly 0 for equal rows.
 ///
 /// # Shapes
 /// Result: (rows of `a`).
 /// # Errors
-/// No rows in `b`; rows of two lengths; a product that failed.
+/// No rows in `b`; sets with different numbers of features; a failed tensor operation.
 pub fn nearest(a: &Features, b: &Features) -> Result<Vec<f32>> {
     b.check_rows("distances to the nearest row", 1)?;
     Ok(smallest(a, b, 1, false)?.into_iter().map(|square| square.sqrt() as f32).collect())
 }
 
-/// The squared distances of each row of `a` to the `k` nearest rows of `b`, in order. With
-/// `is_same`, for two sets that are one, a row is no neighbour of itself.
+/// Returns the squared distances of each row of `a` to the `k` nearest rows of `b`, sorted.
+/// `is_same` says that both are one set, in which a row is not its own neighbour.
 ///
 /// # Shapes
-/// Result: (rows of `a` * k), `k` at least 1; infinity where `b` has too few rows.
+/// Result: (rows of `a` * k), `k` at least 1; infinity if `b` has too few rows.
 /// # Errors
-/// Rows of two lengths; a product that failed.
+/// Sets with different numbers of features; a failed tensor operation.
 pub(crate) fn smallest(a: &Features, b: &Features, k: usize, is_same: bool) -> Result<Vec<f64>> {
     let mut squares = vec![f64::INFINITY; a.len() * k];
     let mut states: Vec<&mut [f64]> = squares.chunks_mut(k).collect();
-    for_each_row(a, b, &mut states, |best, stretch| improve(best, stretch, is_same))?;
+    for_each_row(a, b, &mut states, |best, tile| improve(best, tile, is_same))?;
     Ok(squares)
 }
 
-/// Takes what is nearer than the farthest of `best`, which stay in order.
-fn improve(best: &mut [f64], stretch: &Stretch, is_same: bool) {
+/// Inserts the distances of a tile that are smaller than the largest of `best`, which stays sorted.
+fn improve(best: &mut [f64], tile: &RowTile, is_same: bool) {
     let last = best.len() - 1;
-    for (glance, bounds) in stretch.lower.chunks(GLANCE).enumerate() {
-        // Nothing is nearer than 0.
+    for (block, bounds) in tile.lower.chunks(SCAN).enumerate() {
         if best[last] == 0.0 {
             return;
         }
@@ -61,11 +61,11 @@ fn improve(best: &mut [f64], stretch: &Stretch, is_same: bool) {
         if !bounds.iter().fold(false, |any, bound| any | (*bound <= limit)) {
             continue;
         }
-        for (j, bound) in (glance * GLANCE..).zip(bounds) {
-            if f64::from(*bound) >= best[last] || is_same && stretch.first + j == stretch.row {
+        for (j, bound) in (block * SCAN..).zip(bounds) {
+            if f64::from(*bound) >= best[last] || is_same && tile.first + j == tile.row {
                 continue;
             }
-            let square = stretch.exact(j);
+            let square = tile.exact(j);
             if square < best[last] {
                 let place = best.partition_point(|other| *other <= square);
                 best[place..].rotate_right(1);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn as_by_brute_force() {
+    fn equal_to_brute_force() {
         // Several tiles, distances that tie.
         for (rows, dim) in [(2100, 6), (300, 130)] {
             let (a, b) = (features(rows, dim, 17), features(rows - 111, dim, 29));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_far_from_the_centre_is_found() {
+    fn copies_far_from_the_center_are_found() {
         let mut values: Vec<f32> = features(50, 64, 17).values().to_vec();
         values[64..128].iter_mut().for_each(|value| *value += 1000.0);
         let set = Features::new(values, 64).expect("features");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_input_is_refused() {
+    fn bad_input_is_an_error() {
         let text = |result: Result<Vec<f32>>| result.expect_err("bad").to_string();
         assert_eq!(
             text(radii(&line(&[1.0, 2.0]), 2)),

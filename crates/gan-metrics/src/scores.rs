@@ -1,37 +1,36 @@
-//! All distances of a set of pictures from a real one.
+//! All metrics of a generated set against a real one.
 
 use crate::error::Result;
+use crate::feature_stats::FeatureStats;
 use crate::features::Features;
 use crate::frechet::frechet_distance;
-use crate::kernel::{Estimate, SUBSET_SIZE, SUBSETS, kernel_distance};
-use crate::manifold::{Manifold, ManifoldScores, manifold_scores};
-use crate::moments::Moments;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use crate::mmd::{MmdEstimate, SUBSET_SIZE, SUBSETS, polynomial_mmd};
+use crate::prdc::{Manifold, Prdc, prdc};
 use serde::{Deserialize, Serialize};
 
-/// A real set, prepared for measuring others against it.
+/// A real set, prepared as the reference of the metrics.
 #[derive(Clone, Debug)]
 pub struct Reference {
     features: Features,
-    moments: Moments,
+    stats: FeatureStats,
     manifold: Manifold,
 }
 
-/// How a set compares with a real one.
+/// All metrics of a generated set.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Scores {
-    /// [`frechet_distance`]: 0 is best.
+    /// [`frechet_distance`]; 0 is best.
     pub frechet: f64,
-    /// [`kernel_distance`] over the usual subsets: 0 is best.
-    pub kernel: Estimate,
-    /// Share of the set that looks real.
+    /// [`polynomial_mmd`] with the usual subsets; 0 is best.
+    pub mmd: MmdEstimate,
+    /// See [`Prdc::precision`].
     pub precision: f64,
-    /// Share of the real set that the set reaches.
+    /// See [`Prdc::recall`].
     pub recall: f64,
-    /// How densely real pictures lie around the set's.
+    /// See [`Prdc::density`].
     pub density: f64,
-    /// Share of the real pictures with one of the set nearby.
+    /// See [`Prdc::coverage`].
     pub coverage: f64,
 }
 
@@ -39,47 +38,47 @@ impl Reference {
     /// Prepares a real set.
     ///
     /// # Errors
-    /// Fewer rows than the metrics need.
-    pub fn of(features: Features) -> Result<Self> {
-        let (moments, manifold) = (Moments::of(&features)?, Manifold::of(&features)?);
-        Ok(Self { features, moments, manifold })
+    /// Fewer than 6 rows; a failed tensor operation.
+    pub fn new(features: Features) -> Result<Self> {
+        let (stats, manifold) =
+            (FeatureStats::from_features(&features)?, Manifold::from_features(&features)?);
+        Ok(Self { features, stats, manifold })
     }
 
-    /// Mean and covariance.
-    pub fn moments(&self) -> &Moments {
-        &self.moments
+    /// Returns the mean and covariance of the real set.
+    pub fn stats(&self) -> &FeatureStats {
+        &self.stats
     }
 
-    /// [`frechet_distance`] of a set.
+    /// Returns the [`frechet_distance`] of a generated set.
     ///
     /// # Errors
-    /// Features of another length; fewer than 2 rows.
+    /// Different numbers of features; fewer than 2 rows.
     pub fn frechet(&self, set: &Features) -> Result<f64> {
-        frechet_distance(&self.moments, &Moments::of(set)?)
+        frechet_distance(&self.stats, &FeatureStats::from_features(set)?)
     }
 
-    /// [`manifold_scores`] of a set.
+    /// Returns the [`prdc`] of a generated set.
     ///
     /// # Errors
-    /// Features of another length; fewer rows than the metrics need.
-    pub fn manifold_scores(&self, set: &Features) -> Result<ManifoldScores> {
-        manifold_scores(&self.manifold, set)
+    /// Different numbers of features; fewer than 4 rows.
+    pub fn prdc(&self, set: &Features) -> Result<Prdc> {
+        prdc(&self.manifold, set)
     }
 
-    /// Measures a set in every way. The kernel distance's subsets are drawn from the seed.
+    /// Computes all metrics of a generated set. The subsets of the MMD are drawn from the seed.
     ///
     /// # Errors
-    /// Features of another length; fewer rows than the metrics need.
+    /// Different numbers of features; fewer than 4 rows.
     pub fn scores(&self, set: &Features, seed: u64) -> Result<Scores> {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let manifold = self.manifold_scores(set)?;
+        let prdc = self.prdc(set)?;
         Ok(Scores {
             frechet: self.frechet(set)?,
-            kernel: kernel_distance(&self.features, set, SUBSETS, SUBSET_SIZE, &mut rng)?,
-            precision: manifold.precision,
-            recall: manifold.recall,
-            density: manifold.density,
-            coverage: manifold.coverage,
+            mmd: polynomial_mmd(&self.features, set, SUBSETS, SUBSET_SIZE, seed)?,
+            precision: prdc.precision,
+            recall: prdc.recall,
+            density: prdc.density,
+            coverage: prdc.coverage,
         })
     }
 }

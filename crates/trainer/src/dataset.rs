@@ -40,7 +40,8 @@ impl Selection {
         classes: &[String],
         strict: bool,
     ) -> Result<Self> {
-        let options = Options { size: size.unwrap_or(Options::SIZE), colour, strict };
+        let options =
+            Options::new().size(size.unwrap_or(Options::SIZE)).colour(colour).strict(strict);
         Ok(Self { source: source(dataset)?, options, classes: classes.to_vec() })
     }
 
@@ -65,11 +66,13 @@ impl Selection {
     /// Those of [`Source::load_with`]; classes that the data set does not have.
     pub(crate) fn load(&self, split: Split) -> Result<Dataset> {
         let dataset = load(&self.source, split, &self.options)?;
-        let non_empty = dataset.occupied_classes();
+        let non_empty = dataset.non_empty_classes();
         Ok(match &self.classes[..] {
-            [] if non_empty.len() < dataset.classes().len() => dataset.filter(&non_empty)?,
+            [] if non_empty.len() < dataset.classes().len() => {
+                dataset.filter_classes(&non_empty)?
+            }
             [] => dataset,
-            classes => dataset.filter(classes)?,
+            classes => dataset.filter_classes(classes)?,
         })
     }
 
@@ -81,8 +84,8 @@ impl Selection {
         let info = DatasetInfo::read(&self.source, split, &self.options)?;
         let non_empty = info.non_empty_classes();
         Ok(match &self.classes[..] {
-            [] => info.filter(&non_empty)?,
-            classes => info.filter(classes)?,
+            [] => info.filter_classes(&non_empty)?,
+            classes => info.filter_classes(classes)?,
         })
     }
 }
@@ -105,7 +108,7 @@ fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Optio
         );
     }
     let size = images.size.unwrap_or(Options::SIZE);
-    Ok(Options { size, colour: images.colour.map(Colour::from), strict })
+    Ok(Options::new().size(size).colour(images.colour.map(Colour::from)).strict(strict))
 }
 
 /// Loads one part of a data set, and warns of images that are left out.
@@ -114,7 +117,7 @@ fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Optio
 /// Those of [`Source::load_with`].
 pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<Dataset> {
     let started = Instant::now();
-    let Loaded { set, skipped } = source.load_with(split, options)?;
+    let Loaded { dataset: set, skipped, .. } = source.load_with(split, options)?;
     let count = skipped.len();
     for error in skipped.into_iter().take(NAMED) {
         // The chain of causes on one line.

@@ -102,7 +102,7 @@ pub(crate) fn write(path: &Path, matrix: &Tensor) -> Result<()> {
     for value in matrix.flatten_all()?.to_vec1::<f32>()? {
         bytes.extend(value.to_le_bytes());
     }
-    Ok(gan_data::files::write_whole(path, &bytes)?)
+    Ok(gan_data::files::write_atomically(path, &bytes)?)
 }
 
 #[cfg(test)]

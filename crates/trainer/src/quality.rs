@@ -7,7 +7,7 @@ pub(crate) mod training;
 use anyhow::{Result, ensure};
 use gan_data::folder::{Colour, Options};
 use gan_data::{ImageShape, range};
-use gan_metrics::{Classifier, Observations};
+use gan_metrics::{Classifier, Predictions};
 
 /// The extractor's name in those of metrics.
 const EXTRACTOR: &str = "mnistnet";
@@ -18,7 +18,7 @@ pub(crate) const MIN_IMAGES: usize = 6;
 
 /// How the images of a directory are read for the classifier.
 pub(crate) const MEASURED: Options =
-    Options { size: Options::SIZE, colour: Some(Colour::Grey), strict: false };
+    Options::new().size(Options::SIZE).colour(Some(Colour::Grey)).strict(false);
 
 /// What the classifier predicts of images.
 ///
@@ -28,11 +28,11 @@ pub(crate) fn predict(
     classifier: &Classifier,
     shape: ImageShape,
     pixels: &[u8],
-) -> Result<Observations> {
+) -> Result<Predictions> {
     check_shape(shape)?;
-    let mut all = Observations::default();
+    let mut all = Predictions::default();
     for pixels in pixels.chunks(CHUNK * shape.len()) {
-        all.extend(classifier.observe(&range::to_tensor(pixels, shape)?)?);
+        all.extend(classifier.predict(&range::to_tensor(pixels, shape)?)?);
     }
     Ok(all)
 }
@@ -53,7 +53,7 @@ pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
 
 /// Whether images of this shape can be measured.
 pub(crate) fn can_measure(shape: ImageShape) -> bool {
-    Classifier::takes((shape.channels, shape.height, shape.width))
+    Classifier::accepts((shape.channels, shape.height, shape.width))
 }
 
 /// The full name of a metric, with the extractor and the number of images.

@@ -1,4 +1,4 @@
-//! A file's bytes to a picture of the size and the colours asked for.
+//! Decodes JPEG and PNG files, crops and resamples the images.
 
 use std::fs;
 use std::io::Cursor;
@@ -11,24 +11,25 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::Colour;
-use crate::picture::{Rows, decode_png};
+use crate::png::{Rows, decode_png};
 use crate::{Error, Result};
 
-/// The shortest and the longest side of a picture that is read. Less shows nothing.
-const SIDES: std::ops::RangeInclusive<usize> = 8..=16_384;
-/// Most pixels of a picture that is read: the decoded rows take no more than 128 MB.
-const PIXELS: usize = 1 << 25;
+/// The supported lengths of an image's sides.
+pub(crate) const SIDES: std::ops::RangeInclusive<usize> = 8..=16_384;
+/// The largest number of pixels of an image. Decoded, they take at most 128 MB.
+pub(crate) const MAX_PIXELS: usize = 1 << 25;
 
-/// Reads one picture, as [`load`](super::load) does each.
+/// Reads one image in the way [`load`](super::load) does.
 ///
 /// # Shapes
 ///
-/// Result: C x `size` x `size` values in 0..=255, C as asked for, or else 1 where every pixel is
-/// grey and 3 where not.
+/// Result: C x `size` x `size` values in 0..=255. Without a colour mode, C is 1 if every pixel is
+/// grey, else 3.
 ///
 /// # Errors
 ///
-/// [`Error::Read`], [`Error::NoPicture`], [`Error::Unreadable`], [`Error::Unfit`].
+/// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`], [`Error::ImageSize`],
+/// [`Error::Resample`].
 pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
     let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let rows = if bytes.starts_with(b"\xff\xd8") {
@@ -36,7 +37,7 @@ pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>>
     } else if bytes.starts_with(b"\x89PNG") {
         decode_png(path, Cursor::new(bytes), |width, height| check(path, width, height))?
     } else {
-        return Err(Error::NoPicture { path: path.into() });
+        return Err(Error::NotAnImage { path: path.into() });
     };
     let (width, height) = (rows.width, rows.height);
     let mut pixels = over_white(rows);
@@ -50,21 +51,21 @@ pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>>
     Ok(planes[..channels].iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }
 
+/// Checks the size of an image before it is decoded.
+///
 /// # Errors
 ///
-/// [`Error::Unfit`].
+/// [`Error::ImageSize`].
 fn check(path: &Path, width: usize, height: usize) -> Result<()> {
-    if [width, height].iter().all(|side| SIDES.contains(side)) && width * height <= PIXELS {
+    if [width, height].iter().all(|side| SIDES.contains(side)) && width * height <= MAX_PIXELS {
         return Ok(());
     }
-    let (least, most) = (*SIDES.start(), *SIDES.end());
-    Err(Error::Unfit { path: path.into(), width, height, least, most, pixels: PIXELS })
+    Err(Error::ImageSize { path: path.into(), width, height })
 }
 
-/// Decodes a JPEG picture, baseline or progressive. One that is cut short or damaged where it shows
-/// is an error, and not grey from there on.
+/// Decodes a baseline or progressive JPEG image. Truncated or visibly damaged images are errors.
 fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Rows> {
-    let unreadable = |source: zune_jpeg::errors::DecodeErrors| Error::Unreadable {
+    let unreadable = |source: zune_jpeg::errors::DecodeErrors| Error::Decode {
         path: path.into(),
         format: "JPEG",
         source: source.into(),
@@ -82,7 +83,7 @@ fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Rows> {
     Ok(Rows { width, height, samples: 3, values })
 }
 
-/// Pixels in colour, laid over white.
+/// Converts pixels to RGB and blends transparent ones with white.
 fn over_white(rows: Rows) -> Vec<RGB<u8>> {
     let over = |value: u8, opacity: u8| {
         let (value, opacity) = (u32::from(value), u32::from(opacity));
@@ -94,19 +95,19 @@ fn over_white(rows: Rows) -> Vec<RGB<u8>> {
         [v, a] => RGB { r: over(v, a), g: over(v, a), b: over(v, a) },
         [r, g, b] => RGB { r, g, b },
         [r, g, b, a] => RGB { r: over(r, a), g: over(g, a), b: over(b, a) },
-        _ => RGB { r: 0, g: 0, b: 0 }, // no format has such pixels
+        _ => RGB { r: 0, g: 0, b: 0 }, // unreachable: no format has such pixels
     };
     pixels.map(of).collect()
 }
 
-/// How light a colour is (ITU-R BT.601).
+/// Converts a colour to its luma (ITU-R BT.601).
 fn luma(RGB { r, g, b }: RGB<u8>) -> RGB<u8> {
     let sum = 299 * u32::from(r) + 587 * u32::from(g) + 114 * u32::from(b);
     let v = ((sum + 500) / 1000) as u8;
     RGB { r: v, g: v, b: v }
 }
 
-/// The square in the middle, resampled to a size.
+/// Crops an image to the square in its middle and resamples it.
 fn square(
     path: &Path,
     pixels: Vec<RGB<u8>>,
@@ -123,6 +124,6 @@ fn square(
     let mut out = vec![RGB { r: 0, g: 0, b: 0 }; size * size];
     resize::new(side, side, size, size, resize::Pixel::RGB8, resize::Type::Lanczos3)
         .and_then(|mut to| to.resize_stride(&pixels[start..], width, &mut out))
-        .map_err(|source| Error::Resize { path: path.into(), source })?;
+        .map_err(|source| Error::Resample { path: path.into(), source: source.into() })?;
     Ok(out)
 }

@@ -1,10 +1,9 @@
-//! What folders of pictures are read as, and written.
+//! Tests of reading and writing image folders.
 
 use super::*;
-use crate::picture;
 use tempfile::TempDir;
 
-/// A folder of files; a number for bytes stands for a grey 8 x 8 picture of that value.
+/// A folder of files; a number for bytes stands for a grey 8 x 8 image of that value.
 fn folder(names: &[(&str, u8)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, value) in names {
@@ -48,9 +47,14 @@ fn train(folder: &TempDir, options: Options) -> Result<Loaded> {
     load(folder.path(), Split::Train, &options)
 }
 
-/// The first value of each channel of each picture.
-fn first(set: &Dataset) -> Vec<u8> {
-    set.pixels().iter().copied().step_by(set.shape().height * set.shape().width).collect()
+/// The first value of each channel of each image.
+fn first(dataset: &Dataset) -> Vec<u8> {
+    dataset
+        .pixels()
+        .iter()
+        .copied()
+        .step_by(dataset.shape().height * dataset.shape().width)
+        .collect()
 }
 
 #[test]
@@ -63,31 +67,31 @@ fn sub_folders_are_classes_in_the_order_of_their_names() {
         ("cat/.hidden.png", 9),
         (".git/a.png", 9),
     ]);
-    put(&folder, "cat/notes.txt", b"no picture");
-    put(&folder, "notes/README", b"no picture");
-    let Loaded { set, skipped } = train(&folder, options(8)).unwrap();
+    put(&folder, "cat/notes.txt", b"no image");
+    put(&folder, "notes/README", b"no image");
+    let Loaded { dataset, skipped } = train(&folder, options(8)).unwrap();
     assert!(skipped.is_empty(), "{skipped:?}");
-    assert_eq!(set.classes(), ["cat", "dog"]);
-    assert_eq!((set.labels(), first(&set)), (&[0, 0, 1, 1][..], vec![1, 2, 3, 4]));
-    assert_eq!(set.shape(), ImageShape { channels: 1, height: 8, width: 8 });
+    assert_eq!(dataset.classes(), ["cat", "dog"]);
+    assert_eq!((dataset.labels(), first(&dataset)), (&[0, 0, 1, 1][..], vec![1, 2, 3, 4]));
+    assert_eq!(dataset.shape(), ImageShape { channels: 1, height: 8, width: 8 });
     // Without parts, either is the whole.
-    assert_eq!(load(folder.path(), Split::Test, &options(8)).unwrap().set, set);
+    assert_eq!(load(folder.path(), Split::Test, &options(8)).unwrap().dataset, dataset);
 }
 
 #[test]
 fn a_flat_folder_is_one_class() {
     let folder = folder(&[("faces/b.png", 2), ("faces/a.png", 1)]);
     let faces = folder.path().join("faces");
-    let set = load(&faces, Split::Train, &options(8)).unwrap().set;
-    assert_eq!((set.name(), set.classes()), ("faces", &["faces".to_string()][..]));
-    assert_eq!(first(&set), [1, 2]);
-    assert_eq!(train(&folder, options(8)).unwrap().set.classes(), ["faces"]);
+    let dataset = load(&faces, Split::Train, &options(8)).unwrap().dataset;
+    assert_eq!((dataset.name(), dataset.classes()), ("faces", &["faces".to_string()][..]));
+    assert_eq!(first(&dataset), [1, 2]);
+    assert_eq!(train(&folder, options(8)).unwrap().dataset.classes(), ["faces"]);
 }
 
 #[test]
 fn parts_are_folders_of_the_same_classes() {
     let folder = folder(&[("train/a/1.png", 1), ("train/c/1.png", 3), ("test/b/1.png", 2)]);
-    let of = |split| load(folder.path(), split, &options(8)).unwrap().set;
+    let of = |split| load(folder.path(), split, &options(8)).unwrap().dataset;
     let (train, test) = (of(Split::Train), of(Split::Test));
     assert_eq!((train.classes(), test.classes()), (test.classes(), train.classes()));
     assert_eq!(train.classes(), ["a", "b", "c"]);
@@ -121,9 +125,9 @@ fn every_kind_of_png_is_read() {
         (Indexed, 8, &[1; 8], &[255]),
     ] {
         put(&folder, "a.png", &png(color, depth, (8, 8), &row.repeat(8)));
-        let set = train(&folder, options(8)).unwrap().set;
-        assert_eq!(first(&set), want, "{color:?} of {depth} bits");
-        assert!(set.pixels().chunks(64).all(|plane| plane == [plane[0]; 64]), "{color:?}");
+        let dataset = train(&folder, options(8)).unwrap().dataset;
+        assert_eq!(first(&dataset), want, "{color:?} of {depth} bits");
+        assert!(dataset.pixels().chunks(64).all(|plane| plane == [plane[0]; 64]), "{color:?}");
     }
 }
 
@@ -140,7 +144,7 @@ fn jpegs_are_read_whatever_they_are_called() {
         ] {
             for name in ["a.jpeg", "a.JPG", "a.png"] {
                 put(&folder, name, &jpeg(color, progressive, pixel));
-                let found = first(&train(&folder, options(16)).unwrap().set);
+                let found = first(&train(&folder, options(16)).unwrap().dataset);
                 fs::remove_file(folder.path().join(name)).unwrap();
                 assert_eq!(found.len(), want.len(), "{color:?}: {found:?}");
                 let near = found.iter().zip(want).all(|(a, b)| a.abs_diff(*b) <= 3);
@@ -154,7 +158,7 @@ fn jpegs_are_read_whatever_they_are_called() {
 fn grey_among_colour_becomes_rgb_unless_asked_otherwise() {
     let folder = folder(&[("a.png", 50)]);
     put(&folder, "b.png", &png(png::ColorType::Rgb, 8, (8, 8), &[100, 200, 50].repeat(64)));
-    let of = |colour| train(&folder, Options { colour, ..options(8) }).unwrap().set;
+    let of = |colour| train(&folder, Options { colour, ..options(8) }).unwrap().dataset;
     assert_eq!(first(&of(None)), [50, 50, 50, 100, 200, 50]);
     assert_eq!(of(None), of(Some(Colour::Rgb)));
     // 0.299 x 100 + 0.587 x 200 + 0.114 x 50
@@ -170,12 +174,12 @@ fn the_square_in_the_middle_is_resampled() {
     // Columns are their numbers times 10; the middle 8 of 24 are 8 to 15.
     let row: Vec<u8> = (0..24).map(|column| column * 10).collect();
     put(&folder, "a.png", &png(png::ColorType::Grayscale, 8, (24, 8), &row.repeat(8)));
-    let set = train(&folder, options(8)).unwrap().set;
-    assert_eq!(set.pixels(), row[8..16].repeat(8));
+    let dataset = train(&folder, options(8)).unwrap().dataset;
+    assert_eq!(dataset.pixels(), row[8..16].repeat(8));
     // Upright, it is rows that are cut.
     let upright: Vec<u8> = row.iter().flat_map(|&value| [value; 8]).collect();
     put(&folder, "a.png", &png(png::ColorType::Grayscale, 8, (8, 24), &upright));
-    assert_eq!(train(&folder, options(8)).unwrap().set.pixels(), &upright[64..128]);
+    assert_eq!(train(&folder, options(8)).unwrap().dataset.pixels(), &upright[64..128]);
 
     // A slope stays a slope, with the same mean, at any size; stripes finer than the new pixels
     // become grey, and do not alias.
@@ -184,20 +188,20 @@ fn the_square_in_the_middle_is_resampled() {
     let stripes: Vec<u8> = (0..64 * 64).map(|i| if i % 2 == 0 { 0 } else { 255 }).collect();
     put(&folder, "b.png", &png(png::ColorType::Grayscale, 8, (64, 64), &stripes));
     for size in [8, 16, 28, 100, 256] {
-        let set = train(&folder, options(size)).unwrap().set;
-        let row = &set.image(0).unwrap()[..size];
+        let dataset = train(&folder, options(size)).unwrap().dataset;
+        let row = &dataset.image(0).unwrap()[..size];
         assert!(row.is_sorted(), "{size}: {row:?}");
         let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / size as f64;
         assert!((mean - 126.0).abs() < 1.5, "{size}: {mean}");
         if size <= 28 {
-            let striped = set.image(1).unwrap();
+            let striped = dataset.image(1).unwrap();
             assert!(striped.iter().all(|v| v.abs_diff(127) < 25), "{size}: {striped:?}");
         }
     }
 }
 
 #[test]
-fn broken_pictures_are_named_and_left_out() {
+fn broken_images_are_named_and_left_out() {
     let folder = folder(&[("a/good.png", 1), ("b/good.png", 2)]);
     let whole = jpeg(jpeg_encoder::ColorType::Rgb, false, &[1, 2, 3]);
     put(&folder, "a/cut.jpg", &whole[..whole.len() - 20]);
@@ -216,17 +220,18 @@ fn broken_pictures_are_named_and_left_out() {
     put(&folder, "b/wide.png", &wide);
     put(&folder, "c.png", &dot);
 
-    let Loaded { set, skipped } = train(&folder, Options { strict: false, ..options(8) }).unwrap();
-    assert_eq!(first(&set), [1, 2]);
+    let Loaded { dataset, skipped } =
+        train(&folder, Options { strict: false, ..options(8) }).unwrap();
+    assert_eq!(first(&dataset), [1, 2]);
     let texts: Vec<String> = skipped.iter().map(|error| error.to_string()).collect();
     let in_folder = |name: &str| folder.path().join(name).display().to_string();
     let wants = [
-        (in_folder("a/cut.jpg"), ": not a whole JPEG picture"),
-        (in_folder("a/dot.png"), ": a picture of 1x1 pixels; those read have sides of 8 to 16384"),
-        (in_folder("a/empty.jpg"), ": neither a JPEG nor a PNG picture"),
-        (in_folder("b/cut.png"), ": not a whole PNG picture"),
-        (in_folder("b/wide.png"), ": a picture of 20000x20000 pixels; those read have sides of"),
-        (in_folder(""), "1 pictures beside the folders of classes are of no class"),
+        (in_folder("a/cut.jpg"), ": not a valid JPEG image"),
+        (in_folder("a/dot.png"), ": an image of 1x1 pixels; sides must be 8 to 16384 pixels"),
+        (in_folder("a/empty.jpg"), ": neither a JPEG nor a PNG image"),
+        (in_folder("b/cut.png"), ": not a valid PNG image"),
+        (in_folder("b/wide.png"), ": an image of 20000x20000 pixels; sides must be 8"),
+        (in_folder(""), "1 images beside the class folders have no class"),
     ];
     assert_eq!(texts.len(), wants.len(), "{texts:#?}");
     for (text, (path, part)) in texts.iter().zip(wants) {
@@ -237,29 +242,29 @@ fn broken_pictures_are_named_and_left_out() {
     for name in ["a/cut.jpg", "a/dot.png", "a/empty.jpg", "b/cut.png", "b/wide.png"] {
         fs::remove_file(folder.path().join(name)).unwrap();
     }
-    assert!(matches!(train(&folder, options(8)), Err(Error::Unsorted { pictures: 1, .. })));
+    assert!(matches!(train(&folder, options(8)), Err(Error::UnlabelledImages { images: 1, .. })));
 }
 
 #[test]
-fn folders_without_pictures_are_errors() {
+fn folders_without_images_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let lenient = Options { strict: false, ..options(8) };
     let none = train(&folder, lenient).unwrap_err();
-    assert!(matches!(none, Error::NoPictures { .. }));
-    assert!(none.to_string().contains("no pictures in it; looked for *.jpg, *.jpeg and *.png"));
+    assert!(matches!(none, Error::NoImages { .. }));
+    assert!(none.to_string().contains("no images in it; looked for *.jpg, *.jpeg and *.png"));
     put(&folder, "a.png", b"");
     put(&folder, "b.png", b"");
     let broken = train(&folder, lenient).unwrap_err();
-    assert!(matches!(&broken, Error::AllBroken { pictures: 2, source, .. }
-        if matches!(&**source, Error::NoPicture { .. })));
-    assert!(broken.to_string().ends_with("none of the 2 pictures in it can be read; the first"));
-    // A loose picture beside broken ones is not to blame.
+    assert!(matches!(&broken, Error::NoValidImage { images: 2, source, .. }
+        if matches!(&**source, Error::NotAnImage { .. })));
+    assert!(broken.to_string().ends_with("none of the 2 images in it can be read; the first"));
+    // A loose image beside broken ones is not to blame.
     put(&folder, "class/a.png", b"");
-    assert!(matches!(train(&folder, lenient).unwrap_err(), Error::AllBroken { source, .. }
-        if matches!(*source, Error::NoPicture { .. })));
+    assert!(matches!(train(&folder, lenient).unwrap_err(), Error::NoValidImage { source, .. }
+        if matches!(*source, Error::NotAnImage { .. })));
     for size in [0, 7, 257, usize::MAX] {
         let error = train(&folder, options(size)).unwrap_err();
-        let want = format!("size {size}: pictures are brought to 8 to 256 pixels a side");
+        let want = format!("size {size}: images are resampled to 8 to 256 pixels a side");
         assert_eq!(error.to_string(), want);
     }
     let absent = load(&folder.path().join("absent"), Split::Train, &lenient).unwrap_err();
@@ -298,7 +303,7 @@ fn threads_do_not_change_a_set() {
     let folder = folder(&names.iter().map(|name| (name.as_str(), 5)).collect::<Vec<_>>());
     let of = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| train(&folder, options(28))).unwrap().set
+        pool.install(|| train(&folder, options(28))).unwrap().dataset
     };
     assert_eq!(of(1), of(4));
 }
@@ -310,19 +315,19 @@ fn what_is_written_is_read_again() {
         let shape = ImageShape { channels, height: 28, width: 28 };
         let pixels: Vec<u8> = (0..5 * shape.len()).map(|i| (i * i / 91) as u8).collect();
         let classes = ["b", "none", "a"].map(String::from).to_vec();
-        let set = Dataset::new("t", shape, pixels, vec![0, 2, 2, 0, 0], classes).unwrap();
+        let dataset = Dataset::new("t", shape, pixels, vec![0, 2, 2, 0, 0], classes).unwrap();
         let folder = temporary.path().join("deep").join(channels.to_string());
-        write(&folder, &set).unwrap();
-        let read = load(&folder, Split::Train, &Options::default()).unwrap().set;
+        write(&folder, &dataset).unwrap();
+        let read = load(&folder, Split::Train, &Options::default()).unwrap().dataset;
         assert_eq!(read.classes(), ["a", "b"]);
         assert_eq!(read.labels(), [0, 0, 1, 1, 1]);
-        let order = [1, 2, 0, 3, 4].map(|i| set.image(i).unwrap()).concat();
+        let order = [1, 2, 0, 3, 4].map(|i| dataset.image(i).unwrap()).concat();
         assert!(read.pixels() == order && read.shape() == shape);
         assert!(folder.join("a/000001.png").is_file());
 
-        let full = write(&folder, &set).unwrap_err();
+        let full = write(&folder, &dataset).unwrap_err();
         assert!(matches!(full, Error::NotEmpty { .. }));
-        assert!(full.to_string().ends_with("not empty; pictures are written into a new folder"));
+        assert!(full.to_string().ends_with("not empty; images are written into a new folder"));
     }
     // Nothing else lies beside them.
     assert_eq!(fs::read_dir(temporary.path().join("deep")).unwrap().count(), 2);
@@ -333,21 +338,21 @@ fn a_set_is_written_whole_or_not_at_all() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("set");
     let shape = ImageShape { channels: 1, height: 8, width: 8 };
-    let set = |class: &str, shape: ImageShape| {
+    let dataset = |class: &str, shape: ImageShape| {
         let pixels = vec![0; shape.len()];
         Dataset::new("t", shape, pixels, vec![0], vec![class.into()]).unwrap()
     };
     for class in ["..", "a/b", "", ".hidden", "a/"] {
-        let error = write(&folder, &set(class, shape)).unwrap_err();
+        let error = write(&folder, &dataset(class, shape)).unwrap_err();
         assert!(matches!(error, Error::Write { .. }), "{class}: {error}");
     }
-    let two = write(&folder, &set("a", ImageShape { channels: 2, ..shape })).unwrap_err();
+    let two = write(&folder, &dataset("a", ImageShape { channels: 2, ..shape })).unwrap_err();
     assert!(matches!(two, Error::Channels { .. }));
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0);
     // An empty folder will do, a file will not.
     fs::create_dir(&folder).unwrap();
-    write(&folder, &set("a", shape)).unwrap();
-    picture::write(&temporary.path().join("file"), shape, &[0; 64]).unwrap();
-    let file = write(&temporary.path().join("file"), &set("a", shape)).unwrap_err();
+    write(&folder, &dataset("a", shape)).unwrap();
+    crate::png::write(&temporary.path().join("file"), shape, &[0; 64]).unwrap();
+    let file = write(&temporary.path().join("file"), &dataset("a", shape)).unwrap_err();
     assert!(matches!(file, Error::Write { .. }), "{file}");
 }

@@ -1,4 +1,4 @@
-//! A set as a folder of pictures, one sub-folder for each class.
+//! Writes a data set as an image folder with one sub-folder per class.
 
 use std::fs;
 use std::io;
@@ -6,24 +6,24 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::{Dataset, Error, Result, picture};
+use crate::{Dataset, Error, Result, png};
 
-/// Writes each picture of a set as `folder/CLASS/NUMBER.png`, numbers being those of the set: what
-/// [`load`](super::load) reads again. Classes without pictures have no folder.
+/// Writes each image of a data set to `folder/CLASS/INDEX.png`, which [`load`](super::load) reads.
+/// Classes without images get no folder.
 ///
-/// The folder appears when all is written, or not at all.
+/// The folder appears once all images are written. On an error it does not appear.
 ///
 /// # Errors
 ///
-/// [`Error::NotEmpty`]; [`Error::Write`], also for a class whose name cannot be a folder's;
+/// [`Error::NotEmpty`]; [`Error::Write`], also for a class whose name is no valid folder name;
 /// [`Error::Channels`] for other than 1 or 3.
-pub fn write(folder: &Path, set: &Dataset) -> Result<()> {
+pub fn write(folder: &Path, dataset: &Dataset) -> Result<()> {
     let failed = |path: &Path| {
         let path = PathBuf::from(path);
         move |source: io::Error| Error::Write { path, source }
     };
     if folder.exists() && fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
-        return Err(Error::NotEmpty { folder: folder.into() });
+        return Err(Error::NotEmpty { path: folder.into() });
     }
     let parent = match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -35,32 +35,32 @@ pub fn write(folder: &Path, set: &Dataset) -> Result<()> {
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     let whole = builder.tempdir_in(parent).map_err(failed(folder))?;
-    for class in set.occupied_classes() {
+    for class in dataset.non_empty_classes() {
         let path = whole.path().join(&class);
         is_name(&class)
             .and_then(|()| fs::create_dir(path))
             .map_err(failed(&folder.join(&class)))?;
     }
-    let digits = (set.len() - 1).to_string().len().max(6);
-    set.labels().par_iter().enumerate().try_for_each(|(index, &label)| {
-        let class = whole.path().join(&set.classes()[label as usize]);
+    let digits = (dataset.len() - 1).to_string().len().max(6);
+    dataset.labels().par_iter().enumerate().try_for_each(|(index, &label)| {
+        let class = whole.path().join(&dataset.classes()[label as usize]);
         let path = class.join(format!("{index:0digits$}.png"));
-        picture::write(&path, set.shape(), set.image(index).unwrap_or_default())
+        png::write(&path, dataset.shape(), dataset.image(index).unwrap_or_default())
     })?;
     if folder.exists() {
         fs::remove_dir(folder).map_err(failed(folder))?;
     }
     fs::rename(whole.path(), folder).map_err(failed(folder))?;
-    // Nothing is left to remove.
+    // The temporary folder is gone, so its guard has nothing to remove.
     let _ = whole.keep();
     Ok(())
 }
 
-/// Whether a class can be a folder that is found again.
+/// Checks that a class name is a folder name that [`load`](super::load) does not ignore.
 fn is_name(class: &str) -> io::Result<()> {
     let mut parts = Path::new(class).components();
     match (parts.next(), parts.next()) {
         (Some(Component::Normal(name)), None) if name == class && !class.starts_with('.') => Ok(()),
-        _ => Err(io::Error::other("no folder can have this class's name")),
+        _ => Err(io::Error::other("this class name is no valid folder name")),
     }
 }

@@ -1,5 +1,6 @@
-//! EMNIST's ways (Cohen, Afshar, Tapson and van Schaik 2017, "EMNIST: an extension of MNIST to
-//! handwritten letters"): pictures with rows and columns exchanged, and labels for characters.
+//! The peculiarities of EMNIST: transposed images, and labels that stand for characters.
+//!
+//! Cohen, Afshar, Tapson and van Schaik 2017, "EMNIST: an extension of MNIST to handwritten letters".
 
 use std::path::Path;
 
@@ -8,37 +9,38 @@ use super::Images;
 const DIGITS: &str = "0123456789";
 const CAPITALS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-/// Which of EMNIST's sets a file is of, by its name: `letters` for
+/// Returns the EMNIST data set that a file belongs to, e.g. `letters` for
 /// `emnist-letters-train-images-idx3-ubyte`.
 fn set_of(file: &Path) -> Option<&str> {
-    let (set, _) = file.file_name()?.to_str()?.strip_prefix("emnist-")?.split_once('-')?;
-    Some(set)
+    let (dataset, _) = file.file_name()?.to_str()?.strip_prefix("emnist-")?.split_once('-')?;
+    Some(dataset)
 }
 
-/// Pictures as they were written, whatever file they are from.
+/// Transposes images of EMNIST back. Other images stay as they are.
 pub(super) fn upright(file: &Path, images: Images) -> Images {
     if set_of(file).is_none() {
         return images;
     }
     let Images { shape, pixels } = images;
-    // Rows of the file are columns of the picture.
+    // Rows of the file are columns of the image.
     let (width, height) = (shape.height, shape.width);
     let pixels = pixels
         .chunks_exact(shape.len())
-        .flat_map(|p| (0..shape.len()).map(move |i| p[i % width * height + i / width]))
+        .flat_map(|image| (0..shape.len()).map(move |i| image[i % width * height + i / width]))
         .collect();
     Images { shape: crate::ImageShape { height, width, ..shape }, pixels }
 }
 
-/// The least label of a file, and the classes from there on, where they are characters.
+/// Returns the smallest label of an EMNIST file and the class names from that label on, if its
+/// classes are characters.
 pub(super) fn classes(file: &Path) -> Option<(u32, Vec<String>)> {
-    let (least, parts) = match set_of(file)? {
-        // Capital and small letters are one class.
+    let (first, parts) = match set_of(file)? {
+        // Upper and lower case are one class.
         "letters" => (1, [CAPITALS, "", ""]),
-        // Small letters that are written otherwise than their capital are classes of their own.
+        // Lower case is a class of its own if it looks different from upper case.
         "balanced" | "bymerge" => (0, [DIGITS, CAPITALS, "abdefghnqrt"]),
         "byclass" => (0, [DIGITS, CAPITALS, "abcdefghijklmnopqrstuvwxyz"]),
         _ => return None,
     };
-    Some((least, parts.concat().chars().map(String::from).collect()))
+    Some((first, parts.concat().chars().map(String::from).collect()))
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::folder::{find, join};
+use super::directory::{find, join};
 use super::{IMAGES, Images, emnist, read_labels};
 use crate::folder::name;
 use crate::{Dataset, ImageShape, Result, Split};

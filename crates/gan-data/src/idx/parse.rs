@@ -1,4 +1,4 @@
-//! Bytes of IDX files to pictures and labels.
+//! Parses IDX files.
 
 use std::fs;
 use std::io::Read;
@@ -9,10 +9,10 @@ use flate2::bufread::MultiGzDecoder;
 use super::{IMAGES, Kind, LABELS, emnist};
 use crate::{Error, ImageShape, Result};
 
-/// A gzip'd byte stands for at most this many: the limit of the deflate format.
+/// The largest number of bytes that one gzipped byte can unpack to, a limit of the deflate format.
 const MAX_INFLATION: u64 = 1032;
 
-/// The grey pictures of an IDX file.
+/// The grey images of an IDX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Images {
     /// 1 channel, rows, columns; never empty.
@@ -22,14 +22,14 @@ pub struct Images {
 }
 
 impl Images {
-    /// Number of pictures, N.
+    /// Returns the number of images, N.
     pub fn count(&self) -> usize {
         self.pixels.len() / self.shape.len().max(1)
     }
 }
 
-/// Reads a file of pictures; see [`parse_images`]. Those of a file whose name begins with `emnist-`
-/// are transposed, for there rows and columns are exchanged.
+/// Reads an image file; see [`parse_images`]. Images of a file whose name starts with `emnist-` are
+/// transposed, because EMNIST stores them with rows and columns exchanged.
 ///
 /// # Errors
 ///
@@ -38,7 +38,7 @@ pub fn read_images(path: &Path) -> Result<Images> {
     Ok(emnist::upright(path, parse_images(path, &read(path)?)?))
 }
 
-/// Reads a file of labels; see [`parse_labels`].
+/// Reads a label file; see [`parse_labels`].
 ///
 /// # Errors
 ///
@@ -51,55 +51,54 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
-/// Parses pictures; `file` is only a name for messages.
+/// Parses an image file; `file` is its name for error messages.
 ///
-/// Bytes that begin with 1f 8b are unpacked from gzip first, never further than one byte
-/// past the end that the header announces.
+/// Bytes that start with 1f 8b are gzipped. They are unpacked to at most one byte more than the
+/// header says.
 ///
 /// # Errors
 ///
-/// [`Error::TruncatedHeader`], [`Error::WrongMagic`], [`Error::Mislabelled`],
-/// [`Error::ZeroSized`], [`Error::TooLarge`], [`Error::TruncatedBody`],
-/// [`Error::TrailingBytes`] and [`Error::Gzip`]. No bytes make it panic.
+/// [`Error::TruncatedHeader`], [`Error::WrongMagic`], [`Error::WrongKind`],
+/// [`Error::Empty`], [`Error::TooLarge`], [`Error::TruncatedBody`],
+/// [`Error::TrailingBytes`] and [`Error::Gzip`]. It panics on no input.
 pub fn parse_images(file: &Path, bytes: &[u8]) -> Result<Images> {
     let mut input = Input::new(file, bytes);
     let [_, count, height, width] = input.header::<4>(&IMAGES, &LABELS)?;
+    let shape = ImageShape { channels: 1, height: height as usize, width: width as usize };
     if count == 0 || height == 0 || width == 0 {
-        return Err(Error::ZeroSized { file: file.into(), count, height, width });
+        let name = file.display().to_string();
+        return Err(Error::Empty { name, count: count as usize, shape });
     }
-    let too_large = || Error::TooLarge { file: file.into(), count, height, width };
+    let too_large = || Error::TooLarge { path: file.into(), count, shape };
     let size = u64::from(count)
         .checked_mul(u64::from(height) * u64::from(width)) // at most (2^32 - 1)^2
         .ok_or_else(too_large)?;
     let pixels = input.body(size)?.ok_or_else(too_large)?;
-    let shape = ImageShape { channels: 1, height: height as usize, width: width as usize };
     Ok(Images { shape, pixels })
 }
 
-/// Parses labels; `file` is only a name for messages. Gzip is treated as by
-/// [`parse_images`].
+/// Parses a label file, plain or gzipped; `file` is its name for error messages.
 ///
 /// # Errors
 ///
-/// [`Error::TruncatedHeader`], [`Error::WrongMagic`], [`Error::Mislabelled`],
+/// [`Error::TruncatedHeader`], [`Error::WrongMagic`], [`Error::WrongKind`],
 /// [`Error::TooLarge`], [`Error::TruncatedBody`], [`Error::TrailingBytes`] and
-/// [`Error::Gzip`]. No bytes make it panic.
+/// [`Error::Gzip`]. It panics on no input.
 pub fn parse_labels(file: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut input = Input::new(file, bytes);
     let [_, count] = input.header::<2>(&LABELS, &IMAGES)?;
     input.body(count.into())?.ok_or_else(|| Error::TooLarge {
-        file: file.into(),
+        path: file.into(),
         count,
-        height: 1,
-        width: 1,
+        shape: ImageShape { channels: 1, height: 1, width: 1 },
     })
 }
 
-/// The bytes of a file, unpacked while they are read.
+/// The bytes of a file, unpacked as they are read.
 struct Input<'a> {
     file: &'a Path,
     bytes: Box<dyn Read + 'a>,
-    /// No more than this many can come.
+    /// Upper bound of the number of unpacked bytes.
     bound: u64,
 }
 
@@ -117,7 +116,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// The N words of the header of a file of `kind`, mistaken for `other` most easily.
+    /// Reads the N words of the header of a file of `kind`; `other` is the other kind.
     fn header<const N: usize>(&mut self, kind: &Kind, other: &Kind) -> Result<[u32; N]> {
         let size = 4 * N as u64;
         let bytes = self.read(size, Vec::new())?;
@@ -126,15 +125,15 @@ impl<'a> Input<'a> {
             *word = u32::from_be_bytes(*bytes);
         }
         if bytes.len() >= 4 && words[0] == other.magic {
-            return Err(Error::Mislabelled {
-                file: self.file.into(),
+            return Err(Error::WrongKind {
+                path: self.file.into(),
                 wanted: kind.holds,
                 found: other.holds,
             });
         }
         if bytes.len() >= 4 && words[0] != kind.magic {
             return Err(Error::WrongMagic {
-                file: self.file.into(),
+                path: self.file.into(),
                 wanted: kind.holds,
                 expected: kind.magic,
                 found: words[0],
@@ -142,7 +141,7 @@ impl<'a> Input<'a> {
         }
         if bytes.len() as u64 != size {
             return Err(Error::TruncatedHeader {
-                file: self.file.into(),
+                path: self.file.into(),
                 expected: size,
                 found: bytes.len() as u64,
             });
@@ -150,9 +149,9 @@ impl<'a> Input<'a> {
         Ok(words)
     }
 
-    /// The `size` bytes that must remain; `None` if memory for them cannot be had.
+    /// Reads the remaining bytes, which must be `size`. Returns `None` if they do not fit in memory.
     fn body(&mut self, size: u64) -> Result<Option<Vec<u8>>> {
-        let limit = size.saturating_add(1); // one more, to see whether it is there
+        let limit = size.saturating_add(1); // one more byte reveals trailing bytes
         let mut bytes = Vec::new();
         let Ok(capacity) = usize::try_from(limit.min(self.bound)) else {
             return Ok(None);
@@ -162,22 +161,22 @@ impl<'a> Input<'a> {
         }
         let mut bytes = self.read(limit, bytes)?;
         let found = bytes.len() as u64;
-        let file = self.file.into();
+        let path = self.file.into();
         if found < size {
-            return Err(Error::TruncatedBody { file, expected: size, found });
+            return Err(Error::TruncatedBody { path, expected: size, found });
         }
         if found > size {
-            return Err(Error::TrailingBytes { file, expected: size, found });
+            return Err(Error::TrailingBytes { path, expected: size, found });
         }
         bytes.shrink_to_fit();
         Ok(Some(bytes))
     }
 
-    /// Appends up to `limit` bytes to `bytes`, fewer only at the end.
+    /// Appends up to `limit` bytes to `bytes`; fewer only at the end of the file.
     fn read(&mut self, limit: u64, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
         match self.bytes.by_ref().take(limit).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
-            Err(source) => Err(Error::Gzip { file: self.file.into(), source }),
+            Err(source) => Err(Error::Gzip { path: self.file.into(), source }),
         }
     }
 }
@@ -189,7 +188,7 @@ mod tests {
     use flate2::write::GzEncoder;
     use std::io::Write;
 
-    /// Two pictures of 2 x 3.
+    /// Two images of 2 x 3.
     const IMAGES: &[u8] = &[
         0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3, //
         0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255,
@@ -210,7 +209,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// A header of pictures without a body.
+    /// A header of images without a body.
     fn header(count: u32, height: u32, width: u32) -> Vec<u8> {
         [0x0803, count, height, width].iter().flat_map(|word| word.to_be_bytes()).collect()
     }
@@ -272,7 +271,7 @@ mod tests {
         bytes[2] = 9;
         assert_eq!(
             text!(images(&bytes), WrongMagic),
-            "dir/images: not an IDX file of pictures: \
+            "dir/images: not an IDX file of images: \
              expected magic 0x00000803, found 0x00000903"
         );
         let found = text!(labels(b"\x89PNG"), WrongMagic);
@@ -280,22 +279,22 @@ mod tests {
     }
 
     #[test]
-    fn labels_for_pictures_and_pictures_for_labels() {
-        let found = text!(images(LABELS), Mislabelled);
-        let expected = "dir/images: mislabelled: an IDX file of labels where pictures are wanted";
+    fn labels_for_images_and_images_for_labels() {
+        let found = text!(images(LABELS), WrongKind);
+        let expected = "dir/images: mislabelled: an IDX file of labels where images are expected";
         assert_eq!(found, expected);
-        let found = text!(labels(&gzip(IMAGES)), Mislabelled);
-        let expected = "dir/labels: mislabelled: an IDX file of pictures where labels are wanted";
+        let found = text!(labels(&gzip(IMAGES)), WrongKind);
+        let expected = "dir/labels: mislabelled: an IDX file of images where labels are expected";
         assert_eq!(found, expected);
     }
 
     #[test]
     fn zero_sizes() {
-        let found = text!(images(&header(2, 0, 3)), ZeroSized);
-        let expected = "dir/images: zero sized: 2 pictures of 0 x 3 pixels";
+        let found = text!(images(&header(2, 0, 3)), Empty);
+        let expected = "dir/images: zero sized: 2 images of 1 x 0 x 3 pixels";
         assert_eq!(found, expected);
-        text!(images(&header(2, 3, 0)), ZeroSized);
-        text!(images(&header(0, 2, 3)), ZeroSized);
+        text!(images(&header(2, 3, 0)), Empty);
+        text!(images(&header(0, 2, 3)), Empty);
         assert!(labels(&[0, 0, 8, 1, 0, 0, 0, 0]).unwrap().is_empty());
     }
 
@@ -303,7 +302,7 @@ mod tests {
     fn sizes_beyond_memory() {
         let max = u32::MAX;
         let found = text!(images(&header(max, max, max)), TooLarge);
-        assert!(found.starts_with("dir/images: too large: 4294967295 pictures"));
+        assert!(found.starts_with("dir/images: too large: 4294967295 images"));
         // These fit in 64 bits; what is allocated follows the file, not its header.
         text!(images(&header(1, max, max)), TruncatedBody);
         text!(images(&gzip(&header(max, max, 1))), TruncatedBody);

@@ -1,16 +1,17 @@
-//! Pictures and labels to IDX files.
+//! Writes IDX files.
 
 use std::fs;
 use std::path::Path;
 
 use super::{IMAGES, LABELS};
 use crate::dataset::check_labels;
-use crate::files::write_whole;
+use crate::files::write_atomically;
 use crate::{Error, ImageShape, Result};
 
-/// Writes pictures to `images-idx3-ubyte` and labels to `labels-idx1-ubyte` in `folder`,
-/// which is made if need be: a set that [`load`](super::load) and other readers of MNIST
-/// take.
+/// Writes images to `images-idx3-ubyte` and labels to `labels-idx1-ubyte` in `directory`.
+///
+/// The directory is created if it does not exist. [`load`](super::load) and other readers of MNIST
+/// can read the result.
 ///
 /// # Shapes
 ///
@@ -24,17 +25,16 @@ use crate::{Error, ImageShape, Result};
 /// # Errors
 ///
 /// [`Error::Write`]; [`Error::PixelCount`] when pixels and labels do not match;
-/// [`Error::StaleLabels`] when there are none to write, but some lie in the folder; those
-/// of [`encode_images`] and [`encode_labels`]. Nothing is written unless both files can be
-/// encoded.
+/// [`Error::StaleLabels`] if there are no labels but the directory has a label file; those of
+/// [`encode_images`] and [`encode_labels`]. Nothing is written unless both files can be encoded.
 pub fn write(
-    folder: &Path,
+    directory: &Path,
     shape: ImageShape,
     pixels: &[u8],
     labels: Option<&[u32]>,
 ) -> Result<()> {
-    let images_file = folder.join(IMAGES.suffix);
-    let labels_file = folder.join(LABELS.suffix);
+    let images_file = directory.join(IMAGES.suffix);
+    let labels_file = directory.join(LABELS.suffix);
     let images = encode_images(&images_file, shape, pixels)?;
     let labels = match labels {
         Some(labels) if labels.len().saturating_mul(shape.len()) != pixels.len() => {
@@ -48,12 +48,13 @@ pub fn write(
         None if labels_file.exists() => return Err(Error::StaleLabels { path: labels_file }),
         None => None,
     };
-    fs::create_dir_all(folder).map_err(|source| Error::Write { path: folder.into(), source })?;
-    write_whole(&images_file, &images)?;
-    labels.map_or(Ok(()), |labels| write_whole(&labels_file, &labels))
+    fs::create_dir_all(directory)
+        .map_err(|source| Error::Write { path: directory.into(), source })?;
+    write_atomically(&images_file, &images)?;
+    labels.map_or(Ok(()), |labels| write_atomically(&labels_file, &labels))
 }
 
-/// The bytes of an IDX file of pictures; `file` is only a name for messages.
+/// Encodes an image file; `file` is its name for error messages.
 ///
 /// # Shapes
 ///
@@ -61,9 +62,9 @@ pub fn write(
 ///
 /// # Errors
 ///
-/// [`Error::Channels`] for other than one channel, [`Error::Empty`] for no pictures or an
-/// empty shape, [`Error::PixelCount`] for a part of a picture, [`Error::FormatLimit`] for
-/// a count or size of 2^32 or more.
+/// [`Error::Channels`] unless there is one channel, [`Error::Empty`] for no images or an empty
+/// shape, [`Error::PixelCount`] if `pixels` is not a whole number of images,
+/// [`Error::FormatLimit`] for a count or size of 2^32 or more.
 pub fn encode_images(file: &Path, shape: ImageShape, pixels: &[u8]) -> Result<Vec<u8>> {
     let count = shape.count(&file.display().to_string(), pixels.len())?;
     if shape.channels != 1 {
@@ -82,7 +83,7 @@ pub fn encode_images(file: &Path, shape: ImageShape, pixels: &[u8]) -> Result<Ve
     Ok(bytes)
 }
 
-/// The bytes of an IDX file of labels; `file` is only a name for messages.
+/// Encodes a label file; `file` is its name for error messages.
 ///
 /// # Errors
 ///
@@ -125,27 +126,27 @@ mod tests {
     #[test]
     fn a_written_set_loads_again() {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = temporary.path().join("deep").join("set");
-        idx::write(&folder, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
+        let directory = temporary.path().join("deep").join("set");
+        idx::write(&directory, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
         for split in [Split::Train, Split::Test] {
-            let set = idx::load(&folder, split).unwrap();
-            assert_eq!((set.name(), set.shape()), ("set", SHAPE));
-            assert_eq!(set.pixels(), PIXELS);
-            assert_eq!(set.labels(), [1, 0]);
-            assert_eq!(set.classes(), ["0", "1"]);
+            let dataset = idx::load(&directory, split).unwrap();
+            assert_eq!((dataset.name(), dataset.shape()), ("set", SHAPE));
+            assert_eq!(dataset.pixels(), PIXELS);
+            assert_eq!(dataset.labels(), [1, 0]);
+            assert_eq!(dataset.classes(), ["0", "1"]);
         }
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
     }
 
     #[test]
-    fn unlabelled_pictures_do_not_inherit_labels() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path();
-        idx::write(folder, SHAPE, &PIXELS, None).unwrap();
-        let images = idx::read_images(&folder.join("images-idx3-ubyte")).unwrap();
+    fn unlabelled_images_do_not_inherit_labels() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path();
+        idx::write(directory, SHAPE, &PIXELS, None).unwrap();
+        let images = idx::read_images(&directory.join("images-idx3-ubyte")).unwrap();
         assert_eq!(images.pixels, PIXELS);
-        idx::write(folder, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
-        let error = idx::write(folder, SHAPE, &PIXELS, None).unwrap_err();
+        idx::write(directory, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
+        let error = idx::write(directory, SHAPE, &PIXELS, None).unwrap_err();
         assert!(matches!(error, Error::StaleLabels { .. }));
         assert!(error.to_string().contains("labels-idx1-ubyte holds labels"));
     }
@@ -153,15 +154,15 @@ mod tests {
     #[test]
     fn what_idx_cannot_hold_is_refused_before_writing() {
         let temporary = tempfile::tempdir().unwrap();
-        let folder = temporary.path().join("set");
+        let directory = temporary.path().join("set");
         let error = |shape, pixels: &[u8], labels: &[u32]| {
-            idx::write(&folder, shape, pixels, Some(labels)).unwrap_err()
+            idx::write(&directory, shape, pixels, Some(labels)).unwrap_err()
         };
         let colour = ImageShape { channels: 3, ..SHAPE };
         let channels = error(colour, &[0; 18], &[0]);
         assert!(matches!(channels, Error::Channels { .. }));
         assert!(
-            channels.to_string().ends_with("cannot hold pictures of 3 channels, only 1"),
+            channels.to_string().ends_with("cannot hold images of 3 channels, only 1"),
             "{channels}"
         );
         assert!(matches!(error(SHAPE, &[], &[]), Error::Empty { .. }));
@@ -171,6 +172,6 @@ mod tests {
         assert!(matches!(fewer, Error::PixelCount { expected: 6, found: 12, .. }));
         let label = error(SHAPE, &[0; 6], &[256]);
         assert!(matches!(label, Error::LabelOutOfRange { label: 256, .. }));
-        assert!(!folder.exists());
+        assert!(!directory.exists());
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
             print,
             "{}: {:.2}% of {} test images classified correctly, trained in {}",
             path.display(),
-            100.0 * predicted.agreement(test_set.labels()),
+            100.0 * predicted.accuracy(test_set.labels()),
             test_set.len(),
             duration(seconds)
         )?;

@@ -13,8 +13,8 @@ use crate::run::generator::GeneratorLocation;
 use crate::sampling::{self, Latents};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::{Dataset, ImageShape, Pictures, Split};
-use gan_metrics::{Classifier, Observations, Reference};
+use gan_data::{Dataset, ImageSet, ImageShape, Split};
+use gan_metrics::{Classifier, Predictions, Reference};
 use gan_models::Generator;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -54,7 +54,7 @@ struct Measured {
 enum ImageSource {
     /// Generated, at this precision.
     Generator(Box<Generator>, PrecisionName),
-    Files(Pictures),
+    Files(ImageSet),
 }
 
 impl ImageSource {
@@ -70,7 +70,7 @@ impl Measured {
     fn find(args: &EvaluateArgs) -> Result<Self> {
         let (name, source, of_run) = match &args.images {
             Some(path) => {
-                let images = Pictures::load(path).context("--images")?;
+                let images = ImageSet::load(path).context("--images")?;
                 (path.display().to_string(), ImageSource::Files(images), None)
             }
             None => {
@@ -94,7 +94,7 @@ impl Measured {
         };
         let load = |split| -> Result<Dataset> {
             let data = dataset::load(&real, split, &quality::MEASURED)?;
-            Ok(if classes.is_empty() { data } else { data.filter(classes)? })
+            Ok(if classes.is_empty() { data } else { data.filter_classes(classes)? })
         };
         let (training, test) = (load(Split::Train)?, load(Split::Test)?);
         ensure!(
@@ -121,7 +121,7 @@ impl Measured {
     }
 
     /// This many images and the digits asked for, or all images of the files.
-    fn images(&self, count: usize, seed: u64) -> Result<Pictures> {
+    fn images(&self, count: usize, seed: u64) -> Result<ImageSet> {
         let (generator, precision) = match &self.source {
             ImageSource::Files(images) => return Ok(images.clone()),
             ImageSource::Generator(generator, precision) => (generator, *precision),
@@ -139,7 +139,7 @@ impl Measured {
         let of_digit = |digits: Vec<u32>| {
             labels.iter().map(|&label| digits[label as usize]).collect::<Vec<_>>()
         };
-        Ok(Pictures { shape, pixels, labels: sampling::class_numbers(config).map(of_digit) })
+        Ok(ImageSet::new(shape, pixels, sampling::class_numbers(config).map(of_digit))?)
     }
 
     fn report(&self, args: &EvaluateArgs) -> Result<Report> {
@@ -150,15 +150,15 @@ impl Measured {
         );
         let started = Instant::now();
         let classifier = Classifier::mnist()?;
-        let (training, test) = (Pictures::from(&self.training), real_images(&self.test));
+        let (training, test) = (ImageSet::from(&self.training), real_images(&self.test));
         let generated = self.images(args.count, args.seed.or_zero())?;
         // Distances are differences of large numbers.
         device::set_precision(PrecisionName::Highest);
-        let predicted = |images: &Pictures| predict(&classifier, images.shape, &images.pixels);
+        let predicted = |images: &ImageSet| predict(&classifier, images.shape, &images.pixels);
         let real = predicted(&training)?;
-        let reference = Reference::of(real.features()?)?;
+        let reference = Reference::new(real.features()?)?;
         let training_pixels = pixels(&training)?;
-        let column = |images: &Pictures, of: &Observations| {
+        let column = |images: &ImageSet, of: &Predictions| {
             Column::new(&reference, of, images, &training_pixels, args.seed.or_zero())
         };
         let generated_predicted = predicted(&generated)?;
@@ -196,7 +196,7 @@ impl Measured {
             quality::training::train(set, CLASSIFIER_EPOCHS, args.seed.or_zero())?.classifier;
         device::set_precision(PrecisionName::Highest);
         let accuracy = |classifier: &Classifier| -> Result<f64> {
-            Ok(predict(classifier, test.shape, &test.pixels)?.agreement(&wanted))
+            Ok(predict(classifier, test.shape, &test.pixels)?.accuracy(&wanted))
         };
         Ok(TrainOnFake {
             images: count,
@@ -207,9 +207,9 @@ impl Measured {
 }
 
 /// The images of a real data set, labelled with digits where its classes are named by digits.
-fn real_images(set: &Dataset) -> Pictures {
+fn real_images(set: &Dataset) -> ImageSet {
     let digits: Option<Vec<u32>> = set.classes().iter().map(|class| class.parse().ok()).collect();
     let labels =
         digits.map(|digits| set.labels().iter().map(|&label| digits[label as usize]).collect());
-    Pictures { labels, ..Pictures::from(set) }
+    ImageSet::from(set).with_labels(labels)
 }

@@ -7,7 +7,7 @@ use crate::run::generator::GeneratorLocation;
 use crate::sampling;
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::{class_position, picture, range};
+use gan_data::{class_position, png, range};
 use gan_models::{Generator, GeneratorConfig, Mode, slerp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -33,13 +33,13 @@ pub(crate) fn interpolate(args: &InterpolateArgs, print: &mut (dyn Write + Send)
     let inputs = interpolation(&points, config.latent_dim, args.frames, looped);
     let pixels = device::pool(args.threads)?.install(|| pixels_of(&generator, &inputs))?;
     let shape = sampling::image_shape(config.image);
-    let (shape, pixels) = picture::enlarge(shape, &pixels, args.scale.into())?;
+    let (shape, pixels) = png::upscale(shape, &pixels, args.scale.into())?;
     match args.format {
         // A row from each point to the next.
-        InterpolationFormat::Grid => {
-            picture::write_grid(&args.out, shape, &pixels, args.frames + 1)?
+        InterpolationFormat::Grid => png::write_grid(&args.out, shape, &pixels, args.frames + 1)?,
+        InterpolationFormat::Animation => {
+            png::write_animation(&args.out, shape, &pixels, args.fps)?
         }
-        InterpolationFormat::Animation => picture::write_film(&args.out, shape, &pixels, args.fps)?,
     }
     writeln!(
         print,

@@ -9,7 +9,7 @@ use crate::sampling;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
-use gan_data::{Error, ImageShape, Pictures, Split, class_position, range};
+use gan_data::{Error, ImageSet, ImageShape, Split, class_position, range};
 use gan_models::Mode;
 use std::io::Write;
 use std::path::Path;
@@ -55,22 +55,20 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
 
 /// The images of a file or directory. A JPEG or PNG image is resized to the discriminator's shape, as in
 /// training, if that is a square.
-fn read(path: &Path, shape: ImageShape) -> Result<Pictures> {
+fn read(path: &Path, shape: ImageShape) -> Result<ImageSet> {
     let is_image = path.extension().is_some_and(|extension| {
         ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     });
     if is_image && path.is_file() && shape.height == shape.width {
         let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
-        return Ok(Pictures { shape, pixels, labels: None });
+        return Ok(ImageSet::new(shape, pixels, None)?);
     }
-    let images = match Pictures::load(path) {
+    let images = match ImageSet::load(path) {
         // Images of other kinds or sizes, and directories of them.
-        Err(Error::NoPictures { .. } | Error::MixedShapes { .. })
-            if shape.height == shape.width =>
-        {
+        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) if shape.height == shape.width => {
             let colour = Some(Colour::of(shape.channels));
-            let options = Options { size: shape.height, colour, strict: true };
-            Pictures::from(&folder::load(path, Split::Train, &options)?.set)
+            let options = Options::new().size(shape.height).colour(colour).strict(true);
+            ImageSet::from(&folder::load(path, Split::Train, &options)?.dataset)
         }
         images => images?,
     };

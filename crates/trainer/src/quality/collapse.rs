@@ -1,7 +1,7 @@
 //! Mode collapse: whether generated images are of one class, or one image of a class repeated.
 
 use anyhow::Result;
-use gan_metrics::{Moments, Observations};
+use gan_metrics::{FeatureStats, Predictions};
 
 /// Classes of the built-in classifier: the digits.
 pub(crate) const DIGITS: usize = 10;
@@ -22,17 +22,20 @@ pub(crate) struct CollapseDetector {
 impl CollapseDetector {
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn new(real: &Observations) -> Result<Self> {
-        Ok(Self { fractions: real.shares(DIGITS), variance: variance_within_classes(real)? })
+    pub(crate) fn new(real: &Predictions) -> Result<Self> {
+        Ok(Self {
+            fractions: real.class_fractions(DIGITS),
+            variance: variance_within_classes(real)?,
+        })
     }
 
     /// Returns the reason if the generated images have collapsed.
     ///
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn check(&self, generated: &Observations) -> Result<Option<String>> {
+    pub(crate) fn check(&self, generated: &Predictions) -> Result<Option<String>> {
         let max = |fractions: &[f64]| fractions.iter().copied().fold(0.0, f64::max);
-        let fractions = generated.shares(DIGITS);
+        let fractions = generated.class_fractions(DIGITS);
         if max(&fractions) > ONE_CLASS && max(&self.fractions) < ONE_CLASS {
             let class = fractions.iter().position(|fraction| *fraction > ONE_CLASS).unwrap_or(0);
             return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * fractions[class])));
@@ -45,14 +48,14 @@ impl CollapseDetector {
 }
 
 /// The variance of features around the mean of the class that they are recognised as.
-fn variance_within_classes(predicted: &Observations) -> Result<f64> {
+fn variance_within_classes(predicted: &Predictions) -> Result<f64> {
     let features = predicted.features()?;
     let (mut sum, mut count) = (0.0, 0);
     for class in 0..DIGITS as u32 {
         let of_class: Vec<usize> =
             (0..predicted.len()).filter(|&i| predicted.classes[i] == class).collect();
         if of_class.len() >= 2 {
-            let variance = Moments::of(&features.take(&of_class))?.total_variance();
+            let variance = FeatureStats::from_features(&features.take(&of_class))?.total_variance();
             sum += variance * of_class.len() as f64;
             count += of_class.len();
         }
@@ -77,7 +80,7 @@ mod tests {
         let detector = CollapseDetector::new(&predicted(&set.pixels()[..600 * len])?)?;
         let reason = |pixels: &[u8]| detector.check(&predicted(pixels)?);
         assert_eq!(reason(&set.pixels()[600 * len..1200 * len])?, None);
-        let sevens = set.clone().filter(&["7".to_string()])?;
+        let sevens = set.clone().filter_classes(&["7".to_string()])?;
         let text = reason(&sevens.pixels()[..200 * len])?.expect("one class");
         assert!(text.ends_with("are of class 7"), "{text}");
         // One image of each of two classes; one image where there is one class only.

@@ -7,7 +7,7 @@ use crate::sampling;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use gan_data::Dataset;
-use gan_metrics::{Classifier, Observations, Reference};
+use gan_metrics::{Classifier, Predictions, Reference};
 use gan_models::{Generator, Mode};
 use gan_training::RandomStream;
 
@@ -57,7 +57,7 @@ impl QualityMonitor {
             .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
         Ok(Some(Self {
             detector: CollapseDetector::new(&predicted)?,
-            reference: Reference::of(predicted.features()?)?,
+            reference: Reference::new(predicted.features()?)?,
             classifier,
             input,
             wanted,
@@ -69,19 +69,19 @@ impl QualityMonitor {
     /// # Errors
     /// Failures of the device.
     pub(crate) fn measure(&self, generator: &Generator) -> Result<Quality> {
-        let mut predicted = Observations::default();
+        let mut predicted = Predictions::default();
         for input in &self.input {
             let images = generator.forward(input, Mode::Eval)?.to_device(&Device::Cpu)?;
-            predicted.extend(self.classifier.observe(&images)?);
+            predicted.extend(self.classifier.predict(&images)?);
         }
         let features = predicted.features()?;
-        let scores = self.reference.manifold_scores(&features)?;
+        let scores = self.reference.prdc(&features)?;
         Ok(Quality {
             images: predicted.len(),
             frechet: self.reference.frechet(&features)?,
             precision: scores.precision,
             recall: scores.recall,
-            accuracy: self.wanted.as_ref().map(|wanted| predicted.agreement(wanted)),
+            accuracy: self.wanted.as_ref().map(|wanted| predicted.accuracy(wanted)),
             collapse: self.detector.check(&predicted)?,
         })
     }
@@ -104,7 +104,7 @@ mod tests {
         let monitor = QualityMonitor::new(batches.dataset(), &generator, 1)?.expect("28x28");
         let quality = monitor.measure(&generator)?;
         assert_eq!(quality, monitor.measure(&generator)?);
-        let test = Source::Mnist.load(Split::Test)?.filter(&["5".to_string()])?;
+        let test = Source::Mnist.load(Split::Test)?.filter_classes(&["5".to_string()])?;
         let real = predict(&monitor.classifier, test.shape(), test.pixels())?;
         let near = monitor.reference.frechet(&real.features()?)?;
         assert!(quality.frechet > 20.0 * near, "{} and {near}", quality.frechet);

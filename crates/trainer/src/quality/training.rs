@@ -3,7 +3,7 @@
 use crate::quality::check_shape;
 use anyhow::{Context, Result};
 use gan_data::{Batches, Dataset};
-use gan_metrics::{Trained, Training};
+use gan_metrics::{ClassifierTraining, TrainedClassifier};
 use std::time::{Duration, Instant};
 
 /// Images in a batch.
@@ -15,12 +15,12 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Images that it does not take; fewer than two.
-pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<Trained> {
+pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<TrainedClassifier> {
     check_shape(set.shape()).with_context(|| set.name().to_string())?;
     let (classes, batch) = (set.classes().len(), BATCH.min(set.len()));
     let mut batches = Batches::new(set, batch, seed)?;
     let steps = batches.steps(epochs);
-    let mut training = Training::new(classes, steps, seed)?;
+    let mut training = ClassifierTraining::new(classes, steps, seed)?;
     let mut last_line = Instant::now();
     for step in 0..steps {
         let batch = batches.batch(step)?;

@@ -65,7 +65,7 @@ impl RunDirectory {
                 line.is_ok_and(|line| line.step <= step)
             };
             let kept: String = text.lines().filter(made).flat_map(|line| [line, "\n"]).collect();
-            gan_data::files::write_whole(&path, kept.as_bytes())?;
+            gan_data::files::write_atomically(&path, kept.as_bytes())?;
         }
         // A best checkpoint that is missing or damaged is treated like a later one.
         if checkpoint::best_step(&self.checkpoints()).is_none_or(|best| best > step) {
@@ -134,7 +134,7 @@ impl RunDirectory {
     pub(crate) fn write_config(&self, config: &TrainConfig) -> Result<()> {
         let mut text = serde_json::to_vec_pretty(config)?;
         text.push(b'\n');
-        Ok(gan_data::files::write_whole(&self.config(), &text)?)
+        Ok(gan_data::files::write_atomically(&self.config(), &text)?)
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -100,7 +100,7 @@ impl Statistics {
     pub(crate) fn draw(&mut self) -> Result<()> {
         let drawing = curves(&self.lines);
         let write = |extension, bytes: &[u8]| {
-            gan_data::files::write_whole(&self.curves.with_extension(extension), bytes)
+            gan_data::files::write_atomically(&self.curves.with_extension(extension), bytes)
         };
         write("svg", drawing.svg().as_bytes())?;
         write("png", &drawing.png()?)?;

@@ -11,7 +11,7 @@ use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
 use anyhow::Result;
 use candle_core::Tensor;
-use gan_data::{Batches, ImageShape, picture, range};
+use gan_data::{Batches, ImageShape, png, range};
 use gan_models::{Generator, Mode};
 use gan_training::{Gan, RandomStream, StepOutput, StepStats};
 use std::path::PathBuf;
@@ -189,6 +189,6 @@ fn write_grid(
     let (_, channels, height, width) = images.dims4()?;
     let shape = ImageShape { channels, height, width };
     let path = grid_path(directory, step);
-    picture::write_grid(&path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?;
+    png::write_grid(&path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?;
     statistics.sample(step, &path)
 }

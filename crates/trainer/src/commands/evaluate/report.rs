@@ -3,8 +3,8 @@
 use crate::quality::collapse::DIGITS;
 use crate::quality::metric_name;
 use anyhow::Result;
-use gan_data::{Pictures, range};
-use gan_metrics::{Features, Observations, Reference, nearest};
+use gan_data::{ImageSet, range};
+use gan_metrics::{Features, Predictions, Reference, nearest};
 use serde::{Serialize, Serializer};
 use std::io::Write;
 
@@ -12,7 +12,7 @@ use std::io::Write;
 const COPY: f32 = 0.5;
 
 /// Pixels as features, in [-1, 1].
-pub(crate) fn pixels(images: &Pictures) -> Result<Features> {
+pub(crate) fn pixels(images: &ImageSet) -> Result<Features> {
     let values = images.pixels.iter().map(|&byte| range::to_unit(byte)).collect();
     Ok(Features::new(values, images.shape.len())?)
 }
@@ -67,8 +67,8 @@ fn as_map<S: Serializer>(
 impl Column {
     pub(crate) fn new(
         reference: &Reference,
-        predicted: &Observations,
-        images: &Pictures,
+        predicted: &Predictions,
+        images: &ImageSet,
         training_pixels: &Features,
         seed: u64,
     ) -> Result<Self> {
@@ -79,21 +79,25 @@ impl Column {
         let named = |metric| metric_name(metric, images.len());
         let metrics = vec![
             (named("fd"), Some(scores.frechet)),
-            (named("kid"), Some(scores.kernel.mean)),
-            (named("kid-std"), Some(scores.kernel.spread)),
+            (named("kid"), Some(scores.mmd.mean)),
+            (named("kid-std"), Some(scores.mmd.std)),
             (named("precision"), Some(scores.precision)),
             (named("recall"), Some(scores.recall)),
             (named("density"), Some(scores.density)),
             (named("coverage"), Some(scores.coverage)),
             (
                 "class-accuracy".to_string(),
-                images.labels.as_ref().map(|wanted| predicted.agreement(wanted)),
+                images.labels.as_ref().map(|wanted| predicted.accuracy(wanted)),
             ),
             ("mean-confidence".to_string(), Some(predicted.mean_confidence())),
             ("nearest-training-image".to_string(), Some(f64::from(nearest[nearest.len() / 2]))),
             ("copies-of-training-images".to_string(), Some(copies as f64 / nearest.len() as f64)),
         ];
-        Ok(Self { images: images.len(), metrics, class_fractions: predicted.shares(DIGITS) })
+        Ok(Self {
+            images: images.len(),
+            metrics,
+            class_fractions: predicted.class_fractions(DIGITS),
+        })
     }
 
     /// The names and values of the metrics as text.

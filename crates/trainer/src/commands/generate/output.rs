@@ -3,7 +3,7 @@
 use crate::cli::commands::GenerateArgs;
 use crate::cli::values::{Format, Layout};
 use anyhow::{Context, Result, ensure};
-use gan_data::{ImageShape, files, idx, picture};
+use gan_data::{ImageShape, files, idx, png};
 use std::fs;
 use std::path::Path;
 
@@ -63,7 +63,7 @@ impl<'a> Output<'a> {
         let digits = (self.count - 1).to_string().len().max(6);
         for (i, pixels) in pixels.chunks_exact(self.shape.len()).enumerate() {
             let path = self.args.out.join(format!("{:0digits$}.png", first + i));
-            picture::write(&path, self.shape, pixels)?;
+            png::write(&path, self.shape, pixels)?;
         }
         Ok(())
     }
@@ -76,7 +76,7 @@ impl<'a> Output<'a> {
         let Self { args, shape, count, labels, held } = self;
         match (args.format, args.layout, labels) {
             (Format::Png, ..) => Ok(()),
-            (Format::Grid, ..) => Ok(picture::write_grid(&args.out, shape, &held, columns(count))?),
+            (Format::Grid, ..) => Ok(png::write_grid(&args.out, shape, &held, columns(count))?),
             (Format::Idx, Layout::Torchvision, Some(labels)) => {
                 write_torchvision(&args.out.join(TORCHVISION), shape, &held, &labels)
             }
@@ -114,8 +114,8 @@ fn write_torchvision(
     fs::create_dir_all(directory)
         .with_context(|| format!("making the directory {}", directory.display()))?;
     for part in ["train", "t10k"] {
-        files::write_whole(&directory.join(format!("{part}-images-idx3-ubyte")), &images)?;
-        files::write_whole(&directory.join(format!("{part}-labels-idx1-ubyte")), &labels)?;
+        files::write_atomically(&directory.join(format!("{part}-images-idx3-ubyte")), &images)?;
+        files::write_atomically(&directory.join(format!("{part}-labels-idx1-ubyte")), &labels)?;
     }
     Ok(())
 }

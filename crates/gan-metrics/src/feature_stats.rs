@@ -4,31 +4,30 @@ use crate::error::{Error, Result};
 use crate::features::Features;
 use rayon::prelude::*;
 
-/// Rows whose moments one task computes: fixed, so that sums do not depend on the number of
-/// threads.
+/// Rows per task. It is fixed so that the result does not depend on the number of threads.
 const CHUNK: usize = 256;
-/// Chunks whose moments are in memory at a time.
+/// Number of chunks whose statistics are in memory at a time.
 const WAVE: usize = 8;
 
-/// Count, mean and covariance of a set of rows.
+/// Count, mean and covariance of a set of feature rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Moments {
+pub struct FeatureStats {
     count: usize,
     mean: Vec<f64>,
-    /// Sum over the rows of (row - mean) (row - mean)^T; row after row, both triangles.
+    /// Sum of (row - mean) (row - mean)^T over the rows; row-major, both triangles.
     scatter: Vec<f64>,
 }
 
-impl Moments {
-    /// The moments of all rows, computed in f64 in one pass: those of chunks, around the chunk's
-    /// own mean so that nothing cancels, merged in order.
+impl FeatureStats {
+    /// Computes the statistics in f64 in one pass: each chunk around its own mean, to avoid
+    /// cancellation, then merged in order.
     ///
     /// # Errors
-    /// Fewer than 2 rows, which have no covariance.
+    /// Fewer than 2 rows.
     /// # Reference
     /// Chan, Golub and LeVeque 1979, "Updating formulae and a pairwise algorithm for computing
     /// sample variances".
-    pub fn of(features: &Features) -> Result<Self> {
+    pub fn from_features(features: &Features) -> Result<Self> {
         features.check_rows("covariance", 2)?;
         let dim = features.dim();
         let mut total = Self { count: 0, mean: vec![0.0; dim], scatter: vec![0.0; dim * dim] };
@@ -40,12 +39,12 @@ impl Moments {
         Ok(total)
     }
 
-    /// Moments that are known.
+    /// Creates statistics from known values.
     ///
     /// # Shapes
-    /// `mean`: (dim), `covariance`: (dim * dim), row after row, symmetric.
+    /// `mean`: (dim), `covariance`: (dim * dim), row-major, symmetric.
     /// # Errors
-    /// A count below 2, a covariance of another size, values that are not finite.
+    /// A count below 2, a covariance of another size, NaN or infinite values.
     pub fn new(count: usize, mean: Vec<f64>, covariance: &[f64]) -> Result<Self> {
         if count < 2 {
             return Err(Error::TooFew { metric: "covariance", rows: count, needed: 2 });
@@ -63,10 +62,11 @@ impl Moments {
         Ok(Self { count, mean, scatter })
     }
 
-    /// The moments of both sets together: up to rounding those of one pass over all rows.
+    /// Returns the statistics of the union of both sets, as one pass over all rows would, up to
+    /// rounding.
     ///
     /// # Errors
-    /// Where the other's rows are longer or shorter.
+    /// Different numbers of features.
     pub fn merge(&self, other: &Self) -> Result<Self> {
         self.check_comparable(other)?;
         let mut total = self.clone();
@@ -74,17 +74,17 @@ impl Moments {
         Ok(total)
     }
 
-    /// How many rows there were, at least 2.
+    /// Returns the number of rows, at least 2.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Features of a row, at least 1.
+    /// Returns the number of features in a row, at least 1.
     pub fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    /// The mean of each feature.
+    /// Returns the mean of each feature.
     ///
     /// # Shapes
     /// (dim).
@@ -92,16 +92,16 @@ impl Moments {
         &self.mean
     }
 
-    /// The unbiased covariance, divided by the count less one, as NumPy's `cov` does.
+    /// Returns the unbiased covariance (divisor n - 1, as in NumPy's `cov`).
     ///
     /// # Shapes
-    /// (dim * dim), row after row; both triangles are the same.
+    /// (dim * dim), row-major, symmetric.
     pub fn covariance(&self) -> Vec<f64> {
         self.scatter.iter().map(|value| value / (self.count - 1) as f64).collect()
     }
 
-    /// The sum of the features' variances: the covariance's trace, and half the mean squared
-    /// distance of two different rows.
+    /// Returns the trace of the covariance, which is the sum of the variances and half the mean
+    /// squared distance of two different rows.
     ///
     /// # Range
     /// At least 0.
@@ -110,8 +110,10 @@ impl Moments {
         trace / (self.count - 1) as f64
     }
 
+    /// Checks that both have the same number of features.
+    ///
     /// # Errors
-    /// Where the other's rows are longer or shorter.
+    /// [`Error::Lengths`].
     pub(crate) fn check_comparable(&self, other: &Self) -> Result<()> {
         if self.dim() == other.dim() {
             Ok(())
@@ -188,24 +190,25 @@ mod tests {
     }
 
     #[test]
-    fn known_moments() {
+    fn known_statistics() {
         let set = Features::new(vec![1.0, 2.0, 3.0, 6.0, 5.0, 1.0], 2).expect("3 rows");
-        let moments = Moments::of(&set).expect("moments");
-        assert_eq!((moments.count(), moments.dim()), (3, 2));
-        assert_near(moments.mean(), &[3.0, 3.0], 1e-15);
+        let stats = FeatureStats::from_features(&set).expect("statistics");
+        assert_eq!((stats.count(), stats.dim()), (3, 2));
+        assert_near(stats.mean(), &[3.0, 3.0], 1e-15);
         // Around the mean: (-2, -1), (0, 3), (2, -2).
-        assert_near(&moments.covariance(), &[4.0, -1.0, -1.0, 7.0], 1e-14);
-        assert!((moments.total_variance() - 11.0).abs() < 1e-14);
-        let again = Moments::new(3, vec![3.0, 3.0], &[4.0, -1.0, -1.0, 7.0]).expect("moments");
-        assert_near(&again.covariance(), &moments.covariance(), 1e-14);
+        assert_near(&stats.covariance(), &[4.0, -1.0, -1.0, 7.0], 1e-14);
+        assert!((stats.total_variance() - 11.0).abs() < 1e-14);
+        let again =
+            FeatureStats::new(3, vec![3.0, 3.0], &[4.0, -1.0, -1.0, 7.0]).expect("statistics");
+        assert_near(&again.covariance(), &stats.covariance(), 1e-14);
     }
 
     #[test]
-    fn many_chunks_are_as_one_direct_sum() {
-        // A mean 2000 times the deviation, more rows than a wave has.
+    fn chunks_equal_one_direct_sum() {
+        // A mean 2000 times the std, more rows than a wave has.
         let (rows, dim) = (WAVE * CHUNK + 300, 3);
         let set = features(rows, dim, 1024.0);
-        let moments = Moments::of(&set).expect("moments");
+        let stats = FeatureStats::from_features(&set).expect("statistics");
         let column = |j: usize| set.rows().map(move |row| f64::from(row[j]));
         let mean: Vec<f64> = (0..dim).map(|j| column(j).sum::<f64>() / rows as f64).collect();
         let product = |i: usize, j: usize| -> f64 {
@@ -213,15 +216,17 @@ mod tests {
         };
         let covariance: Vec<f64> =
             (0..dim * dim).map(|k| product(k / dim, k % dim) / (rows - 1) as f64).collect();
-        assert_near(moments.mean(), &mean, 1e-10);
-        assert_near(&moments.covariance(), &covariance, 1e-10);
+        assert_near(stats.mean(), &mean, 1e-10);
+        assert_near(&stats.covariance(), &covariance, 1e-10);
     }
 
     #[test]
-    fn halves_merged_are_one_pass() {
+    fn merged_halves_equal_one_pass() {
         let set = features(700, 5, -3.0);
-        let whole = Moments::of(&set).expect("moments");
-        let part = |start, count| Moments::of(&set.narrow(start, count)).expect("moments");
+        let whole = FeatureStats::from_features(&set).expect("statistics");
+        let part = |start, count| {
+            FeatureStats::from_features(&set.narrow(start, count)).expect("statistics")
+        };
         let merged = part(0, 123).merge(&part(123, 577)).expect("the same features");
         assert_eq!(merged.count(), 700);
         assert_near(merged.mean(), whole.mean(), 1e-13);
@@ -229,37 +234,40 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_nothing() {
+    fn the_number_of_threads_does_not_matter() {
         let set = features(3000, 4, 0.5);
         let with = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            pool.expect("a pool").install(|| Moments::of(&set)).expect("moments")
+            pool.expect("a pool").install(|| FeatureStats::from_features(&set)).expect("statistics")
         };
         assert_eq!(with(1), with(3));
     }
 
     #[test]
-    fn bad_input_is_refused() {
-        let text = |result: Result<Moments>| result.expect_err("bad").to_string();
+    fn bad_input_is_an_error() {
+        let text = |result: Result<FeatureStats>| result.expect_err("bad").to_string();
         assert_eq!(
-            text(Moments::of(&features(1, 2, 0.0))),
+            text(FeatureStats::from_features(&features(1, 2, 0.0))),
             "covariance: too few rows, 1 of at least 2"
         );
         assert_eq!(
-            text(Moments::new(1, vec![0.0], &[0.0])),
+            text(FeatureStats::new(1, vec![0.0], &[0.0])),
             "covariance: too few rows, 1 of at least 2"
         );
         assert_eq!(
-            text(Moments::new(2, vec![0.0; 2], &[0.0; 3])),
+            text(FeatureStats::new(2, vec![0.0; 2], &[0.0; 3])),
             "3 values are not rows of 2 features"
         );
         assert_eq!(
-            text(Moments::new(2, vec![0.0], &[f64::NAN])),
+            text(FeatureStats::new(2, vec![0.0], &[f64::NAN])),
             "covariance: value 0 is NaN, not a finite number"
         );
-        let (two, three) = (Moments::of(&features(4, 2, 0.0)), Moments::of(&features(4, 3, 0.0)));
+        let (two, three) = (
+            FeatureStats::from_features(&features(4, 2, 0.0)),
+            FeatureStats::from_features(&features(4, 3, 0.0)),
+        );
         assert_eq!(
-            text(two.expect("moments").merge(&three.expect("moments"))),
+            text(two.expect("statistics").merge(&three.expect("statistics"))),
             "rows of 2 features cannot be compared with rows of 3"
         );
     }

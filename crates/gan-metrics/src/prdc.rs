@@ -1,23 +1,26 @@
-//! Precision, recall, density and coverage: what two sets share, told from balls around their
-//! rows that reach to the k-th nearest other row of the same set.
+//! Precision, recall, density and coverage (PRDC).
+//!
+//! Around each row lies a ball that reaches to the row's k-th nearest neighbour in the same set. The
+//! scores count which rows of one set lie in balls of the other.
 
-use crate::distances::{Stretch, for_each_row};
+use crate::distances::{RowTile, for_each_row};
 use crate::error::Result;
 use crate::features::Features;
-use crate::neighbours::{GLANCE, smallest};
+use crate::neighbours::{SCAN, smallest};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Neighbours that a ball holds for precision and recall (Kynkäänniemi et al. 2019).
+/// The k of precision and recall (Kynkäänniemi et al. 2019).
 pub const PRECISION_NEIGHBOURS: usize = 3;
-/// Neighbours that a ball holds for density and coverage (Naeem et al. 2020).
+/// The k of density and coverage (Naeem et al. 2020).
 pub const DENSITY_NEIGHBOURS: usize = 5;
 
-/// A set of rows with the distances to their nearest neighbours, which take the longest to find:
-/// to be made once for a set that others are compared with.
+/// A set of rows with the distances to their nearest neighbours.
+///
+/// Finding the neighbours is the slowest part of the metric, so prepare a reference set once.
 #[derive(Clone, Debug)]
 pub struct Manifold {
     features: Features,
-    /// (rows * DENSITY_NEIGHBOURS).
+    /// Squared distances to the nearest neighbours, (rows * DENSITY_NEIGHBOURS).
     squares: Vec<f64>,
 }
 
@@ -25,20 +28,20 @@ impl Manifold {
     /// Finds the nearest neighbours of every row.
     ///
     /// # Errors
-    /// Fewer than 6 rows; a product that failed.
-    pub fn of(features: &Features) -> Result<Self> {
+    /// Fewer than 6 rows; a failed tensor operation.
+    pub fn from_features(features: &Features) -> Result<Self> {
         features.check_rows("precision and density", DENSITY_NEIGHBOURS + 1)?;
         let squares = smallest(features, features, DENSITY_NEIGHBOURS, true)?;
         Ok(Self { features: features.clone(), squares })
     }
 
-    /// The rows.
+    /// Returns the rows.
     pub fn features(&self) -> &Features {
         &self.features
     }
 
-    /// The distance of each row to its `k`-th nearest other row, `k` from 1 to
-    /// [`DENSITY_NEIGHBOURS`]; smaller ones count as 1, larger ones as the largest.
+    /// Returns the distance of each row to its `k`-th nearest neighbour. `k` is clamped to 1 to
+    /// [`DENSITY_NEIGHBOURS`].
     ///
     /// # Shapes
     /// Result: (rows).
@@ -48,40 +51,42 @@ impl Manifold {
     }
 }
 
-/// How much of one set is in the other. Each is a share in [0, 1], but for `density`.
+/// Precision, recall, density and coverage. All but `density` are fractions in [0, 1].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ManifoldScores {
-    /// Fake rows that lie in the ball of a real one: whether what is generated looks real.
+#[non_exhaustive]
+pub struct Prdc {
+    /// Fraction of fake rows in the ball of a real row: whether generated images look real.
     pub precision: f64,
-    /// Real rows that lie in the ball of a fake one: whether all that is real is generated.
+    /// Fraction of real rows in the ball of a fake row: whether the generator covers the real images.
     pub recall: f64,
-    /// In how many balls of real rows a fake row lies, over the neighbours of a ball: 1 for two
-    /// sets of one distribution, more where the fakes are crowded; at least 0.
+    /// Mean number of real balls that a fake row lies in, divided by k; at least 0. It is 1 for two
+    /// sets of one distribution, and larger if the fake rows crowd where real rows are dense.
     pub density: f64,
-    /// Real rows whose ball holds a fake row.
+    /// Fraction of real rows whose ball contains a fake row.
     pub coverage: f64,
 }
 
-/// Compares a generated set with a real one. A row lies in a ball that is nearer to its centre
-/// than the radius, as in Naeem et al.'s program; with "not farther", as in Kynkäänniemi et al.,
-/// scores differ only where distances tie.
+/// Computes precision, recall, density and coverage of a generated set.
+///
+/// Balls are open, as in Naeem et al.'s program. Kynkäänniemi et al. use closed balls; the results
+/// differ only if distances tie.
 ///
 /// # Errors
-/// Fewer than 4 fake rows; rows of two lengths; a product that failed.
+/// Fewer than 4 fake rows; sets with different numbers of features; a failed tensor operation.
 /// # Reference
 /// Kynkäänniemi et al. 2019, "Improved precision and recall metric for assessing generative
 /// models"; Naeem et al. 2020, "Reliable fidelity and diversity metrics for generative models".
-pub fn manifold_scores(real: &Manifold, fake: &Features) -> Result<ManifoldScores> {
-    scores(real, fake, PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS)
+pub fn prdc(real: &Manifold, fake: &Features) -> Result<Prdc> {
+    prdc_with(real, fake, PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS)
 }
 
-/// [`manifold_scores`] with balls of other sizes, each from 1 to [`DENSITY_NEIGHBOURS`].
-pub(crate) fn scores(
+/// [`prdc`] with other values of k, each from 1 to [`DENSITY_NEIGHBOURS`].
+pub(crate) fn prdc_with(
     real: &Manifold,
     fake: &Features,
     precision_k: usize,
     density_k: usize,
-) -> Result<ManifoldScores> {
+) -> Result<Prdc> {
     real.features.check_comparable(fake)?;
     fake.check_rows("precision and recall", precision_k + 1)?;
     let fake_squares = smallest(fake, fake, precision_k, true)?;
@@ -99,18 +104,18 @@ pub(crate) fn scores(
         is_recalled: false,
     };
     let mut balls: Vec<Ball> = real.squares.chunks_exact(DENSITY_NEIGHBOURS).map(ball).collect();
-    for_each_row(&real.features, fake, &mut balls, |ball, stretch| ball.visit(stretch, &reach))?;
+    for_each_row(&real.features, fake, &mut balls, |ball, tile| ball.visit(tile, &reach))?;
 
     let (reals, fakes) = (balls.len() as f64, fake.len() as f64);
-    let share =
+    let fraction =
         |is_so: fn(&Ball) -> bool| balls.iter().filter(|ball| is_so(ball)).count() as f64 / reals;
     let found = reach.found.iter().filter(|found| found.load(Ordering::Relaxed)).count();
     let inside: u64 = balls.iter().map(|ball| ball.inside).sum();
-    Ok(ManifoldScores {
+    Ok(Prdc {
         precision: found as f64 / fakes,
-        recall: share(|ball| ball.is_recalled),
+        recall: fraction(|ball| ball.is_recalled),
         density: inside as f64 / (density_k as f64 * fakes),
-        coverage: share(|ball| ball.inside > 0),
+        coverage: fraction(|ball| ball.inside > 0),
     })
 }
 
@@ -118,31 +123,31 @@ fn index(k: usize) -> usize {
     k.clamp(1, DENSITY_NEIGHBOURS) - 1
 }
 
-/// The fake rows' balls, and which of their centres are in a real row's.
+/// The balls of the fake rows, and which of their centers lie in a real ball.
 struct Reach {
     squares: Vec<f64>,
-    /// The same in less digits, to compare with bounds.
+    /// The same as f32, to compare with lower bounds.
     bounds: Vec<f32>,
     found: Vec<AtomicBool>,
 }
 
-/// The balls around one real row, squared, and what was met.
+/// The squared radii of the balls around one real row, and what was found in them.
 struct Ball {
     precise: f64,
     dense: f64,
-    /// Fake rows in the ball of `dense`.
+    /// Number of fake rows in the ball of radius `dense`.
     inside: u64,
-    /// Whether the row is in a fake row's ball.
+    /// Whether the row lies in a fake ball.
     is_recalled: bool,
 }
 
 impl Ball {
-    fn visit(&mut self, stretch: &Stretch, reach: &Reach) {
+    fn visit(&mut self, tile: &RowTile, reach: &Reach) {
         let own = self.precise.max(self.dense);
         let own_bound = own as f32;
-        let reaches = &reach.bounds[stretch.first..][..stretch.lower.len()];
-        for (glance, (bounds, reaches)) in
-            stretch.lower.chunks(GLANCE).zip(reaches.chunks(GLANCE)).enumerate()
+        let reaches = &reach.bounds[tile.first..][..tile.lower.len()];
+        for (block, (bounds, reaches)) in
+            tile.lower.chunks(SCAN).zip(reaches.chunks(SCAN)).enumerate()
         {
             let in_own = bounds.iter().fold(false, |any, bound| any | (*bound <= own_bound));
             let in_other = !self.is_recalled
@@ -150,14 +155,14 @@ impl Ball {
             if !in_own && !in_other {
                 continue;
             }
-            for j in glance * GLANCE..glance * GLANCE + bounds.len() {
-                let fake = stretch.first + j;
-                self.is_recalled = self.is_recalled || stretch.is_below(j, reach.squares[fake]);
-                if f64::from(stretch.lower[j]) >= own {
+            for j in block * SCAN..block * SCAN + bounds.len() {
+                let fake = tile.first + j;
+                self.is_recalled = self.is_recalled || tile.is_below(j, reach.squares[fake]);
+                if f64::from(tile.lower[j]) >= own {
                     continue;
                 }
-                self.inside += u64::from(stretch.is_below(j, self.dense));
-                if stretch.is_below(j, self.precise) {
+                self.inside += u64::from(tile.is_below(j, self.dense));
+                if tile.is_below(j, self.precise) {
                     reach.found[fake].store(true, Ordering::Relaxed);
                 }
             }
@@ -175,8 +180,8 @@ mod tests {
         Features::new(values.into_iter().collect(), 1).expect("features")
     }
 
-    fn of(real: &Features, fake: &Features) -> ManifoldScores {
-        manifold_scores(&Manifold::of(real).expect("a manifold"), fake).expect("scores")
+    fn of(real: &Features, fake: &Features) -> Prdc {
+        prdc(&Manifold::from_features(real).expect("a manifold"), fake).expect("scores")
     }
 
     fn features(rows: usize, dim: usize, seed: usize) -> Features {
@@ -187,12 +192,12 @@ mod tests {
     #[test]
     fn points_on_a_line() {
         let real = line([0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0]);
-        let manifold = Manifold::of(&real).expect("a manifold");
+        let manifold = Manifold::from_features(&real).expect("a manifold");
         assert_eq!(manifold.radii(3), [4.0, 3.0, 2.0, 4.0, 7.0, 14.0, 28.0]);
         assert_eq!(manifold.radii(5), [16.0, 15.0, 14.0, 12.0, 8.0, 16.0, 31.0]);
         assert_eq!(manifold.features(), &real);
         let fake = line([-8.0, 22.0, 100.0, 110.5, 120.5]);
-        let scores = manifold_scores(&manifold, &fake).expect("scores");
+        let scores = prdc(&manifold, &fake).expect("scores");
         // To third neighbours, only 22 is in a ball: those of 16 and 32.
         assert_eq!(scores.precision, 0.2);
         // The third neighbour of 22 is at 110.5, so its ball holds all.
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn recall_is_of_the_fakes_balls() {
+    fn recall_uses_the_balls_of_the_fakes() {
         // Balls of 30, 20, 20 and 30 around 100, 110, 120 and 130: from 70 to 160, open.
         let fake = line([100.0, 110.0, 120.0, 130.0]);
         let real = line([10.0, 69.0, 70.0, 71.0, 105.0, 159.0, 160.0, 161.0]);
@@ -217,7 +222,7 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(1);
             let values = (0..rows * dim).map(|_| rng.random()).collect();
             let set = Features::new(values, dim).expect("features");
-            let ManifoldScores { precision, recall, density, coverage } = of(&set, &set);
+            let Prdc { precision, recall, density, coverage } = of(&set, &set);
             // Each ball holds its centre and all neighbours but the last.
             assert_eq!((precision, recall, density, coverage), (1.0, 1.0, 1.0, 1.0));
         }
@@ -227,7 +232,7 @@ mod tests {
     fn two_halves_of_one_distribution() {
         let set = features(2000, 4, 17);
         let scores = of(&set.narrow(0, 1000), &set.narrow(1000, 1000));
-        let ManifoldScores { precision, recall, density, coverage } = scores;
+        let Prdc { precision, recall, density, coverage } = scores;
         assert!(precision > 0.7 && recall > 0.7 && coverage > 0.9, "{scores:?}");
         assert!((density - 1.0).abs() < 0.15, "{scores:?}");
     }
@@ -241,26 +246,26 @@ mod tests {
     }
 
     #[test]
-    fn a_set_far_away_shares_nothing() {
+    fn distant_sets_score_zero() {
         let real = features(200, 4, 17);
         let far = real.values().iter().map(|value| value + 50.0).collect();
         let far = Features::new(far, 4).expect("features");
-        let ManifoldScores { precision, recall, density, coverage } = of(&real, &far);
+        let Prdc { precision, recall, density, coverage } = of(&real, &far);
         assert_eq!((precision, recall, density, coverage), (0.0, 0.0, 0.0, 0.0));
     }
 
     #[test]
-    fn bad_input_is_refused() {
-        let text = |result: Result<ManifoldScores>| result.expect_err("bad").to_string();
-        let error = Manifold::of(&features(5, 2, 17)).expect_err("too few").to_string();
+    fn bad_input_is_an_error() {
+        let text = |result: Result<Prdc>| result.expect_err("bad").to_string();
+        let error = Manifold::from_features(&features(5, 2, 17)).expect_err("too few").to_string();
         assert_eq!(error, "precision and density: too few rows, 5 of at least 6");
-        let real = Manifold::of(&features(6, 2, 17)).expect("a manifold");
+        let real = Manifold::from_features(&features(6, 2, 17)).expect("a manifold");
         assert_eq!(
-            text(manifold_scores(&real, &features(3, 2, 17))),
+            text(prdc(&real, &features(3, 2, 17))),
             "precision and recall: too few rows, 3 of at least 4"
         );
         assert_eq!(
-            text(manifold_scores(&real, &features(9, 3, 17))),
+            text(prdc(&real, &features(9, 3, 17))),
             "rows of 2 features cannot be compared with rows of 3"
         );
     }

@@ -1,15 +1,15 @@
-//! Pictures to PNG files: grey for one channel, colour for three, 8 bits, not scaled.
+//! Reads and writes PNG files: single images, grids and animations, grey or RGB, 8 bits per sample.
 
 use std::io::{BufRead, Seek};
 use std::path::Path;
 
-use crate::files::write_whole;
+use crate::files::write_atomically;
 use crate::{Error, ImageShape, Result};
 
-/// Black pixels between neighbours in a grid.
+/// Width of the black gap between neighbours in a grid, in pixels.
 pub const GAP: usize = 2;
 
-/// Writes one picture.
+/// Writes one image.
 ///
 /// # Shapes
 ///
@@ -21,7 +21,7 @@ pub const GAP: usize = 2;
 ///
 /// # Errors
 ///
-/// [`Error::PixelCount`] for other than one picture; those of [`write_grid`].
+/// [`Error::PixelCount`] unless `pixels` is one image; those of [`write_grid`].
 pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
     if pixels.len() > shape.len() {
         return Err(Error::PixelCount {
@@ -33,10 +33,10 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
     write_grid(path, shape, pixels, 1)
 }
 
-/// Writes pictures as one, row by row, [`GAP`] black pixels between neighbours.
+/// Writes a grid of images, row by row, with [`GAP`] black pixels between neighbours.
 ///
-/// A grid of fewer pictures than `columns` is only as wide as they are; what is left of
-/// the last row is black.
+/// A grid of fewer images than `columns` has as many columns as images. The rest of the last row is
+/// black.
 ///
 /// # Shapes
 ///
@@ -49,8 +49,8 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
 /// # Errors
 ///
 /// [`Error::Write`], [`Error::NoColumns`], [`Error::Channels`], [`Error::Empty`] for no
-/// pictures or an empty shape, [`Error::PixelCount`] for a part of a picture,
-/// [`Error::FormatLimit`] for a grid of 2^31 pixels or more a side, [`Error::Png`].
+/// images or an empty shape, [`Error::PixelCount`] if `pixels` is not a whole number of images,
+/// [`Error::FormatLimit`] for a side of 2^31 pixels or more, [`Error::Encode`].
 pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
     let count = shape.count(&path.display().to_string(), pixels.len())?;
     let color = color(path, shape)?;
@@ -72,11 +72,11 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
             writer.write_image_data(&rows)?;
             writer.finish()
         })
-        .map_err(|source| Error::Png { path: path.into(), source })?;
-    write_whole(path, &bytes)
+        .map_err(|source| Error::Encode { path: path.into(), source: source.into() })?;
+    write_atomically(path, &bytes)
 }
 
-/// Pictures whose pixels are squares of `scale` pixels a side.
+/// Upscales images by nearest neighbour: each pixel becomes a square of `scale` x `scale` pixels.
 ///
 /// # Shapes
 ///
@@ -84,9 +84,10 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
 ///
 /// # Errors
 ///
-/// [`Error::PixelCount`] for a part of a picture, or more bytes than this machine holds.
-pub fn enlarge(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageShape, Vec<u8>)> {
-    let name = "enlarged pictures";
+/// [`Error::PixelCount`] if `pixels` is not a whole number of images, or if the result does not fit
+/// in memory.
+pub fn upscale(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageShape, Vec<u8>)> {
+    let name = "upscaled images";
     let count = shape.count(name, pixels.len())?;
     let by = |side: usize| side.saturating_mul(scale);
     let large = ImageShape { height: by(shape.height), width: by(shape.width), ..shape };
@@ -105,7 +106,7 @@ pub fn enlarge(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageS
     Ok((large, result))
 }
 
-/// Writes pictures as an animated PNG that begins again for ever, `fps` pictures a second, at least 1.
+/// Writes an animated PNG that loops forever and shows `fps` images per second (0 counts as 1).
 ///
 /// # Shapes, range
 ///
@@ -114,7 +115,7 @@ pub fn enlarge(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageS
 /// # Errors
 ///
 /// Those of [`write_grid`].
-pub fn write_film(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Result<()> {
+pub fn write_animation(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Result<()> {
     let count = shape.count(&path.display().to_string(), pixels.len())?;
     let color = color(path, shape)?;
     let width = side(path, "a width", 1, shape.width)?;
@@ -133,11 +134,12 @@ pub fn write_film(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Re
         }
         writer.finish()
     };
-    encode(&mut bytes).map_err(|source| Error::Png { path: path.into(), source })?;
-    write_whole(path, &bytes)
+    encode(&mut bytes)
+        .map_err(|source| Error::Encode { path: path.into(), source: source.into() })?;
+    write_atomically(path, &bytes)
 }
 
-/// How pictures of this shape are stored.
+/// Returns the PNG colour type for images of this shape.
 fn color(path: &Path, shape: ImageShape) -> Result<png::ColorType> {
     match shape.channels {
         1 => Ok(png::ColorType::Grayscale),
@@ -146,11 +148,11 @@ fn color(path: &Path, shape: ImageShape) -> Result<png::ColorType> {
     }
 }
 
-/// Largest picture that is read, in values.
+/// The largest image that is read, in values.
 const MAX_VALUES: usize = 1 << 28;
 
-/// Reads one picture: grey, where every pixel is (as many programs write grey pictures in colour),
-/// else colour.
+/// Reads one image. It has one channel if every pixel is grey, whatever the file's colour type, else
+/// three.
 ///
 /// # Shapes
 ///
@@ -162,13 +164,13 @@ const MAX_VALUES: usize = 1 << 28;
 ///
 /// # Errors
 ///
-/// [`Error::Read`], [`Error::Unreadable`], [`Error::Transparent`].
+/// [`Error::Read`], [`Error::Decode`], [`Error::Transparent`].
 pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     let file =
         std::fs::File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let Rows { width, height, samples, values } =
         decode_png(path, std::io::BufReader::new(file), |_, _| Ok(()))?;
-    // The last of 2 or of 4 values is how opaque a pixel is.
+    // The last of 2 or 4 values is the opacity.
     let colours = if samples < 3 { 1 } else { 3 };
     let mut pixels = values.chunks_exact(samples);
     if colours < samples && !pixels.clone().all(|pixel| pixel[colours] == u8::MAX) {
@@ -182,28 +184,28 @@ pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     Ok((ImageShape { channels, height, width }, pixels))
 }
 
-/// A picture as decoders give it.
+/// A decoded image.
 pub(crate) struct Rows {
     pub(crate) width: usize,
     pub(crate) height: usize,
-    /// Values of a pixel: grey; grey and opacity; red, green, blue; those and opacity.
+    /// Values per pixel: 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
     pub(crate) samples: usize,
     /// H x W x samples values in 0..=255.
     pub(crate) values: Vec<u8>,
 }
 
-/// Decodes a PNG picture of any kind to 8 bits a sample, once `check` agrees with its width and
-/// height; `path` is only a name for messages.
+/// Decodes a PNG image of any colour type to 8 bits per sample. `check` sees its width and height
+/// first; `path` is for error messages.
 ///
 /// # Errors
 ///
-/// [`Error::Unreadable`], and those of `check`.
+/// [`Error::Decode`], and those of `check`.
 pub(crate) fn decode_png(
     path: &Path,
     bytes: impl BufRead + Seek,
     check: impl FnOnce(usize, usize) -> Result<()>,
 ) -> Result<Rows> {
-    let unreadable = |source: png::DecodingError| Error::Unreadable {
+    let unreadable = |source: png::DecodingError| Error::Decode {
         path: path.into(),
         format: "PNG",
         source: source.into(),
@@ -221,26 +223,26 @@ pub(crate) fn decode_png(
     Ok(Rows { width, height, samples: frame.color_type.samples(), values })
 }
 
-/// Length of a side of the grid, which PNG limits to 2^31 - 1.
-fn side(path: &Path, what: &'static str, pictures: usize, size: usize) -> Result<u32> {
-    let value = size.saturating_add(GAP).saturating_mul(pictures).saturating_sub(GAP);
+/// Returns the length of a side of the grid, which PNG limits to 2^31 - 1.
+fn side(path: &Path, what: &'static str, images: usize, size: usize) -> Result<u32> {
+    let value = size.saturating_add(GAP).saturating_mul(images).saturating_sub(GAP);
     match i32::try_from(value) {
         Ok(side) => Ok(side.unsigned_abs()),
         Err(_) => Err(Error::FormatLimit { path: path.into(), what, value }),
     }
 }
 
-/// Pictures (B, C, H, W) to the rows of a grid of `area` pixels: (rows, columns, C).
+/// Copies images (B, C, H, W) to a grid of `area` pixels: (rows, columns, C).
 fn interleave(shape: ImageShape, pixels: &[u8], columns: usize, area: usize) -> Vec<u8> {
     let ImageShape { channels, height, width } = shape;
     let row = columns * (width + GAP) - GAP;
     let mut grid = vec![0; area * channels];
     for (line, values) in pixels.chunks_exact(width).enumerate() {
-        // Lines are numbered by picture, channel and row in the picture.
-        let (picture, channel, y) =
+        // Lines are ordered by image, channel and row.
+        let (image, channel, y) =
             (line / (channels * height), line / height % channels, line % height);
-        let top = picture / columns * (height + GAP);
-        let left = picture % columns * (width + GAP);
+        let top = image / columns * (height + GAP);
+        let left = image % columns * (width + GAP);
         let start = ((top + y) * row + left) * channels + channel;
         for (x, &value) in values.iter().enumerate() {
             grid[start + x * channels] = value;
@@ -271,18 +273,18 @@ mod tests {
     #[test]
     fn enlarged_pixels_are_squares() {
         let shape = ImageShape { channels: 1, height: 2, width: 2 };
-        let (large, pixels) = enlarge(shape, &[1, 2, 3, 4, 5, 6, 7, 8], 2).unwrap();
+        let (large, pixels) = upscale(shape, &[1, 2, 3, 4, 5, 6, 7, 8], 2).unwrap();
         assert_eq!((large.height, large.width), (4, 4));
         assert_eq!(pixels[..16], [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
         assert_eq!(pixels[16..20], [5, 5, 6, 6]);
-        let error = enlarge(shape, &[0; 4], usize::MAX).unwrap_err().to_string();
-        assert!(error.contains("enlarged pictures"), "{error}");
+        let error = upscale(shape, &[0; 4], usize::MAX).unwrap_err().to_string();
+        assert!(error.contains("upscaled images"), "{error}");
     }
 
     #[test]
-    fn single_pictures() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("picture.png");
+    fn single_images() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image.png");
         write(&path, GREY, &[1, 2, 3, 4, 5, 6]).unwrap();
         let expected = vec![1, 2, 3, 4, 5, 6];
         assert_eq!(decode(&path), (3, 2, png::ColorType::Grayscale, expected));
@@ -292,9 +294,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("picture.png");
+    fn colour_types_are_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image.png");
         let store = |color, values: &[u8]| {
             let file = std::fs::File::create(&path).unwrap();
             let mut encoder = png::Encoder::new(file, 2, 1);
@@ -310,13 +312,13 @@ mod tests {
         assert_eq!(store(Rgba, &[1, 1, 1, 255, 7, 7, 7, 255]).unwrap(), (1, vec![1, 7]));
         assert_eq!(store(GrayscaleAlpha, &[1, 255, 2, 255]).unwrap(), (1, vec![1, 2]));
         let clear = store(GrayscaleAlpha, &[1, 255, 2, 254]).unwrap_err();
-        assert!(clear.to_string().ends_with("picture.png: transparent pixels are not read"));
+        assert!(clear.to_string().ends_with("image.png: transparent pixels are not supported"));
     }
 
     #[test]
-    fn a_grid_goes_row_by_row_with_gaps() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("grid.png");
+    fn grids_are_row_major_with_gaps() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("grid.png");
         let pixels: Vec<u8> = (1..=18).collect();
         write_grid(&path, GREY, &pixels, 2).unwrap();
         #[rustfmt::skip]
@@ -340,9 +342,9 @@ mod tests {
     }
 
     #[test]
-    fn what_png_cannot_hold_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("grid.png");
+    fn bad_grids_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("grid.png");
         let error =
             |shape, pixels: &[u8], columns| write_grid(&path, shape, pixels, columns).unwrap_err();
         assert!(matches!(error(GREY, &[0; 6], 0), Error::NoColumns { .. }));
@@ -352,7 +354,7 @@ mod tests {
         let channels = error(two, &[0; 12], 1);
         assert!(matches!(channels, Error::Channels { channels: 2, .. }));
         let text = channels.to_string();
-        assert!(text.ends_with("cannot hold pictures of 2 channels, only 1 or 3"));
+        assert!(text.ends_with("cannot hold images of 2 channels, only 1 or 3"));
         let several = write(&path, GREY, &[0; 12]).unwrap_err();
         assert!(matches!(several, Error::PixelCount { expected: 6, .. }));
         let limit = side(&path, "a width", usize::MAX, 28).unwrap_err();

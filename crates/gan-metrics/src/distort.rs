@@ -1,58 +1,60 @@
-//! Small random distortions of pictures, as different hands make them.
+//! Small random affine distortions of images, the data augmentation of the classifier.
 
 use crate::error::Result;
 use candle_core::Tensor;
 use rand::{Rng, RngCore};
 
-/// Largest turn, in radians.
-const TURN: f32 = 0.17;
-/// Largest change of width and of height, as a share.
-const STRETCH: f32 = 0.12;
-/// Largest slant: columns moved for each row.
-const SLANT: f32 = 0.15;
-/// Largest shift, in pixels.
-const SHIFT: f32 = 2.0;
-/// What lies outside of a picture.
+/// The largest rotation, in radians.
+const MAX_ROTATION: f32 = 0.17;
+/// The largest change of width and height, as a fraction.
+const MAX_SCALING: f32 = 0.12;
+/// The largest shear, in columns per row.
+const MAX_SHEAR: f32 = 0.15;
+/// The largest translation, in pixels.
+const MAX_TRANSLATION: f32 = 2.0;
+/// The value of pixels outside of the image.
 const BLACK: f32 = -1.0;
 
-/// Turns, stretches, slants and shifts each picture by amounts of its own, with bilinear
-/// interpolation.
+/// Rotates, scales, shears and translates each image by random amounts, with bilinear interpolation.
 ///
 /// # Shapes
 /// `images`: (B, C, H, W); result the same.
 /// # Range
-/// [-1, 1]; what comes in from outside is -1.
+/// [-1, 1]; pixels from outside of the image are -1.
 /// # Errors
-/// Pictures of another rank or type.
+/// Images of another rank or type.
 pub(crate) fn distorted(images: &Tensor, rng: &mut dyn RngCore) -> Result<Tensor> {
     let (batch, channels, height, width) = images.dims4()?;
     let values = images.flatten_all()?.to_vec1::<f32>()?;
     let mut result = Vec::with_capacity(values.len());
-    for picture in values.chunks_exact((channels * height * width).max(1)) {
-        let map = Affine::random(rng);
-        for plane in picture.chunks_exact(height * width) {
+    for image in values.chunks_exact((channels * height * width).max(1)) {
+        let map = AffineMap::random(rng);
+        for plane in image.chunks_exact(height * width) {
             map.apply(plane, (height, width), &mut result);
         }
     }
     Ok(Tensor::from_vec(result, (batch, channels, height, width), images.device())?)
 }
 
-/// Where a pixel of the result comes from, around the middle of the picture.
-struct Affine {
+/// An affine map from result pixels to source pixels, with the origin in the middle of the image.
+struct AffineMap {
     matrix: [[f32; 2]; 2],
-    shift: [f32; 2],
+    translation: [f32; 2],
 }
 
-impl Affine {
+impl AffineMap {
     fn random(rng: &mut dyn RngCore) -> Self {
-        let mut within = |most: f32| rng.random_range(-most..=most);
-        let (sin, cos) = within(TURN).sin_cos();
-        let (tall, wide, slant) = (1.0 + within(STRETCH), 1.0 + within(STRETCH), within(SLANT));
-        let shift = [within(SHIFT), within(SHIFT)];
-        // Stretch after slant after turn, from (row, column) to (row, column).
-        let matrix =
-            [[tall * cos, tall * sin], [wide * (slant * cos - sin), wide * (slant * sin + cos)]];
-        Self { matrix, shift }
+        let mut within = |max: f32| rng.random_range(-max..=max);
+        let (sin, cos) = within(MAX_ROTATION).sin_cos();
+        let (height_scale, width_scale, shear) =
+            (1.0 + within(MAX_SCALING), 1.0 + within(MAX_SCALING), within(MAX_SHEAR));
+        let translation = [within(MAX_TRANSLATION), within(MAX_TRANSLATION)];
+        // Scaling after shear after rotation, from (row, column) to (row, column).
+        let matrix = [
+            [height_scale * cos, height_scale * sin],
+            [width_scale * (shear * cos - sin), width_scale * (shear * sin + cos)],
+        ];
+        Self { matrix, translation }
     }
 
     fn apply(&self, plane: &[f32], (height, width): (usize, usize), result: &mut Vec<f32>) {
@@ -66,8 +68,8 @@ impl Affine {
             for column in 0..width {
                 let (y, x) = (row as f32 - middle[0], column as f32 - middle[1]);
                 let [of_y, of_x] = self.matrix;
-                let from_y = of_y[0] * y + of_y[1] * x + middle[0] + self.shift[0];
-                let from_x = of_x[0] * y + of_x[1] * x + middle[1] + self.shift[1];
+                let from_y = of_y[0] * y + of_y[1] * x + middle[0] + self.translation[0];
+                let from_x = of_x[0] * y + of_x[1] * x + middle[1] + self.translation[1];
                 let (top, left) = (from_y.floor(), from_x.floor());
                 let (down, right) = (from_y - top, from_x - left);
                 let above = pixel(top, left) * (1.0 - right) + pixel(top, left + 1.0) * right;
@@ -88,10 +90,10 @@ mod tests {
 
     const SIZE: (usize, usize) = (5, 6);
 
-    fn apply(matrix: [[f32; 2]; 2], shift: [f32; 2]) -> Vec<f32> {
+    fn apply(matrix: [[f32; 2]; 2], translation: [f32; 2]) -> Vec<f32> {
         let plane: Vec<f32> = (0..30).map(|i| i as f32 / 30.0).collect();
         let mut result = Vec::new();
-        Affine { matrix, shift }.apply(&plane, SIZE, &mut result);
+        AffineMap { matrix, translation }.apply(&plane, SIZE, &mut result);
         result
     }
 
@@ -109,9 +111,9 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_decides_and_every_picture_has_its_own() -> Result<()> {
-        let picture = Tensor::rand(-1f32, 1.0, (1, 1, 28, 28), &Device::Cpu)?;
-        let pair = Tensor::cat(&[&picture, &picture], 0)?;
+    fn the_seed_decides_and_every_image_has_its_own() -> Result<()> {
+        let image = Tensor::rand(-1f32, 1.0, (1, 1, 28, 28), &Device::Cpu)?;
+        let pair = Tensor::cat(&[&image, &image], 0)?;
         let distort = |seed| -> Result<Vec<Vec<f32>>> {
             let result = distorted(&pair, &mut ChaCha8Rng::seed_from_u64(seed))?;
             assert_eq!(result.dims(), [2, 1, 28, 28]);
