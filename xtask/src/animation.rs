@@ -1,6 +1,6 @@
-//! `cargo xtask gif`: the sample pictures of a run as one film.
+//! `cargo xtask gif`: makes an animation of a run's sample images.
 //!
-//! One frame is in memory at a time.
+//! It holds one frame in memory at a time.
 
 use std::fmt;
 use std::fs;
@@ -11,24 +11,24 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::animation::{Encoder, Format, Screen};
-use crate::picture::Picture;
-use crate::run_folder;
-use crate::whole::write_whole;
+use crate::atomic::write_atomically;
+use crate::encoder::{Encoder, Format, Screen};
+use crate::image::Image;
+use crate::run_directory;
 
-/// How long the last frame stays, in hundredths of a second.
+/// Delay after the last frame, in hundredths of a second.
 const LAST_DELAY: u16 = 200;
 
-/// Most players take a shorter delay, in hundredths, for a mistake and slow down.
+/// The shortest delay that most players respect, in hundredths of a second.
 const MIN_DELAY: u32 = 2;
 
-/// The most pixels a frame may have, to bound memory whatever a header claims.
+/// The most pixels of a frame. It bounds the memory that a false header can claim.
 const MAX_PIXELS: u64 = 1 << 26;
 
 /// Options of `cargo xtask gif`.
 #[derive(Args)]
-pub(crate) struct Film {
-    /// Run folder [default: the newest under runs/]
+pub(crate) struct Animation {
+    /// Run directory [default: the newest under runs/]
     #[arg(long)]
     run: Option<PathBuf>,
 
@@ -36,7 +36,7 @@ pub(crate) struct Film {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
-    /// Frames a second, 1 to 100; a GIF plays no more than 50
+    /// Frames per second, 1 to 100; a GIF plays at most 50
     #[arg(long, value_name = "N", default_value_t = 12)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
     fps: u32,
@@ -45,32 +45,33 @@ pub(crate) struct Film {
     #[arg(long, value_name = "N", default_value = "1")]
     every: NonZeroUsize,
 
-    /// Make every pixel a square of N by N, 1 to 16
+    /// Enlarge every pixel to N by N pixels, 1 to 16
     #[arg(long, value_name = "N", default_value_t = 1)]
     #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
     scale: u16,
 }
 
-impl Film {
-    /// Makes the film and says what was made.
+impl Animation {
+    /// Makes the animation and returns a line that reports it.
     ///
     /// # Errors
-    /// There is no run or no frame; a frame is damaged, too large, or not of the
-    /// first one's size; the film cannot be written.
+    /// There is no run or no frame; a frame is damaged, too large, or of another size than the
+    /// first; the animation cannot be written.
     pub(crate) fn make(self) -> Result<String> {
         let run = match self.run {
             Some(run) => run,
-            None => run_folder::newest(Path::new("runs"))?,
+            None => run_directory::newest(Path::new("runs"))?,
         };
         let path = self.out.unwrap_or_else(|| run.join("training.gif"));
         let format = Format::of(&path)?;
-        let frames = every_nth(run_folder::frames(&run)?, self.every);
-        let made = write_whole(&path, |file| write(file, format, &frames, self.fps, self.scale))?;
+        let frames = every_nth(run_directory::frames(&run)?, self.every);
+        let made =
+            write_atomically(&path, |file| write(file, format, &frames, self.fps, self.scale))?;
         Ok(format!("{}: {made}, {} bytes", path.display(), fs::metadata(&path)?.len()))
     }
 }
 
-/// What was made, for the line that reports it.
+/// The facts about an animation that are reported.
 pub(crate) struct Made {
     frames: usize,
     size: (u16, u16),
@@ -86,10 +87,11 @@ impl fmt::Display for Made {
     }
 }
 
-/// Writes the frames, at least one, as a film that plays for ever.
+/// Writes the frames, at least one, as an animation that repeats without end.
 ///
 /// # Errors
-/// A frame is damaged, too large, or not of the first one's size; the film cannot be written.
+/// A frame is damaged, too large, or of another size than the first; the animation cannot be
+/// written.
 pub(crate) fn write(
     file: &mut impl Write,
     format: Format,
@@ -107,47 +109,47 @@ pub(crate) fn write(
             false => delay(index, fps),
         };
         hundredths += u32::from(delay);
-        encoder.write(pixels.enlarged(scale.into()), delay)?;
+        encoder.write(pixels.scaled(scale.into()), delay)?;
     }
     encoder.finish()?;
     Ok(Made { frames: frames.len(), size: (screen.width, screen.height), hundredths })
 }
 
-fn open(path: &Path) -> Result<Picture> {
-    Picture::open(path).with_context(|| path.display().to_string())
+fn open(path: &Path) -> Result<Image> {
+    Image::open(path).with_context(|| path.display().to_string())
 }
 
-/// What the frames' headers have in common.
+/// Reads the header of every frame and returns what all frames have in common.
 fn survey(frames: &[PathBuf], scale: u16) -> Result<Screen> {
     let first = &frames[0];
     let size = open(first)?.size();
     let (width, height) = screen(size, scale).with_context(|| first.display().to_string())?;
     let mut grey = true;
     for path in frames {
-        let picture = open(path)?;
+        let image = open(path)?;
         ensure!(
-            picture.size() == size,
+            image.size() == size,
             "frames of different sizes: {} has {}x{} pixels, {} has {}x{}",
             first.display(),
             size.0,
             size.1,
             path.display(),
-            picture.size().0,
-            picture.size().1,
+            image.size().0,
+            image.size().1,
         );
-        grey &= picture.is_grey();
+        grey &= image.is_grey();
     }
     Ok(Screen { width, height, grey, frames: u32::try_from(frames.len())? })
 }
 
-/// Width and height of the film whose frames are `size` before enlarging.
+/// Width and height of the animation, for frames of `size` before scaling.
 fn screen(size: (u32, u32), scale: u16) -> Result<(u16, u16)> {
     let pixels = |side: u32| u64::from(side) * u64::from(scale);
     let (width, height) = (pixels(size.0), pixels(size.1));
     match (u16::try_from(width), u16::try_from(height)) {
         (Ok(w), Ok(h)) if width * height <= MAX_PIXELS => Ok((w, h)),
         _ => bail!(
-            "a film of {width}x{height} pixels is too large: \
+            "an animation of {width}x{height} pixels is too large: \
              at most 65535 a side and {MAX_PIXELS} in all"
         ),
     }
@@ -164,10 +166,10 @@ pub(crate) fn every_nth(frames: Vec<PathBuf>, n: NonZeroUsize) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Hundredths of a second that a frame stays.
+/// Delay after a frame, in hundredths of a second.
 ///
-/// Each frame ends at the hundredth nearest to its true end, so that the rounding
-/// does not add up and the mean rate is `fps`, or 50 if that is less.
+/// The end of each frame is rounded to the nearest hundredth, so that rounding errors do not add
+/// up. The mean rate is `fps`, at most 50.
 fn delay(index: usize, fps: u32) -> u16 {
     let fps = u64::from(fps.min(100 / MIN_DELAY));
     let end_of = |frames: usize| (200 * frames as u64 + fps) / (2 * fps);

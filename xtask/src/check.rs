@@ -1,11 +1,11 @@
-//! What the checks share: how one fails, and where the workspace is.
+//! What the checks share: their error, and the place of the workspace.
 
 use std::env;
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A check that ran and found fault, as opposed to one that could not run.
+/// The error of a check that found a fault, as opposed to one that could not run.
 #[derive(Debug)]
 pub(crate) struct FailedCheck(pub(crate) String);
 
@@ -17,10 +17,10 @@ impl fmt::Display for FailedCheck {
 
 impl Error for FailedCheck {}
 
-/// Folder of the workspace: the one that holds this package's folder.
+/// The directory of the workspace, which is the parent of this package's directory.
 ///
-/// Cargo names the package's folder when it runs the program; a program started
-/// by hand falls back on the folder that it was built from.
+/// Cargo names the package's directory in the environment. A program started without cargo uses the
+/// directory that it was built from.
 pub(crate) fn workspace_root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);

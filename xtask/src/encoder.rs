@@ -1,7 +1,7 @@
-//! Frames to a film that browsers play: GIF, or animated PNG.
+//! Encodes frames as a GIF or an animated PNG.
 //!
-//! A GIF has 256 colours a frame: grey frames keep their exact values, and so do
-//! those of up to 256 colours; others are quantised. A PNG is exact.
+//! A GIF has at most 256 colours per frame. Grey frames and frames of at most 256 colours keep their
+//! exact values; other frames are quantised. A PNG is always exact.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,36 +9,39 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use gif::{Frame, Repeat};
 
-use crate::picture::Pixels;
+use crate::image::Pixels;
 
-/// NeuQuant looks at one pixel in this many: its authors' trade of time for fidelity.
+/// NeuQuant samples one pixel in this many, as its authors recommend.
 const QUANTISER_SPEED: i32 = 10;
 
-/// A kind of file that holds a film.
+/// A file format for animations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
-    /// 256 colours a frame.
+    /// GIF, with at most 256 colours per frame.
     Gif,
     /// Animated PNG.
     Png,
 }
 
 impl Format {
-    /// The format that a file's name asks for; GIF, if it has no extension.
+    /// The format of a file by its extension; GIF for a file without one.
     ///
     /// # Errors
-    /// An extension of neither.
+    /// The extension is neither a GIF's nor a PNG's.
     pub(crate) fn of(path: &Path) -> Result<Self> {
         let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
         match extension.as_ref().and_then(|extension| extension.to_str()) {
             Some("png" | "apng") => Ok(Self::Png),
             Some("gif") => Ok(Self::Gif),
             None if extension.is_none() => Ok(Self::Gif),
-            _ => bail!("{}: a film is a .gif file or, animated, a .png or .apng", path.display()),
+            _ => bail!(
+                "{}: an animation is a .gif file or, animated, a .png or .apng",
+                path.display()
+            ),
         }
     }
 
-    /// What browsers know it by.
+    /// The media type (MIME type).
     pub(crate) fn media_type(self) -> &'static str {
         match self {
             Self::Gif => "image/gif",
@@ -47,17 +50,17 @@ impl Format {
     }
 }
 
-/// What all frames have in common.
+/// The properties of an animation that hold for all its frames.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Screen {
     pub(crate) width: u16,
     pub(crate) height: u16,
-    /// Whether no frame has colours.
+    /// Whether all frames are grey.
     pub(crate) grey: bool,
     pub(crate) frames: u32,
 }
 
-/// Writes a film that plays for ever.
+/// Writes an animation that repeats without end.
 pub(crate) struct Encoder<W: Write> {
     screen: Screen,
     file: File<W>,
@@ -69,7 +72,7 @@ enum File<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// Begins the file.
+    /// Writes the header.
     ///
     /// # Errors
     /// It cannot be written.
@@ -77,7 +80,7 @@ impl<W: Write> Encoder<W> {
         let Screen { width, height, grey, frames } = screen;
         let file = match format {
             Format::Gif => {
-                // What the values of grey frames point into.
+                // The palette of grey frames.
                 let greys: Vec<u8> = (0..=255).flat_map(|grey| [grey; 3]).collect();
                 let mut encoder = gif::Encoder::new(file, width, height, &greys)?;
                 encoder.set_repeat(Repeat::Infinite)?;
@@ -91,9 +94,9 @@ impl<W: Write> Encoder<W> {
                     png::ColorType::Rgb
                 });
                 encoder.set_depth(png::BitDepth::Eight);
-                // Ten times as fast as the default, files a twentieth larger.
+                // Ten times as fast as the default, for files that are 5% larger.
                 encoder.set_compression(png::Compression::Fast);
-                // 0 plays: without end.
+                // 0 plays stands for endless repetition.
                 encoder.set_animated(frames, 0)?;
                 File::Png(encoder.write_header()?)
             }
@@ -101,7 +104,7 @@ impl<W: Write> Encoder<W> {
         Ok(Self { screen, file })
     }
 
-    /// Adds a frame of the screen's size that stays for so many hundredths of a second.
+    /// Writes a frame of the screen's size, shown for this many hundredths of a second.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -117,7 +120,7 @@ impl<W: Write> Encoder<W> {
                 encoder.write_frame(&frame)?;
             }
             File::Png(writer) => {
-                let frame = if grey { frame } else { frame.coloured() };
+                let frame = if grey { frame } else { frame.into_rgb() };
                 writer.set_frame_delay(hundredths, 100)?;
                 writer.write_image_data(&frame.samples)?;
             }
@@ -125,7 +128,7 @@ impl<W: Write> Encoder<W> {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Finishes the file.
     ///
     /// # Errors
     /// It cannot be written, or frames are missing.
@@ -145,10 +148,10 @@ mod tests {
     #[test]
     fn the_extension_is_the_format() {
         let format = |name| Format::of(Path::new(name)).ok();
-        assert_eq!(format("runs/film.gif"), Some(Format::Gif));
-        assert_eq!(format("film"), Some(Format::Gif));
+        assert_eq!(format("runs/animation.gif"), Some(Format::Gif));
+        assert_eq!(format("animation"), Some(Format::Gif));
         assert_eq!(format("a.b/FILM.PNG"), Some(Format::Png));
-        assert_eq!(format("film.apng"), Some(Format::Png));
-        assert_eq!(format("film.mp4"), None);
+        assert_eq!(format("animation.apng"), Some(Format::Png));
+        assert_eq!(format("animation.mp4"), None);
     }
 }
