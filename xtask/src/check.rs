@@ -4,6 +4,9 @@ use std::env;
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
 
 /// The error of a check that found a fault, as opposed to one that could not run.
 #[derive(Debug)]
@@ -25,4 +28,26 @@ pub(crate) fn workspace_root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_path_buf)
+}
+
+/// Runs cargo in a directory, with this program's output streams.
+///
+/// # Errors
+/// [`FailedCheck`] if cargo fails; otherwise cargo cannot be started.
+pub(crate) fn run_cargo(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let status = Command::new(&program)
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(directory)
+        .status()
+        .with_context(|| format!("starting {}", program.display()))?;
+    if status.success() {
+        return Ok(());
+    }
+    let end = match status.code() {
+        Some(code) => format!("exit code {code}"),
+        None => status.to_string(),
+    };
+    Err(FailedCheck(format!("{} failed with {end}", args[0])).into())
 }

@@ -3,14 +3,12 @@
 //! The run ends at the first check that fails. Each check's output follows a line with its command
 //! and precedes a line with its time.
 
-use std::env;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::check::FailedCheck;
+use crate::check::run_cargo;
 use crate::tidy;
 
 /// One check of the workspace.
@@ -22,7 +20,7 @@ enum Check {
 }
 
 /// The checks, the cheapest first.
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 7] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -30,7 +28,9 @@ const CHECKS: [Check; 5] = [
         args: &["doc", "--workspace", "--no-deps"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
     },
+    cargo(&["xtask", "package", "--quick"]),
     cargo(&["test", "--workspace"]),
+    cargo(&["xtask", "downstream"]),
 ];
 
 const fn cargo(args: &'static [&'static str]) -> Check {
@@ -40,7 +40,7 @@ const fn cargo(args: &'static [&'static str]) -> Check {
 /// Runs the checks on the workspace at `root`, reporting as it goes.
 ///
 /// # Errors
-/// [`FailedCheck`] of the first check that fails, or a check that cannot be started.
+/// [`FailedCheck`](crate::check::FailedCheck) of the first check that fails, or a check that cannot be started.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
     for check in &CHECKS {
@@ -72,23 +72,4 @@ impl Check {
             Self::Cargo { args, env } => run_cargo(root, args, env),
         }
     }
-}
-
-/// Runs cargo in the workspace, with this program's output streams.
-fn run_cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
-    let program = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let status = Command::new(&program)
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(root)
-        .status()
-        .with_context(|| format!("starting {}", program.display()))?;
-    if status.success() {
-        return Ok(());
-    }
-    let end = match status.code() {
-        Some(code) => format!("exit code {code}"),
-        None => status.to_string(),
-    };
-    Err(FailedCheck(format!("{} failed with {end}", args[0])).into())
 }

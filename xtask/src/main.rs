@@ -14,8 +14,10 @@ mod atomic;
 mod bench;
 mod check;
 mod ci;
+mod downstream;
 mod encoder;
 mod image;
+mod package;
 mod report;
 mod run_directory;
 mod tidy;
@@ -45,8 +47,12 @@ enum Task {
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
     Ci,
-    /// Check module docs, file lengths and white space of the sources
+    /// Check module docs, file lengths, white space and dependencies of modules
     Tidy,
+    /// Package every crate that is published, and verify the packages
+    Package(package::Package),
+    /// Test the libraries from a program outside the workspace
+    Downstream,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +71,8 @@ fn run(task: Task) -> Result<()> {
         Task::Report(report) => println!("{}", report.make()?),
         Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
+        Task::Package(package) => println!("{}", package.run(&workspace_root())?),
+        Task::Downstream => downstream::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
     }
     Ok(())

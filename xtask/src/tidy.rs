@@ -3,10 +3,11 @@
 //! Every `.rs` file under `crates/`, `xtask/` and `tests/` opens with a `//!`
 //! module doc, has at most 600 lines, none of them ending in white space, and
 //! ends with a newline. The modules of a crate do not depend on each other in a
-//! circle.
+//! circle. READMEs show the profile that `tests/downstream` tests.
 
 mod circles;
 mod modules;
+mod profile;
 
 use std::fmt;
 use std::fs;
@@ -57,6 +58,10 @@ pub(crate) fn run(root: &Path) -> Result<String> {
             println!("{name}: {circle}");
             violations += 1;
         }
+    }
+    for violation in profile::violations(root)? {
+        println!("{violation}");
+        violations += 1;
     }
     match violations {
         0 => Ok(format!("tidy: files in order: {}", files.len())),

@@ -112,10 +112,16 @@ mod ci {
             "ci: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps",
             "ROOT -D warnings doc --workspace --no-deps",
             "ci: passed",
+            "ci: cargo xtask package --quick",
+            "ROOT none xtask package --quick",
+            "ci: passed",
             "ci: cargo test --workspace",
             "ROOT none test --workspace",
             "ci: passed",
-            "ci: all 5 checks passed",
+            "ci: cargo xtask downstream",
+            "ROOT none xtask downstream",
+            "ci: passed",
+            "ci: all 7 checks passed",
         ];
         assert_eq!(lines, want);
     }
