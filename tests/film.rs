@@ -83,7 +83,8 @@ fn the_film_of_a_run_has_a_frame_for_every_sample() {
     assert!(line.contains("report.html: ") && !line.contains("left out"), "{line}");
     let page = place.read("runs/00000-idx-set-tiny/report.html");
     let page = String::from_utf8(page).unwrap();
-    for part in ["<svg class=\"curves\"", "film of 5 grids", "<dt>generator loss</dt>", "12 steps"]
+    for part in
+        ["<svg class=\"curves\"", "animation of 5 grids", "<dt>generator loss</dt>", "12 steps"]
     {
         assert!(page.contains(part), "no {part}");
     }

@@ -1,141 +1,179 @@
-//! Frames to a film that browsers play: GIF, or animated PNG.
+//! `cargo xtask gif`: makes an animation of a run's sample images.
 //!
-//! A GIF has 256 colours a frame: grey frames keep their exact values, and so do
-//! those of up to 256 colours; others are quantised. A PNG is exact.
+//! It holds one frame in memory at a time.
 
+use std::fmt;
+use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-use gif::{Frame, Repeat};
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 
-use crate::picture::Pixels;
+use crate::atomic::write_atomically;
+use crate::encoder::{Encoder, Format, Screen};
+use crate::image::Image;
+use crate::run_directory;
 
-/// NeuQuant looks at one pixel in this many: its authors' trade of time for fidelity.
-const QUANTISER_SPEED: i32 = 10;
+/// Delay after the last frame, in hundredths of a second.
+const LAST_DELAY: u16 = 200;
 
-/// A kind of file that holds a film.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    /// 256 colours a frame.
-    Gif,
-    /// Animated PNG.
-    Png,
+/// The shortest delay that most players respect, in hundredths of a second.
+const MIN_DELAY: u32 = 2;
+
+/// The most pixels of a frame. It bounds the memory that a false header can claim.
+const MAX_PIXELS: u64 = 1 << 26;
+
+/// Options of `cargo xtask gif`.
+#[derive(Args)]
+pub(crate) struct Animation {
+    /// Run directory [default: the newest under runs/]
+    #[arg(long)]
+    run: Option<PathBuf>,
+
+    /// File to write: a .gif or, animated, a .png or .apng [default: RUN/training.gif]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Frames per second, 1 to 100; a GIF plays at most 50
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    fps: u32,
+
+    /// Take every N-th frame, and always the first and the last
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZeroUsize,
+
+    /// Enlarge every pixel to N by N pixels, 1 to 16
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=16))]
+    scale: u16,
 }
 
-impl Format {
-    /// The format that a file's name asks for; GIF, if it has no extension.
+impl Animation {
+    /// Makes the animation and returns a line that reports it.
     ///
     /// # Errors
-    /// An extension of neither.
-    pub(crate) fn of(path: &Path) -> Result<Self> {
-        let extension = path.extension().map(|extension| extension.to_ascii_lowercase());
-        match extension.as_ref().and_then(|extension| extension.to_str()) {
-            Some("png" | "apng") => Ok(Self::Png),
-            Some("gif") => Ok(Self::Gif),
-            None if extension.is_none() => Ok(Self::Gif),
-            _ => bail!("{}: a film is a .gif file or, animated, a .png or .apng", path.display()),
-        }
-    }
-
-    /// What browsers know it by.
-    pub(crate) fn media_type(self) -> &'static str {
-        match self {
-            Self::Gif => "image/gif",
-            Self::Png => "image/png",
-        }
-    }
-}
-
-/// What all frames have in common.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Screen {
-    pub(crate) width: u16,
-    pub(crate) height: u16,
-    /// Whether no frame has colours.
-    pub(crate) grey: bool,
-    pub(crate) frames: u32,
-}
-
-/// Writes a film that plays for ever.
-pub(crate) struct Encoder<W: Write> {
-    screen: Screen,
-    file: File<W>,
-}
-
-enum File<W: Write> {
-    Gif(gif::Encoder<W>),
-    Png(png::Writer<W>),
-}
-
-impl<W: Write> Encoder<W> {
-    /// Begins the file.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub(crate) fn new(format: Format, screen: Screen, file: W) -> Result<Self> {
-        let Screen { width, height, grey, frames } = screen;
-        let file = match format {
-            Format::Gif => {
-                // What the values of grey frames point into.
-                let greys: Vec<u8> = (0..=255).flat_map(|grey| [grey; 3]).collect();
-                let mut encoder = gif::Encoder::new(file, width, height, &greys)?;
-                encoder.set_repeat(Repeat::Infinite)?;
-                File::Gif(encoder)
-            }
-            Format::Png => {
-                let mut encoder = png::Encoder::new(file, width.into(), height.into());
-                encoder.set_color(if grey {
-                    png::ColorType::Grayscale
-                } else {
-                    png::ColorType::Rgb
-                });
-                encoder.set_depth(png::BitDepth::Eight);
-                // Ten times as fast as the default, files a twentieth larger.
-                encoder.set_compression(png::Compression::Fast);
-                // 0 plays: without end.
-                encoder.set_animated(frames, 0)?;
-                File::Png(encoder.write_header()?)
-            }
+    /// There is no run or no frame; a frame is damaged, too large, or of another size than the
+    /// first; the animation cannot be written.
+    pub(crate) fn make(self) -> Result<String> {
+        let run = match self.run {
+            Some(run) => run,
+            None => run_directory::newest(Path::new("runs"))?,
         };
-        Ok(Self { screen, file })
+        let path = self.out.unwrap_or_else(|| run.join("training.gif"));
+        let format = Format::of(&path)?;
+        let frames = every_nth(run_directory::frames(&run)?, self.every);
+        let made =
+            write_atomically(&path, |file| write(file, format, &frames, self.fps, self.scale))?;
+        Ok(format!("{}: {made}, {} bytes", path.display(), fs::metadata(&path)?.len()))
     }
+}
 
-    /// Adds a frame of the screen's size that stays for so many hundredths of a second.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub(crate) fn write(&mut self, frame: Pixels, hundredths: u16) -> Result<()> {
-        let Screen { width, height, grey, .. } = self.screen;
-        match &mut self.file {
-            File::Gif(encoder) => {
-                let mut frame = match frame.grey {
-                    true => Frame::from_indexed_pixels(width, height, frame.samples, None),
-                    false => Frame::from_rgb_speed(width, height, &frame.samples, QUANTISER_SPEED),
-                };
-                frame.delay = hundredths;
-                encoder.write_frame(&frame)?;
-            }
-            File::Png(writer) => {
-                let frame = if grey { frame } else { frame.coloured() };
-                writer.set_frame_delay(hundredths, 100)?;
-                writer.write_image_data(&frame.samples)?;
-            }
-        }
-        Ok(())
-    }
+/// The facts about an animation that are reported.
+pub(crate) struct Made {
+    frames: usize,
+    size: (u16, u16),
+    hundredths: u32,
+}
 
-    /// Ends the file.
-    ///
-    /// # Errors
-    /// It cannot be written, or frames are missing.
-    pub(crate) fn finish(self) -> Result<()> {
-        match self.file {
-            File::Gif(encoder) => drop(encoder.into_inner()?),
-            File::Png(writer) => writer.finish()?,
-        }
-        Ok(())
+impl fmt::Display for Made {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { frames, size: (width, height), .. } = self;
+        let plural = if *frames == 1 { "" } else { "s" };
+        let seconds = f64::from(self.hundredths) / 100.0;
+        write!(f, "{frames} frame{plural} of {width}x{height} pixels, {seconds:.2} s")
     }
+}
+
+/// Writes the frames, at least one, as an animation that repeats without end.
+///
+/// # Errors
+/// A frame is damaged, too large, or of another size than the first; the animation cannot be
+/// written.
+pub(crate) fn write(
+    file: &mut impl Write,
+    format: Format,
+    frames: &[PathBuf],
+    fps: u32,
+    scale: u16,
+) -> Result<Made> {
+    let screen = survey(frames, scale)?;
+    let mut encoder = Encoder::new(format, screen, file)?;
+    let mut hundredths = 0;
+    for (index, path) in frames.iter().enumerate() {
+        let pixels = open(path)?.into_pixels().with_context(|| path.display().to_string())?;
+        let delay = match index + 1 == frames.len() {
+            true => LAST_DELAY,
+            false => delay(index, fps),
+        };
+        hundredths += u32::from(delay);
+        encoder.write(pixels.scaled(scale.into()), delay)?;
+    }
+    encoder.finish()?;
+    Ok(Made { frames: frames.len(), size: (screen.width, screen.height), hundredths })
+}
+
+fn open(path: &Path) -> Result<Image> {
+    Image::open(path).with_context(|| path.display().to_string())
+}
+
+/// Reads the header of every frame and returns what all frames have in common.
+fn survey(frames: &[PathBuf], scale: u16) -> Result<Screen> {
+    let first = &frames[0];
+    let size = open(first)?.size();
+    let (width, height) = screen(size, scale).with_context(|| first.display().to_string())?;
+    let mut grey = true;
+    for path in frames {
+        let image = open(path)?;
+        ensure!(
+            image.size() == size,
+            "frames of different sizes: {} has {}x{} pixels, {} has {}x{}",
+            first.display(),
+            size.0,
+            size.1,
+            path.display(),
+            image.size().0,
+            image.size().1,
+        );
+        grey &= image.is_grey();
+    }
+    Ok(Screen { width, height, grey, frames: u32::try_from(frames.len())? })
+}
+
+/// Width and height of the animation, for frames of `size` before scaling.
+fn screen(size: (u32, u32), scale: u16) -> Result<(u16, u16)> {
+    let pixels = |side: u32| u64::from(side) * u64::from(scale);
+    let (width, height) = (pixels(size.0), pixels(size.1));
+    match (u16::try_from(width), u16::try_from(height)) {
+        (Ok(w), Ok(h)) if width * height <= MAX_PIXELS => Ok((w, h)),
+        _ => bail!(
+            "an animation of {width}x{height} pixels is too large: \
+             at most 65535 a side and {MAX_PIXELS} in all"
+        ),
+    }
+}
+
+/// Every `n`-th frame, the first included, and the last.
+pub(crate) fn every_nth(frames: Vec<PathBuf>, n: NonZeroUsize) -> Vec<PathBuf> {
+    let last = frames.len() - 1;
+    let taken = |index: usize| index.is_multiple_of(n.get()) || index == last;
+    frames
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, path)| taken(index).then_some(path))
+        .collect()
+}
+
+/// Delay after a frame, in hundredths of a second.
+///
+/// The end of each frame is rounded to the nearest hundredth, so that rounding errors do not add
+/// up. The mean rate is `fps`, at most 50.
+fn delay(index: usize, fps: u32) -> u16 {
+    let fps = u64::from(fps.min(100 / MIN_DELAY));
+    let end_of = |frames: usize| (200 * frames as u64 + fps) / (2 * fps);
+    (end_of(index + 1) - end_of(index)) as u16
 }
 
 #[cfg(test)]
@@ -143,12 +181,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_extension_is_the_format() {
-        let format = |name| Format::of(Path::new(name)).ok();
-        assert_eq!(format("runs/film.gif"), Some(Format::Gif));
-        assert_eq!(format("film"), Some(Format::Gif));
-        assert_eq!(format("a.b/FILM.PNG"), Some(Format::Png));
-        assert_eq!(format("film.apng"), Some(Format::Png));
-        assert_eq!(format("film.mp4"), None);
+    fn delays_keep_the_mean_rate() {
+        for fps in 1..=100 {
+            let delays: Vec<_> = (0..1000).map(|index| delay(index, fps)).collect();
+            assert!(delays.iter().all(|&d| d >= 2), "{fps} frames a second");
+            let total: f64 = delays.iter().map(|&d| f64::from(d)).sum();
+            let want = 100_000.0 / f64::from(fps.min(50));
+            assert!((total - want).abs() <= 0.5, "{fps}: {total}, not {want}");
+        }
+    }
+
+    #[test]
+    fn every_nth_keeps_both_ends() {
+        let steps = |count: usize, n: usize| -> Vec<String> {
+            let frames = (0..count).map(|i| PathBuf::from(i.to_string())).collect();
+            let taken = every_nth(frames, n.try_into().expect("n > 0"));
+            taken.iter().map(|p| p.display().to_string()).collect()
+        };
+        assert_eq!(steps(8, 3), ["0", "3", "6", "7"]);
+        assert_eq!(steps(7, 3), ["0", "3", "6"]);
+        assert_eq!(steps(3, 100), ["0", "2"]);
+        assert_eq!(steps(1, 2), ["0"]);
+    }
+
+    #[test]
+    fn a_screen_has_limits() {
+        assert_eq!(screen((300, 200), 3).ok(), Some((900, 600)));
+        assert_eq!(screen((65_535, 1024), 1).ok(), Some((65_535, 1024)));
+        for (size, scale) in [((65_536, 1), 1), ((1, 4_096), 16), ((65_535, 1_025), 1)] {
+            assert!(screen(size, scale).is_err(), "{size:?} times {scale}");
+        }
+        assert!(screen((u32::MAX, u32::MAX), 16).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: times every recipe's training step and writes the tables of
+//! `cargo xtask bench`: times the training step of every recipe and writes the tables of
 //! `docs/benchmarks.md`.
 
 use std::env;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
-/// Steps that are timed: recipe, batch, and steps of a round.
+/// The steps to time: recipe, batch size, and steps per round.
 const CASES: [(&str, usize, usize); 5] = [
     ("dcgan", 128, 8),
     ("dcgan", 256, 5),
@@ -18,10 +18,10 @@ const CASES: [(&str, usize, usize); 5] = [
     ("mlp-small", 100, 100),
     ("default", 32, 100),
 ];
-/// Recipes whose layers are told one by one.
+/// The recipes whose layers are timed one by one.
 const BY_LAYER: [(&str, usize, usize); 3] =
     [("dcgan", 128, 10), ("mlp", 128, 50), ("default", 32, 100)];
-/// What the tables stand between.
+/// The lines before and after the tables.
 const MARKS: (&str, &str) = ("<!-- cargo xtask bench -->\n", "<!-- end -->\n");
 
 /// Options of `bench`.
@@ -36,7 +36,7 @@ impl Bench {
     /// Times everything in release mode and writes the tables.
     ///
     /// # Errors
-    /// A program that fails; a document that is missing, or without its marks.
+    /// A program fails; the document is missing or lacks its marks.
     pub(crate) fn run(&self, root: &Path) -> Result<String> {
         ensure!(self.rounds > 0, "--rounds 0: at least 1 is needed");
         let path = root.join("docs/benchmarks.md");
@@ -58,7 +58,7 @@ impl Bench {
     fn tables(&self, root: &Path) -> Result<String> {
         let trainer = Trainer::build(root)?;
         let mut reports = vec![Vec::new(); 2 * CASES.len()];
-        // Round by round, so that a slow minute of the machine does not fall on one case alone.
+        // Every case in every round, so that a slow minute of the machine affects all cases alike.
         for round in 1..=self.rounds {
             println!("round {round} of {}", self.rounds);
             for (i, &case) in CASES.iter().enumerate() {
@@ -83,7 +83,7 @@ impl Bench {
         );
         for (both, stock) in reports.chunks_exact(2).zip(&stock) {
             text += &row(&both[0], stock)?;
-            // Without a matrix unit the two precisions are the same.
+            // Without AMX the two precisions are the same.
             if both[0][0]["precision"] != both[1][0]["precision"] {
                 text += &row(&both[1], stock)?;
             }
@@ -102,7 +102,7 @@ impl Bench {
     }
 }
 
-/// A row of the table: medians of a case's reports, beside the same on candle's operators.
+/// A row of the table: the medians of a case's reports, and the same case on candle's operators.
 fn row(reports: &[Value], stock: &Value) -> Result<String> {
     let median = |name: &str| -> Result<f64> {
         let mut values = Vec::new();
@@ -173,7 +173,7 @@ fn today() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_string())
 }
 
-/// The processor's name, and the units that matter here where the system tells.
+/// The processor's name and, where the system reports them, its instruction sets that matter here.
 fn processor() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let value = |key: &str| {

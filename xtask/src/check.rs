@@ -1,11 +1,14 @@
-//! What the checks share: how one fails, and where the workspace is.
+//! What the checks share: their error, and the place of the workspace.
 
 use std::env;
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-/// A check that ran and found fault, as opposed to one that could not run.
+use anyhow::{Context, Result};
+
+/// The error of a check that found a fault, as opposed to one that could not run.
 #[derive(Debug)]
 pub(crate) struct FailedCheck(pub(crate) String);
 
@@ -17,12 +20,34 @@ impl fmt::Display for FailedCheck {
 
 impl Error for FailedCheck {}
 
-/// Folder of the workspace: the one that holds this package's folder.
+/// The directory of the workspace, which is the parent of this package's directory.
 ///
-/// Cargo names the package's folder when it runs the program; a program started
-/// by hand falls back on the folder that it was built from.
+/// Cargo names the package's directory in the environment. A program started without cargo uses the
+/// directory that it was built from.
 pub(crate) fn workspace_root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_path_buf)
+}
+
+/// Runs cargo in a directory, with this program's output streams.
+///
+/// # Errors
+/// [`FailedCheck`] if cargo fails; otherwise cargo cannot be started.
+pub(crate) fn run_cargo(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let status = Command::new(&program)
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(directory)
+        .status()
+        .with_context(|| format!("starting {}", program.display()))?;
+    if status.success() {
+        return Ok(());
+    }
+    let end = match status.code() {
+        Some(code) => format!("exit code {code}"),
+        None => status.to_string(),
+    };
+    Err(FailedCheck(format!("{} failed with {end}", args[0])).into())
 }

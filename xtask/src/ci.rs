@@ -1,28 +1,26 @@
 //! `cargo xtask ci`: every check of the workspace, the cheapest first.
 //!
-//! The first check that fails ends the run. Output of the checks is passed on as
-//! it comes, between a line with the command and one with the time it took.
+//! The run ends at the first check that fails. Each check's output follows a line with its command
+//! and precedes a line with its time.
 
-use std::env;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::check::FailedCheck;
+use crate::check::run_cargo;
 use crate::tidy;
 
 /// One check of the workspace.
 enum Check {
-    /// [`tidy::run`], within this process.
+    /// [`tidy::run`], in this process.
     Tidy,
     /// A command of cargo with these arguments and this environment.
     Cargo { args: &'static [&'static str], env: &'static [(&'static str, &'static str)] },
 }
 
-/// The checks in the order of their cost.
-const CHECKS: [Check; 5] = [
+/// The checks, the cheapest first.
+const CHECKS: [Check; 7] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -30,7 +28,9 @@ const CHECKS: [Check; 5] = [
         args: &["doc", "--workspace", "--no-deps"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
     },
+    cargo(&["xtask", "package", "--quick"]),
     cargo(&["test", "--workspace"]),
+    cargo(&["xtask", "downstream"]),
 ];
 
 const fn cargo(args: &'static [&'static str]) -> Check {
@@ -40,8 +40,7 @@ const fn cargo(args: &'static [&'static str]) -> Check {
 /// Runs the checks on the workspace at `root`, reporting as it goes.
 ///
 /// # Errors
-/// [`FailedCheck`] from the first check that finds fault; otherwise a check that
-/// cannot be started.
+/// [`FailedCheck`](crate::check::FailedCheck) of the first check that fails, or a check that cannot be started.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
     for check in &CHECKS {
@@ -56,7 +55,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 }
 
 impl Check {
-    /// The check as one would type it.
+    /// The command that runs the check alone.
     fn command_line(&self) -> String {
         match self {
             Self::Tidy => "cargo xtask tidy".to_owned(),
@@ -73,23 +72,4 @@ impl Check {
             Self::Cargo { args, env } => run_cargo(root, args, env),
         }
     }
-}
-
-/// Runs cargo in the workspace; what it prints goes where this program prints.
-fn run_cargo(root: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
-    let program = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let status = Command::new(&program)
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(root)
-        .status()
-        .with_context(|| format!("starting {}", program.display()))?;
-    if status.success() {
-        return Ok(());
-    }
-    let end = match status.code() {
-        Some(code) => format!("exit code {code}"),
-        None => status.to_string(),
-    };
-    Err(FailedCheck(format!("{} failed with {end}", args[0])).into())
 }

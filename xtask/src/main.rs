@@ -10,15 +10,17 @@
 )]
 
 mod animation;
+mod atomic;
 mod bench;
 mod check;
 mod ci;
-mod film;
-mod picture;
+mod downstream;
+mod encoder;
+mod image;
+mod package;
 mod report;
-mod run_folder;
+mod run_directory;
 mod tidy;
-mod whole;
 
 use std::process::ExitCode;
 
@@ -37,16 +39,20 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Make a film of a run's sample pictures: a GIF or an animated PNG
-    Gif(film::Film),
-    /// Write a run's report: pictures, curves, metrics and configuration on one page
+    /// Make an animation of a run's sample images: a GIF or an animated PNG
+    Gif(animation::Animation),
+    /// Write a run's report: images, curves, metrics and configuration on one page
     Report(report::Report),
     /// Time every recipe's training step and write the tables of docs/benchmarks.md
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
     Ci,
-    /// Check module docs, file lengths and white space of the sources
+    /// Check module docs, file lengths, white space and dependencies of modules
     Tidy,
+    /// Package every crate that is published, and verify the packages
+    Package(package::Package),
+    /// Test the libraries from a program outside the workspace
+    Downstream,
 }
 
 fn main() -> ExitCode {
@@ -61,10 +67,12 @@ fn main() -> ExitCode {
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Gif(film) => println!("{}", film.make()?),
+        Task::Gif(animation) => println!("{}", animation.make()?),
         Task::Report(report) => println!("{}", report.make()?),
         Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
+        Task::Package(package) => println!("{}", package.run(&workspace_root())?),
+        Task::Downstream => downstream::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
     }
     Ok(())

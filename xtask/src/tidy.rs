@@ -2,23 +2,28 @@
 //!
 //! Every `.rs` file under `crates/`, `xtask/` and `tests/` opens with a `//!`
 //! module doc, has at most 600 lines, none of them ending in white space, and
-//! ends with a newline.
+//! ends with a newline. The modules of a crate do not depend on each other in a
+//! circle. READMEs show the profile that `tests/downstream` tests.
+
+mod circles;
+mod modules;
+mod profile;
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::check::FailedCheck;
 
-/// Folders of the workspace that hold sources.
-const FOLDERS: [&str; 3] = ["crates", "xtask", "tests"];
+/// Directories of the workspace that hold sources.
+const DIRECTORIES: [&str; 3] = ["crates", "xtask", "tests"];
 
-/// The length at which a file is to be split.
+/// The most lines that a file may have.
 const MAX_LINES: usize = 600;
 
-/// One breach of the rules.
+/// A place where a file breaks a rule.
 #[derive(Debug, PartialEq, Eq)]
 struct Violation {
     path: PathBuf,
@@ -45,6 +50,18 @@ pub(crate) fn run(root: &Path) -> Result<String> {
             println!("{violation}");
             violations += 1;
         }
+    }
+    for directory in crates(root)? {
+        let name = directory.strip_prefix(root).unwrap_or(&directory).display().to_string();
+        for circle in circles::circles(&directory)? {
+            let circle = circle.replace(&format!("{}{MAIN_SEPARATOR}", root.display()), "");
+            println!("{name}: {circle}");
+            violations += 1;
+        }
+    }
+    for violation in profile::violations(root)? {
+        println!("{violation}");
+        violations += 1;
     }
     match violations {
         0 => Ok(format!("tidy: files in order: {}", files.len())),
@@ -82,16 +99,12 @@ fn inspect(path: &Path, text: &str) -> Vec<Violation> {
 /// Every source file of the workspace, in the order of the paths.
 fn sources(root: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let mut folders: Vec<_> = FOLDERS.iter().map(|name| root.join(name)).collect();
-    folders.retain(|folder| folder.is_dir());
-    while let Some(folder) = folders.pop() {
-        let context = || format!("reading the folder {}", folder.display());
-        for entry in fs::read_dir(&folder).with_context(context)? {
-            let entry = entry.with_context(context)?;
-            let path = entry.path();
-            if entry.file_type().with_context(context)?.is_dir() {
-                if entry.file_name() != "target" {
-                    folders.push(path);
+    let mut waiting: Vec<_> = DIRECTORIES.iter().map(|name| root.join(name)).collect();
+    while let Some(directory) = waiting.pop() {
+        for path in entries(&directory)? {
+            if path.is_dir() {
+                if path.file_name().is_none_or(|name| name != "target") {
+                    waiting.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push(path);
@@ -100,6 +113,24 @@ fn sources(root: &Path) -> Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+/// The directories of the workspace's crates.
+fn crates(root: &Path) -> Result<Vec<PathBuf>> {
+    let mut crates = entries(&root.join("crates"))?;
+    crates.push(root.join("xtask"));
+    crates.sort();
+    Ok(crates)
+}
+
+/// The paths in a directory; none if it does not exist.
+fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("reading the directory {}", directory.display());
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(directory).with_context(context)?;
+    entries.map(|entry| Ok(entry.with_context(context)?.path())).collect()
 }
 
 #[cfg(test)]

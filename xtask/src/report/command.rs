@@ -1,12 +1,12 @@
-//! The command that makes a run again, from its configuration.
+//! The command that repeats a run, from its configuration.
 
 use serde_json::Value;
 
-use super::Fields;
+use super::record::Fields;
 use super::tables::exact;
 
-/// The flags, and where the configuration has their values.
-const FLAGS: [(&str, &str); 15] = [
+/// Each flag, and the JSON pointer of its value in the configuration.
+const FLAGS: [(&str, &str); 16] = [
     ("--dataset", "/dataset"),
     ("--size", "/size"),
     ("--colour", "/colour"),
@@ -17,14 +17,16 @@ const FLAGS: [(&str, &str); 15] = [
     ("--sample-every", "/sample_every"),
     ("--loss", "/loss"),
     ("--condition", "/discriminator/condition/by"),
-    ("--gradient-penalty", "/regularization/gradient_penalty"),
+    ("--r1-gamma", "/regularization/r1_gamma"),
+    // The name of R1's gamma in earlier versions.
+    ("--r1-gamma", "/regularization/gradient_penalty"),
     ("--spectral-norm", "/regularization/spectral_norm"),
     ("--translation", "/regularization/augmentation/translation"),
     ("--cutout", "/regularization/augmentation/cutout"),
     ("--instance-noise", "/regularization/augmentation/noise"),
 ];
 
-/// One flag a line; what a configuration does not hold is not asked for.
+/// The command, one flag a line. A value that the configuration lacks gets no flag.
 pub(super) fn command(config: &Fields) -> String {
     let config = Value::Object(config.clone());
     let mut parts = Vec::new();
@@ -52,7 +54,7 @@ pub(super) fn command(config: &Fields) -> String {
     format!("cargo run -p trainer -- {}", parts.join(" \\\n  "))
 }
 
-/// A word that a shell takes as it is.
+/// A word as a shell has to be given it.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -64,6 +66,7 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::record::without_sections;
     use super::*;
     use serde_json::json;
 
@@ -82,8 +85,36 @@ mod tests {
             "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
              --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
-             --gradient-penalty 0.5 \\\n  --lr 0.001 0.0002"
+             --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"
         );
+    }
+
+    #[test]
+    fn nested_and_flat_configurations_give_one_command() {
+        let nested = json!({
+            "recipe": "default", "seed": 7, "steps": 300,
+            "training": {
+                "batch_size": 32, "loss": "hinge", "real_label": 1.0,
+                "regularization": { "r1_gamma": 0.5, "augmentation": { "cutout": 0.25 } },
+                "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 }
+            },
+            "schedule": { "sample_every": 25 }
+        });
+        let flat = json!({
+            "recipe": "default", "seed": 7, "steps": 300,
+            "batch_size": 32, "loss": "hinge", "real_label": 1.0, "sample_every": 25,
+            "regularization": { "gradient_penalty": 0.5, "augmentation": { "cutout": 0.25 } },
+            "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 }
+        });
+        for config in [nested, flat] {
+            let config = config.as_object().cloned().unwrap_or_default();
+            assert_eq!(
+                command(&without_sections(config)),
+                "cargo run -p trainer -- --recipe default \\\n  --steps 300 \\\n  \
+                 --batch-size 32 \\\n  --seed 7 \\\n  --sample-every 25 \\\n  --loss hinge \\\n  \
+                 --r1-gamma 0.5 \\\n  --cutout 0.25 \\\n  --lr 0.001 0.0002"
+            );
+        }
     }
 
     #[test]

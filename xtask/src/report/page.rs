@@ -1,11 +1,11 @@
-//! The page itself.
+//! The HTML page of a run.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+use super::record::{Fields, Figure, Record};
 use super::tables::{self, escape, exact, rounded, thousands};
-use super::{Fields, Figure, Record};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -20,26 +20,26 @@ pub(super) fn page(
     let name = escape(&record.name);
     let mut body = format!("<h1>{name}</h1>\n<p class=\"about\">{}</p>\n", escape(&about(record)));
     if let Some(line) = record.lines.last() {
-        body += &section("Final numbers", &(tables::numbers(line) + &best(&record.lines)));
+        body += &section("Final statistics", &(tables::numbers(line) + &best(&record.lines)));
     }
     if !figures.is_empty() {
         let figures: String = figures.iter().map(figure).collect();
-        body += &section("Pictures", &format!("<div class=\"figures\">\n{figures}</div>\n"));
+        body += &section("Images", &format!("<div class=\"figures\">\n{figures}</div>\n"));
     }
     if let Some(svg) = curves {
         body += &section("Curves", &format!("<div class=\"drawing\">\n{svg}\n</div>\n"));
     }
     if let Some(table) = tables::metrics(&record.lines) {
-        body += &section("Metrics along the way", &table);
+        body += &section("Metrics during training", &table);
     }
     if !record.config.is_empty() {
         body += &section("Configuration", &tables::config(&record.config));
         let command = format!(
-            "<p>The same machine leaves the same bytes, for any number of threads. A recipe that \
-             is a file must be as it was.</p>\n<pre>{}</pre>\n",
+            "<p>On the same machine this command writes the same bytes, with any number of \
+             threads. A recipe file must not have changed.</p>\n<pre>{}</pre>\n",
             escape(command)
         );
-        body += &section("Make it again", &command);
+        body += &section("Repeat this run", &command);
     }
     if !left_out.is_empty() {
         let items: String =
@@ -58,7 +58,7 @@ fn section(title: &str, content: &str) -> String {
     format!("<section>\n<h2>{title}</h2>\n{content}</section>\n")
 }
 
-/// What was trained, and how far.
+/// The line under the title: what was trained, and for how many steps.
 fn about(record: &Record) -> String {
     let number = |of: &Fields, key: &str| of.get(key).and_then(Value::as_u64);
     let mut parts = Vec::new();
@@ -76,13 +76,13 @@ fn about(record: &Record) -> String {
     parts.join(" · ")
 }
 
-/// Which step measured best.
+/// The sentence on the step with the smallest distance.
 fn best(lines: &[Fields]) -> String {
     let best = tables::measured(lines).1.and_then(|line| Some((line, tables::distance(line)?)));
     let Some((line, (metric, distance))) = best else { return String::new() };
     let step = line.get("step").map(rounded).unwrap_or_default();
     format!(
-        "<p>Least {}: {} at step {step}.</p>\n",
+        "<p>Smallest {}: {} at step {step}.</p>\n",
         escape(metric),
         rounded(&Value::from(distance))
     )
@@ -92,7 +92,7 @@ fn figure(figure: &Figure) -> String {
     let Figure { caption, media_type, bytes } = figure;
     let caption = escape(caption);
     format!(
-        "<figure><img alt=\"Generated pictures, {caption}\" src=\"data:{media_type};base64,{}\">\
+        "<figure><img alt=\"Generated images, {caption}\" src=\"data:{media_type};base64,{}\">\
          <figcaption>{caption}</figcaption></figure>\n",
         STANDARD.encode(bytes)
     )

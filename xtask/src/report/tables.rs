@@ -1,17 +1,19 @@
-//! Numbers and records as people read them, in HTML.
+//! Numbers, records and tables as HTML.
 
 use serde_json::Value;
 
-use super::Fields;
+use super::record::Fields;
 
-/// Rows of the table of metrics, at most about.
+/// About the most rows of the table of metrics.
 const ROWS: usize = 40;
 
 /// Keys of a configuration that come first, in this order.
-const FIRST_IN_CONFIG: [&str; 12] = [
+const FIRST_IN_CONFIG: [&str; 13] = [
     "recipe",
     "dataset",
     "classes",
+    "images",
+    // The name of `images` in earlier versions.
     "pictures",
     "steps",
     "batch_size",
@@ -23,20 +25,22 @@ const FIRST_IN_CONFIG: [&str; 12] = [
     "discriminator_adam",
 ];
 
-/// Keys of a line of statistics that come first, and of its quality.
-const FIRST_IN_LINE: [&str; 9] = [
+/// Keys of a line of statistics, and of its quality, that come first, in this order.
+const FIRST_IN_LINE: [&str; 10] = [
     "step",
     "epoch",
     "fd-mnistnet-2k",
     "precision",
     "recall",
+    "class_accuracy",
+    // The name of `class_accuracy` in earlier versions.
     "agreement",
     "discriminator_loss",
     "generator_loss",
     "real_score",
 ];
 
-/// A text with nothing in it that HTML takes for its own.
+/// A text with the special characters of HTML escaped.
 pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
@@ -45,7 +49,7 @@ pub(super) fn escape(text: &str) -> String {
         .replace('\'', "&#39;")
 }
 
-/// A whole number with its thousands apart.
+/// A whole number with commas between its thousands.
 pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -58,7 +62,7 @@ pub(super) fn thousands(number: u64) -> String {
     text
 }
 
-/// A measured value, rounded to what counts of it.
+/// A measured value, rounded to about three digits.
 pub(super) fn rounded(value: &Value) -> String {
     match (value.as_u64(), value.as_f64()) {
         (Some(whole), _) => thousands(whole),
@@ -74,7 +78,7 @@ pub(super) fn rounded(value: &Value) -> String {
     }
 }
 
-/// A value as it was given; lists and records of single values on one line.
+/// A value without rounding; lists and records on one line.
 pub(super) fn exact(value: &Value) -> String {
     match value {
         Value::Null => "none".to_string(),
@@ -90,7 +94,7 @@ pub(super) fn exact(value: &Value) -> String {
     }
 }
 
-/// A key as words.
+/// A key with spaces in place of underscores.
 pub(super) fn words(key: &str) -> String {
     key.replace('_', " ")
 }
@@ -102,7 +106,7 @@ fn ordered<'a>(record: &'a Fields, first: &[&str]) -> Vec<&'a String> {
     keys
 }
 
-/// A configuration as a table; what is nested unfolds.
+/// A configuration as a table, its nested values folded.
 pub(super) fn config(config: &Fields) -> String {
     let mut rows = String::new();
     for key in ordered(config, &FIRST_IN_CONFIG) {
@@ -120,7 +124,7 @@ pub(super) fn config(config: &Fields) -> String {
     format!("<table class=\"record\">\n{rows}</table>\n")
 }
 
-/// Whether a value has a line of its own: one without lists of records or records of records.
+/// Whether a value fits on one line: no list or record inside a list or record.
 fn is_flat(value: &Value) -> bool {
     let single = |value: &Value| !value.is_array() && !value.is_object();
     match value {
@@ -130,7 +134,7 @@ fn is_flat(value: &Value) -> bool {
     }
 }
 
-/// A list of a record's values, or of a list's.
+/// The values of a record or a list as an HTML list.
 fn nested(value: &Value) -> String {
     let item = |name: &str, value: &Value| match value {
         Value::Object(_) | Value::Array(_) if !is_flat(value) && !name.is_empty() => {
@@ -150,14 +154,19 @@ fn nested(value: &Value) -> String {
     }
 }
 
-/// A record with what is nested in it beside what is not, its inner keys alone.
+/// A line of statistics whose nested values stand at the top level.
 pub(super) fn flat(line: &Fields) -> Fields {
     let mut all = Fields::new();
     for (key, value) in line {
         match value {
-            // The metrics' names speak for themselves.
+            // The names of metrics need no prefix.
             Value::Object(record) if key == "quality" => {
-                all.extend(record.clone().into_iter().filter(|(key, _)| key != "pictures"));
+                all.extend(
+                    record
+                        .clone()
+                        .into_iter()
+                        .filter(|(key, _)| key != "images" && key != "pictures"),
+                );
             }
             Value::Object(record) => {
                 all.extend(record.iter().map(|(inner, v)| (format!("{inner} {key}"), v.clone())));
@@ -168,7 +177,7 @@ pub(super) fn flat(line: &Fields) -> Fields {
     all
 }
 
-/// The numbers of one line, each with its name.
+/// The numbers of one line as a list of names and values.
 pub(super) fn numbers(line: &Fields) -> String {
     let line = flat(line);
     let shown = ordered(&line, &FIRST_IN_LINE).into_iter().filter(|key| !line[*key].is_null());
@@ -182,14 +191,14 @@ pub(super) fn numbers(line: &Fields) -> String {
     format!("<dl>\n{}</dl>\n", shown.map(number).collect::<String>())
 }
 
-/// The metric that tells best how good a generator is: its least value is the best.
+/// The Fréchet distance of a line and its name; the smallest one marks the best generator.
 pub(super) fn distance(line: &Fields) -> Option<(&str, f64)> {
     let quality = line.get("quality")?.as_object()?;
     let (key, value) = quality.iter().find(|(key, _)| key.starts_with("fd-"))?;
     Some((key, value.as_f64()?))
 }
 
-/// The lines on which metrics were measured, and the best of them.
+/// The lines with metrics, and the best of them.
 pub(super) fn measured(lines: &[Fields]) -> (Vec<&Fields>, Option<&Fields>) {
     let of = |line: &Fields| distance(line).map_or(f64::INFINITY, |(_, value)| value);
     let measured: Vec<_> =
@@ -198,7 +207,7 @@ pub(super) fn measured(lines: &[Fields]) -> (Vec<&Fields>, Option<&Fields>) {
     (measured, best)
 }
 
-/// The metrics along the way: some rows of many, always the best one and the last.
+/// The table of metrics: about [`ROWS`] of the rows, with the best and the last one.
 pub(super) fn metrics(lines: &[Fields]) -> Option<String> {
     let (measured, best) = measured(lines);
     let best = best?;
@@ -210,7 +219,7 @@ pub(super) fn metrics(lines: &[Fields]) -> Option<String> {
         .filter(|(i, line)| i.is_multiple_of(every) || *i == last || std::ptr::eq(**line, best))
         .map(|(_, line)| (flat(line), std::ptr::eq(*line, best)))
         .collect();
-    // Columns that say something.
+    // A column without values is left out.
     let all: Fields = shown
         .iter()
         .flat_map(|(line, _)| line.clone())
@@ -238,7 +247,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn numbers_are_rounded_to_what_counts() {
+    fn numbers_are_rounded_to_three_digits() {
         for (value, text) in [
             (json!(15000), "15,000"),
             (json!(659.67), "660"),
@@ -268,7 +277,7 @@ mod tests {
                 let distance = if step == 333 { 1.0 } else { 10.0 };
                 let line = json!({
                     "step": step, "updates": { "generator": 2 * step },
-                    "quality": { "fd-mnistnet-2k": distance, "pictures": 7, "collapse": null }
+                    "quality": { "fd-mnistnet-2k": distance, "images": 7, "pictures": 7, "collapse": null }
                 });
                 line.as_object().cloned().unwrap_or_default()
             })

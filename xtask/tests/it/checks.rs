@@ -35,6 +35,24 @@ fn tidy_lists_every_violation() {
 }
 
 #[test]
+fn tidy_names_the_arrows_of_a_circle() {
+    let place = Place::new();
+    place.write("crates/a/src/lib.rs", "//! Doc.\n\nmod b;\nmod c;\n");
+    place.write("crates/a/src/b.rs", "//! Doc.\n\nuse crate::c::C;\npub struct B(C);\n");
+    place.write("crates/a/src/c.rs", "//! Doc.\n\npub struct C;\nfn f(b: super::b::B) {}\n");
+    let output = place.workspace_command("tidy").output().unwrap();
+    let (out, err) = crate::said(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}{err}");
+    assert_eq!(
+        out.replace('\\', "/"),
+        "crates/a: a circle of 2 modules\n  \
+         crates/a/src/b.rs -> crates/a/src/c.rs: C\n  \
+         crates/a/src/c.rs -> crates/a/src/b.rs: B\n"
+    );
+    assert_eq!(err, "error: tidy failed, violations: 1\n");
+}
+
+#[test]
 fn tidy_counts_the_files_in_order() {
     let place = Place::new();
     place.write("crates/a/src/lib.rs", TIDY);
@@ -67,7 +85,7 @@ mod ci {
             .output()
             .unwrap();
         let (out, err) = said(&output);
-        let root = place.folder.path().file_name().unwrap().to_str().unwrap();
+        let root = place.directory.path().file_name().unwrap().to_str().unwrap();
         let timeless = |line: &str| match line.rsplit_once(" in ") {
             Some((start, time)) if time.ends_with(" s") => start.to_owned(),
             _ => line.replace(root, "ROOT"),
@@ -94,10 +112,16 @@ mod ci {
             "ci: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps",
             "ROOT -D warnings doc --workspace --no-deps",
             "ci: passed",
+            "ci: cargo xtask package --quick",
+            "ROOT none xtask package --quick",
+            "ci: passed",
             "ci: cargo test --workspace",
             "ROOT none test --workspace",
             "ci: passed",
-            "ci: all 5 checks passed",
+            "ci: cargo xtask downstream",
+            "ROOT none xtask downstream",
+            "ci: passed",
+            "ci: all 7 checks passed",
         ];
         assert_eq!(lines, want);
     }

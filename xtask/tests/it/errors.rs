@@ -1,4 +1,4 @@
-//! What `gif` says when it cannot make a film, and what it leaves behind.
+//! What `gif` says when it cannot make an animation, and what it leaves behind.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn error(place: &Place, args: &str) -> String {
 #[test]
 fn no_runs() {
     let place = Place::new();
-    let want = format!("runs: no run folder in it; {REMEDY}, `--run` names another folder");
+    let want = format!("runs: no run directory in it; {REMEDY}, `--run` names another directory");
     assert_eq!(error(&place, "gif"), want);
     place.write("runs/notes/samples/000000.png", []);
     assert_eq!(error(&place, "gif"), want);
@@ -29,7 +29,7 @@ fn no_runs() {
 #[test]
 fn a_missing_run() {
     let place = Place::new();
-    let want = format!("nowhere: no such run folder; {REMEDY}");
+    let want = format!("nowhere: no such run directory; {REMEDY}");
     assert_eq!(error(&place, "gif --run nowhere"), want);
 }
 
@@ -37,7 +37,7 @@ fn a_missing_run() {
 fn a_run_without_samples() {
     let place = Place::new();
     place.write("run/config.json", "{}");
-    let want = format!("run/samples: no such folder, so the run has nothing to show; {REMEDY}");
+    let want = format!("run/samples: no such directory, so the run has nothing to show; {REMEDY}");
     assert_eq!(error(&place, "gif --run run"), want);
 }
 
@@ -47,7 +47,7 @@ fn a_run_without_frames() {
     place.write("run/samples/reals.png", []);
     place.write("run/samples/000500.jpg", []);
     let want = format!(
-        "run/samples: no frame (a picture named by its step, as 000500.png) among 2 files; {REMEDY}"
+        "run/samples: no frame (an image named by its step, as 000500.png) among 2 files; {REMEDY}"
     );
     assert_eq!(error(&place, "gif --run run"), want);
 }
@@ -56,7 +56,7 @@ fn a_run_without_frames() {
 fn frames_of_different_sizes() {
     let place = Place::new();
     place.grey_frames("run", &[0, 1]);
-    place.picture("run/samples/2.png", (4, 5), ColorType::Grayscale, &[0; 20]);
+    place.image("run/samples/2.png", (4, 5), ColorType::Grayscale, &[0; 20]);
     let want = "making run/training.gif: frames of different sizes: \
                 run/samples/000000.png has 5x4 pixels, run/samples/2.png has 4x5";
     assert_eq!(error(&place, "gif --run run"), want);
@@ -96,45 +96,45 @@ fn a_damaged_png_wherever_it_breaks_off() {
 fn frames_too_large() {
     let place = Place::new();
     let name = "run/samples/000000.png";
-    place.picture(name, (4096, 1), ColorType::Grayscale, &[0; 4096]);
-    let want = "making run/training.gif: run/samples/000000.png: a film of 65536x16 pixels \
+    place.image(name, (4096, 1), ColorType::Grayscale, &[0; 4096]);
+    let want = "making run/training.gif: run/samples/000000.png: an animation of 65536x16 pixels \
                 is too large: at most 65535 a side and 67108864 in all";
     assert_eq!(error(&place, "gif --run run --scale 16"), want);
     place.succeed("gif --run run --scale 15");
 }
 
 #[test]
-fn a_film_is_whole_or_what_it_was() {
+fn an_animation_is_complete_or_unchanged() {
     let place = Place::new();
     place.grey_frames("run", &[0, 1]);
     place.write("run/samples/000002.png", "not a PNG");
-    place.write("run/training.gif", "an older film");
+    place.write("run/training.gif", "an older animation");
     error(&place, "gif --run run");
-    assert_eq!(fs::read(place.path("run/training.gif")).unwrap(), b"an older film");
+    assert_eq!(fs::read(place.path("run/training.gif")).unwrap(), b"an older animation");
     assert!(!place.path("run/training.gif.part").exists());
 
     fs::remove_file(place.path("run/samples/000002.png")).unwrap();
     place.succeed("gif --run run");
-    let film = fs::read(place.path("run/training.gif")).unwrap();
-    assert!(film.starts_with(b"GIF89a") && film.ends_with(b";"));
+    let animation = fs::read(place.path("run/training.gif")).unwrap();
+    assert!(animation.starts_with(b"GIF89a") && animation.ends_with(b";"));
     assert!(!place.path("run/training.gif.part").exists());
 }
 
 #[test]
-fn a_film_in_a_missing_folder() {
+fn an_animation_in_a_missing_directory() {
     let place = Place::new();
     place.grey_frames("run", &[0]);
-    let said = error(&place, "gif --run run --out no/film.gif");
-    assert!(said.starts_with("making no/film.gif: "), "{said}");
+    let said = error(&place, "gif --run run --out no/animation.gif");
+    assert!(said.starts_with("making no/animation.gif: "), "{said}");
 }
 
 #[test]
-fn a_film_of_another_format() {
+fn an_animation_of_another_format() {
     let place = Place::new();
     place.grey_frames("run", &[0]);
-    let want = "film.mp4: a film is a .gif file or, animated, a .png or .apng";
-    assert_eq!(error(&place, "gif --run run --out film.mp4"), want);
-    assert!(!place.path("film.mp4").exists());
+    let want = "animation.mp4: an animation is a .gif file or, animated, a .png or .apng";
+    assert_eq!(error(&place, "gif --run run --out animation.mp4"), want);
+    assert!(!place.path("animation.mp4").exists());
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! Tests of the built program, each in a folder of its own.
+//! Tests of the built program, each in a directory of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod animation;
 mod checks;
 mod errors;
-mod film;
 mod report;
 
 use std::fs::{self, File};
@@ -14,29 +14,29 @@ use std::process::{Command, Output};
 use png::{BitDepth, ColorType, Encoder};
 use tempfile::TempDir;
 
-/// A folder that the program runs in, gone when dropped.
+/// A directory that the program runs in, gone when dropped.
 struct Place {
-    folder: TempDir,
+    directory: TempDir,
 }
 
 impl Place {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Writes a file, and the folders that it needs.
+    /// Writes a file, and the directories that it needs.
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
     }
 
-    /// Writes a picture of one or more bytes a pixel, 8 bits a sample.
-    fn picture(&self, name: &str, size: (u32, u32), color: ColorType, samples: &[u8]) {
+    /// Writes an image of one or more bytes a pixel, 8 bits a sample.
+    fn image(&self, name: &str, size: (u32, u32), color: ColorType, samples: &[u8]) {
         self.write(name, []);
         write_png(&self.path(name), size, color, |encoder| {
             encoder.set_depth(BitDepth::Eight);
@@ -49,7 +49,7 @@ impl Place {
         let frame = |&step: &u32| {
             let pixels: Vec<u8> = (0..20).map(|i| (step * 7 + i * 13) as u8).collect();
             let name = format!("{run}/samples/{step:06}.png");
-            self.picture(&name, (5, 4), ColorType::Grayscale, &pixels);
+            self.image(&name, (5, 4), ColorType::Grayscale, &pixels);
             pixels
         };
         steps.iter().map(frame).collect()
@@ -57,7 +57,7 @@ impl Place {
 
     fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(args.split_whitespace()).current_dir(self.folder.path());
+        command.args(args.split_whitespace()).current_dir(self.directory.path());
         command
     }
 

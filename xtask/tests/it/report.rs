@@ -26,7 +26,7 @@ impl Place {
         });
         self.write(&format!("{run}/config.json"), config.to_string());
         let line = |step: u64, distance: f64| {
-            let quality = json!({ "pictures": 2000, "fd-mnistnet-2k": distance, "collapse": null });
+            let quality = json!({ "images": 2000, "fd-mnistnet-2k": distance, "collapse": null });
             let line = json!({ "step": step, "generator_loss": 0.71823, "quality": quality });
             format!("{line}\n")
         };
@@ -79,7 +79,7 @@ fn a_report_holds_the_run() {
         "recipe tiny · dataset idx:a&lt;b&gt;&amp;c · classes 3, 5 · 100 steps",
         // The last line, rounded; the best step; every measured line.
         "<dt>generator loss</dt><dd>0.718</dd>",
-        "Least fd-mnistnet-2k: 31.3 at step 50.",
+        "Smallest fd-mnistnet-2k: 31.3 at step 50.",
         "<tr><th>step</th><th>fd-mnistnet-2k</th><th>generator loss</th></tr>",
         "<tr class=\"best\"><td>50</td><td>31.3</td><td>0.718</td></tr>",
         "<tr><td>100</td><td>44.0</td><td>0.718</td></tr>",
@@ -98,8 +98,8 @@ fn a_report_holds_the_run() {
     let sample = |step: &str| fs::read(place.path(&format!("{RUN}/samples/{step}.png"))).unwrap();
     assert_eq!(images[0], ("image/png", sample("000000")));
     assert_eq!(images[1], ("image/png", sample("000100")));
-    place.succeed("gif --out film.png");
-    assert_eq!(images[2], ("image/png", fs::read(place.path("film.png")).unwrap()));
+    place.succeed("gif --out animation.png");
+    assert_eq!(images[2], ("image/png", fs::read(place.path("animation.png")).unwrap()));
     assert_eq!(images.len(), 3);
 }
 
@@ -108,13 +108,13 @@ fn a_report_of_colours_has_a_gif() {
     let place = Place::new();
     for step in [0, 1] {
         let name = format!("run/samples/{step}.png");
-        place.picture(&name, (2, 1), ColorType::Rgb, &[step, 2, 3, 4, 5, 6]);
+        place.image(&name, (2, 1), ColorType::Rgb, &[step, 2, 3, 4, 5, 6]);
     }
     place.succeed("report --run run --out page.html");
     place.succeed("gif --run run");
     let page = place.page("page.html");
-    let film = fs::read(place.path("run/training.gif")).unwrap();
-    assert_eq!(images(&page)[2], ("image/gif", film));
+    let animation = fs::read(place.path("run/training.gif")).unwrap();
+    assert_eq!(images(&page)[2], ("image/gif", animation));
     assert!(!place.path("run/report.html").exists());
 }
 
@@ -130,17 +130,12 @@ fn a_report_of_many_frames_stays_small() {
                 (noise >> 24) as u8
             })
             .collect();
-        place.picture(
-            &format!("run/samples/{step}.png"),
-            (600, 600),
-            ColorType::Grayscale,
-            &pixels,
-        );
+        place.image(&format!("run/samples/{step}.png"), (600, 600), ColorType::Grayscale, &pixels);
     }
     place.succeed("report --run run");
     let page = place.page("run/report.html");
     assert!((1 << 20..10 << 20).contains(&page.len()), "{}", page.len());
-    assert!(page.contains("film of 14 of 40 grids"), "{:?}", page.find("film of"));
+    assert!(page.contains("animation of 14 of 40 grids"), "{:?}", page.find("animation of"));
 }
 
 /// A run just begun: a configuration, one grid, no statistics.
@@ -159,7 +154,7 @@ fn an_unfinished_run_has_a_report_of_what_is_there() {
     assert!(page.contains("unfinished: step 0 of 100"), "{page}");
     assert!(page.contains("<li>run/stats.jsonl: No such file"), "{page}");
     assert_eq!(images(&page).len(), 1);
-    for title in ["Curves", "Metrics along the way", "Final numbers"] {
+    for title in ["Curves", "Metrics during training", "Final statistics"] {
         assert!(!page.contains(title), "{title}");
     }
 }
@@ -173,7 +168,7 @@ fn damaged_parts_are_left_out() {
         ("stats.jsonl", b"", "run/stats.jsonl: no statistics yet"),
         ("stats.jsonl", b"{\"step\":50}\n{\"st", "run/stats.jsonl: damaged lines: 1"),
         ("stats.jsonl", b"\xff\n", "run/stats.jsonl: stream did not contain valid UTF-8"),
-        ("curves.svg", b"<svg><script>", "run/curves.svg: not whole, or not the trainer's"),
+        ("curves.svg", b"<svg><script>", "run/curves.svg: damaged, or not written by the trainer"),
         ("samples/000100.png", b"\x89PNG", "run/samples/000100.png: not a readable PNG: "),
     ];
     for (name, bytes, said) in damages {
@@ -197,12 +192,12 @@ fn damaged_parts_are_left_out() {
 fn what_is_no_run_has_no_report() {
     let place = Place::new();
     let said = place.fail("report --run nowhere", 2);
-    assert!(said.starts_with("error: nowhere: no such run folder; "), "{said}");
+    assert!(said.starts_with("error: nowhere: no such run directory; "), "{said}");
     let said = place.fail("report", 2);
-    assert!(said.starts_with("error: runs: no run folder in it; "), "{said}");
+    assert!(said.starts_with("error: runs: no run directory in it; "), "{said}");
     place.write("notes/a.txt", "");
     let said = place.fail("report --run notes", 2);
-    assert!(said.starts_with("error: notes: not a run folder: notes/config.json: "), "{said}");
+    assert!(said.starts_with("error: notes: not a run directory: notes/config.json: "), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     place.run_of("run");
     let said = place.fail("report --run run --out no/page.html", 2);

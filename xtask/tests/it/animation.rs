@@ -1,4 +1,4 @@
-//! Films that `gif` makes, read back with the decoders of their formats.
+//! Animations that `gif` makes, read back with the decoders of their formats.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -8,7 +8,7 @@ use png::{BitDepth, BlendOp, ColorType, DisposeOp};
 
 use crate::{Place, write_png};
 
-/// A decoded film; its pixels are RGBA.
+/// A decoded animation; its pixels are RGBA.
 struct Decoded {
     size: (u16, u16),
     repeat: Repeat,
@@ -49,7 +49,7 @@ impl Animated {
         let mut reader = png::Decoder::new(file).read_info().unwrap();
         let info = reader.info();
         let control = info.animation_control.unwrap();
-        let mut film = Self {
+        let mut animation = Self {
             size: info.size(),
             color: info.color_type,
             plays: control.num_plays,
@@ -60,13 +60,13 @@ impl Animated {
             let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
             reader.next_frame(&mut pixels).unwrap();
             let frame = reader.info().frame_control.unwrap();
-            assert_eq!((frame.width, frame.height), film.size);
+            assert_eq!((frame.width, frame.height), animation.size);
             assert_eq!((frame.blend_op, frame.dispose_op), (BlendOp::Source, DisposeOp::None));
-            film.delays.push((frame.delay_num, frame.delay_den));
-            film.frames.push(pixels);
+            animation.delays.push((frame.delay_num, frame.delay_den));
+            animation.frames.push(pixels);
         }
         reader.finish().unwrap();
-        film
+        animation
     }
 }
 
@@ -89,12 +89,12 @@ fn grey_frames_are_exact_and_loop() {
     let frames = place.grey_frames("run", &[0, 50, 100, 2000]);
     let line = place.succeed("gif --run run");
 
-    let film = Decoded::read(&place, "run/training.gif");
-    assert_eq!(film.size, (5, 4));
-    assert_eq!(film.repeat, Repeat::Infinite);
-    assert_eq!(film.delays, [8, 9, 8, 200]);
+    let animation = Decoded::read(&place, "run/training.gif");
+    assert_eq!(animation.size, (5, 4));
+    assert_eq!(animation.repeat, Repeat::Infinite);
+    assert_eq!(animation.delays, [8, 9, 8, 200]);
     let want: Vec<_> = frames.iter().map(|f| rgba(f)).collect();
-    assert_eq!(film.frames, want);
+    assert_eq!(animation.frames, want);
 
     let bytes = fs::metadata(place.path("run/training.gif")).unwrap().len();
     let want = format!("run/training.gif: 4 frames of 5x4 pixels, 2.25 s, {bytes} bytes\n");
@@ -107,10 +107,10 @@ fn enlarged_frames_are_exact() {
     let frames = place.grey_frames("run", &[0, 1]);
     place.succeed("gif --run run --scale 3");
 
-    let film = Decoded::read(&place, "run/training.gif");
-    assert_eq!(film.size, (15, 12));
-    assert_eq!(film.frames.len(), 2);
-    for (got, frame) in film.frames.iter().zip(&frames) {
+    let animation = Decoded::read(&place, "run/training.gif");
+    assert_eq!(animation.size, (15, 12));
+    assert_eq!(animation.frames.len(), 2);
+    for (got, frame) in animation.frames.iter().zip(&frames) {
         let greys: Vec<u8> = (0..15 * 12).map(|i| frame[i / 15 / 3 * 5 + i % 15 / 3]).collect();
         assert_eq!(*got, rgba(&greys));
     }
@@ -120,12 +120,12 @@ fn enlarged_frames_are_exact() {
 fn every_takes_both_ends() {
     let place = Place::new();
     let frames = place.grey_frames("run", &[0, 1, 2, 3, 4, 5]);
-    place.succeed("gif --run run --every 2 --fps 100 --out film.gif");
+    place.succeed("gif --run run --every 2 --fps 100 --out animation.gif");
 
-    let film = Decoded::read(&place, "film.gif");
+    let animation = Decoded::read(&place, "animation.gif");
     let want: Vec<_> = [0, 2, 4, 5].iter().map(|&i| rgba(&frames[i])).collect();
-    assert_eq!(film.frames, want);
-    assert_eq!(film.delays, [2, 2, 2, 200]);
+    assert_eq!(animation.frames, want);
+    assert_eq!(animation.delays, [2, 2, 2, 200]);
     assert!(!place.path("run/training.gif").exists());
 }
 
@@ -135,15 +135,15 @@ fn frames_are_in_the_order_of_their_steps() {
     let steps = [("9", 9), ("000010", 10), ("1000000", 100), ("999999", 90)];
     for (name, grey) in steps {
         let name = format!("run/samples/{name}.png");
-        place.picture(&name, (1, 1), ColorType::Grayscale, &[grey]);
+        place.image(&name, (1, 1), ColorType::Grayscale, &[grey]);
     }
     place.write("run/samples/reals.png", "not a frame");
     place.write("run/samples/000005.png.part", "not a frame");
     place.succeed("gif --run run");
 
-    let film = Decoded::read(&place, "run/training.gif");
+    let animation = Decoded::read(&place, "run/training.gif");
     let want: Vec<_> = [9, 10, 90, 100].iter().map(|&g| rgba(&[g])).collect();
-    assert_eq!(film.frames, want);
+    assert_eq!(animation.frames, want);
 }
 
 #[test]
@@ -168,31 +168,31 @@ fn colour_frames_are_close_and_grey_ones_exact() {
         .flat_map(|i| [[255, 0, 0], [0, 200, 7], [9, 9, 9], [0, 0, 255]][i as usize % 4])
         .collect();
     let grey: Vec<u8> = (0..64 * 64u32).map(|i| (i / 16) as u8).collect();
-    place.picture("run/samples/0.png", (64, 64), ColorType::Grayscale, &grey);
-    place.picture("run/samples/1.png", (64, 64), ColorType::Rgb, &smooth);
-    place.picture("run/samples/2.png", (64, 64), ColorType::Rgb, &four);
+    place.image("run/samples/0.png", (64, 64), ColorType::Grayscale, &grey);
+    place.image("run/samples/1.png", (64, 64), ColorType::Rgb, &smooth);
+    place.image("run/samples/2.png", (64, 64), ColorType::Rgb, &four);
     place.succeed("gif --run run");
 
-    let film = Decoded::read(&place, "run/training.gif");
+    let animation = Decoded::read(&place, "run/training.gif");
     let opaque = |rgb: &[u8]| -> Vec<u8> {
         let pixels = rgb.chunks_exact(3);
         pixels.flat_map(|p| [p[0], p[1], p[2], 255]).collect()
     };
-    assert_eq!(film.frames[0], rgba(&grey));
-    let (mean, worst) = distance(&film.frames[1], &opaque(&smooth));
+    assert_eq!(animation.frames[0], rgba(&grey));
+    let (mean, worst) = distance(&animation.frames[1], &opaque(&smooth));
     assert!(mean > 0.0, "4096 colours in 256");
     assert!(mean < 8.0 && worst < 64, "off by {mean}, at worst {worst}");
-    assert_eq!(film.frames[2], opaque(&four), "few colours need no rounding");
+    assert_eq!(animation.frames[2], opaque(&four), "few colours need no rounding");
 }
 
 #[test]
 fn other_kinds_of_png_are_read() {
     let place = Place::new();
-    place.picture("run/samples/0.png", (2, 1), ColorType::Grayscale, &[3, 250]);
+    place.image("run/samples/0.png", (2, 1), ColorType::Grayscale, &[3, 250]);
     let alpha = [10, 255, 10, 0];
-    place.picture("run/samples/1.png", (2, 1), ColorType::GrayscaleAlpha, &alpha);
+    place.image("run/samples/1.png", (2, 1), ColorType::GrayscaleAlpha, &alpha);
     let alpha = [1, 2, 3, 255, 0, 100, 200, 51];
-    place.picture("run/samples/2.png", (2, 1), ColorType::Rgba, &alpha);
+    place.image("run/samples/2.png", (2, 1), ColorType::Rgba, &alpha);
     let path = |name: &str| place.path(&format!("run/samples/{name}.png"));
     write_png(&path("3"), (2, 1), ColorType::Grayscale, |encoder| {
         encoder.set_depth(BitDepth::Sixteen);
@@ -205,7 +205,7 @@ fn other_kinds_of_png_are_read() {
     });
     place.succeed("gif --run run");
 
-    let film = Decoded::read(&place, "run/training.gif");
+    let animation = Decoded::read(&place, "run/training.gif");
     let want = [
         rgba(&[3, 250]),
         rgba(&[10, 255]),
@@ -213,7 +213,7 @@ fn other_kinds_of_png_are_read() {
         rgba(&[0x12, 0xab]),
         vec![5, 6, 7, 255, 70, 80, 90, 255],
     ];
-    assert_eq!(film.frames, want);
+    assert_eq!(animation.frames, want);
 }
 
 /// The same frames, for the same time, without end: in either format.
@@ -221,19 +221,22 @@ fn other_kinds_of_png_are_read() {
 fn animated_pngs_are_exact_and_loop() {
     let place = Place::new();
     let frames = place.grey_frames("run", &[0, 50, 100, 2000]);
-    let line = place.succeed("gif --run run --out film.png");
-    let film = Animated::read(&place, "film.png");
-    assert_eq!((film.size, film.color, film.plays), ((5, 4), ColorType::Grayscale, 0));
-    assert_eq!(film.delays, [(8, 100), (9, 100), (8, 100), (200, 100)]);
-    assert_eq!(film.frames, frames);
-    let bytes = fs::metadata(place.path("film.png")).unwrap().len();
-    assert_eq!(line, format!("film.png: 4 frames of 5x4 pixels, 2.25 s, {bytes} bytes\n"));
+    let line = place.succeed("gif --run run --out animation.png");
+    let animation = Animated::read(&place, "animation.png");
+    assert_eq!(
+        (animation.size, animation.color, animation.plays),
+        ((5, 4), ColorType::Grayscale, 0)
+    );
+    assert_eq!(animation.delays, [(8, 100), (9, 100), (8, 100), (200, 100)]);
+    assert_eq!(animation.frames, frames);
+    let bytes = fs::metadata(place.path("animation.png")).unwrap().len();
+    assert_eq!(line, format!("animation.png: 4 frames of 5x4 pixels, 2.25 s, {bytes} bytes\n"));
 
-    place.succeed("gif --run run --out film.apng --scale 2 --every 2 --fps 50");
-    let film = Animated::read(&place, "film.apng");
-    assert_eq!((film.size, film.delays.len()), ((10, 8), 3));
-    assert_eq!(film.delays, [(2, 100), (2, 100), (200, 100)]);
-    for (got, index) in film.frames.iter().zip([0, 2, 3]) {
+    place.succeed("gif --run run --out animation.apng --scale 2 --every 2 --fps 50");
+    let animation = Animated::read(&place, "animation.apng");
+    assert_eq!((animation.size, animation.delays.len()), ((10, 8), 3));
+    assert_eq!(animation.delays, [(2, 100), (2, 100), (200, 100)]);
+    for (got, index) in animation.frames.iter().zip([0, 2, 3]) {
         let want: Vec<u8> = (0..80).map(|i| frames[index][i / 10 / 2 * 5 + i % 10 / 2]).collect();
         assert_eq!(*got, want);
     }
@@ -245,31 +248,31 @@ fn animated_pngs_keep_every_colour() {
     let smooth: Vec<u8> =
         (0..64 * 64u32).flat_map(|i| [(i % 64 * 4) as u8, (i / 64 * 4) as u8, 128]).collect();
     let grey: Vec<u8> = (0..64 * 64u32).map(|i| (i / 16) as u8).collect();
-    place.picture("run/samples/0.png", (64, 64), ColorType::Grayscale, &grey);
-    place.picture("run/samples/1.png", (64, 64), ColorType::Rgb, &smooth);
-    place.succeed("gif --run run --out film.png");
+    place.image("run/samples/0.png", (64, 64), ColorType::Grayscale, &grey);
+    place.image("run/samples/1.png", (64, 64), ColorType::Rgb, &smooth);
+    place.succeed("gif --run run --out animation.png");
 
-    let film = Animated::read(&place, "film.png");
-    assert_eq!((film.color, film.frames.len()), (ColorType::Rgb, 2));
-    assert_eq!(film.frames[0], grey.iter().flat_map(|&g| [g; 3]).collect::<Vec<_>>());
-    assert_eq!(film.frames[1], smooth);
+    let animation = Animated::read(&place, "animation.png");
+    assert_eq!((animation.color, animation.frames.len()), (ColorType::Rgb, 2));
+    assert_eq!(animation.frames[0], grey.iter().flat_map(|&g| [g; 3]).collect::<Vec<_>>());
+    assert_eq!(animation.frames[1], smooth);
 }
 
-/// Grids of sixty-four by sixty-four pixels, three channels, as a run on colour pictures leaves.
+/// Grids of sixty-four by sixty-four pixels, three channels, as a run on colour images leaves.
 #[test]
-fn colour_grids_become_films_of_both_formats() {
+fn colour_grids_become_animations_of_both_formats() {
     let place = Place::new();
     let side = 658;
     for step in 0..3u32 {
         let pixels: Vec<u8> = (0..side * side)
             .flat_map(|i| [(i % side / 3) as u8, (i / side / 3) as u8, (step * 80) as u8])
             .collect();
-        place.picture(&format!("run/samples/{step}.png"), (side, side), ColorType::Rgb, &pixels);
+        place.image(&format!("run/samples/{step}.png"), (side, side), ColorType::Rgb, &pixels);
     }
     place.succeed("gif --run run");
-    place.succeed("gif --run run --out film.png");
+    place.succeed("gif --run run --out animation.png");
     let (gif, png) =
-        (Decoded::read(&place, "run/training.gif"), Animated::read(&place, "film.png"));
+        (Decoded::read(&place, "run/training.gif"), Animated::read(&place, "animation.png"));
     assert_eq!((gif.frames.len(), png.frames.len()), (3, 3));
     for (gif, png) in gif.frames.iter().zip(&png.frames) {
         let gif: Vec<u8> = gif.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect();

@@ -1,8 +1,8 @@
-//! Finding a run folder and the frames in it.
+//! Finds a run directory and its frames.
 //!
-//! A run folder is called `00003-mnist-5-default`: a number of five digits or
-//! more, then what was trained. Its frames are `samples/000500.png` and so on,
-//! each named by its training step.
+//! A run directory has a name such as `00003-mnist-5-default`: a number of five or more digits, then
+//! the data set and the recipe. Its frames are `samples/000500.png` and so on, named by their
+//! training steps.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// What to do for want of a run.
+/// Advice where there is no run.
 pub(crate) const REMEDY: &str = "`cargo run -p trainer -- --digit 5` makes a run with samples";
 
-/// The run folder with the highest number in `runs`.
+/// The run directory with the highest number in `runs`.
 ///
 /// # Errors
-/// `runs` is missing, cannot be read, or holds no run folder.
+/// `runs` is missing, cannot be read, or holds no run directory.
 pub(crate) fn newest(runs: &Path) -> Result<PathBuf> {
     let newest = files(runs)?
         .into_iter()
@@ -26,23 +26,26 @@ pub(crate) fn newest(runs: &Path) -> Result<PathBuf> {
     match newest {
         Some((_, path)) => Ok(path),
         None => {
-            bail!("{}: no run folder in it; {REMEDY}, `--run` names another folder", runs.display())
+            bail!(
+                "{}: no run directory in it; {REMEDY}, `--run` names another directory",
+                runs.display()
+            )
         }
     }
 }
 
 /// The frames of a run in the order of their steps; at least one.
 ///
-/// Files of `samples` that are not named `DIGITS.png` are passed over.
+/// Files of `samples` that are not named `DIGITS.png` are ignored.
 ///
 /// # Errors
 /// The run or its `samples` is missing or cannot be read, or holds no frame.
 pub(crate) fn frames(run: &Path) -> Result<Vec<PathBuf>> {
-    ensure!(run.is_dir(), "{}: no such run folder; {REMEDY}", run.display());
+    ensure!(run.is_dir(), "{}: no such run directory; {REMEDY}", run.display());
     let samples = run.join("samples");
     ensure!(
         samples.is_dir(),
-        "{}: no such folder, so the run has nothing to show; {REMEDY}",
+        "{}: no such directory, so the run has nothing to show; {REMEDY}",
         samples.display()
     );
 
@@ -52,31 +55,31 @@ pub(crate) fn frames(run: &Path) -> Result<Vec<PathBuf>> {
         files.into_iter().filter_map(|path| Some((step(&path)?, path))).collect();
     ensure!(
         !frames.is_empty(),
-        "{}: no frame (a picture named by its step, as 000500.png) among {count} files; {REMEDY}",
+        "{}: no frame (an image named by its step, as 000500.png) among {count} files; {REMEDY}",
         samples.display()
     );
     frames.sort();
     Ok(frames.into_iter().map(|(_, path)| path).collect())
 }
 
-/// Everything in a folder; nothing, if there is no such folder.
-fn files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let context = || format!("reading the folder {}", folder.display());
-    let entries = match fs::read_dir(folder) {
+/// The paths in a directory; none if it does not exist.
+fn files(directory: &Path) -> Result<Vec<PathBuf>> {
+    let context = || format!("reading the directory {}", directory.display());
+    let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.with_context(context)?,
     };
     entries.map(|entry| Ok(entry.with_context(context)?.path())).collect()
 }
 
-/// The number that a run folder's name begins with.
+/// The number at the start of a run directory's name.
 fn run_number(path: &Path) -> Option<u64> {
     let (digits, _) = path.file_name()?.to_str()?.split_once('-')?;
     let is_number = digits.len() >= 5 && digits.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| digits.parse().ok()).flatten()
 }
 
-/// The training step that a frame is named by.
+/// The training step in the name of a frame.
 pub(crate) fn step(path: &Path) -> Option<u64> {
     let digits = path.file_name()?.to_str()?.strip_suffix(".png")?;
     let is_number = digits.bytes().all(|b| b.is_ascii_digit());

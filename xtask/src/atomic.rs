@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Writes files atomically.
 
 use std::fs::{self, File};
 use std::io::BufWriter;
@@ -6,12 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Has a file written beside `path`, then renamed to it: `path` holds a whole file or what it held
-/// before.
+/// Writes a file beside `path` with `fill`, then renames it to `path`. On failure `path` keeps what
+/// it held before.
 ///
 /// # Errors
-/// The file cannot be written; whatever `fill` fails with.
-pub(crate) fn write_whole<T>(
+/// The file cannot be written, or `fill` fails.
+pub(crate) fn write_atomically<T>(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
 ) -> Result<T> {
@@ -25,7 +25,7 @@ pub(crate) fn write_whole<T>(
     };
     write()
         .inspect_err(|_| {
-            // The first error is the one to report; there may be no file yet.
+            // The first error is the one to report, and the file may not exist.
             let _ = fs::remove_file(&part);
         })
         .with_context(|| format!("making {}", path.display()))

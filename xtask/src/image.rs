@@ -1,7 +1,6 @@
-//! A PNG file as the pixels of a film's frame.
+//! Reads PNG files as 8-bit grey or RGB pixels.
 //!
-//! Transparent pixels are laid over white, and samples of 16 bits lose their
-//! lower byte.
+//! Transparent pixels are blended with white, and samples of 16 bits lose their lower byte.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -11,12 +10,12 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use png::{ColorType, Decoder, Reader, Transformations};
 
-/// A PNG file whose header has been read and whose pixels have not.
-pub(crate) struct Picture {
+/// A PNG file of which only the header has been read.
+pub(crate) struct Image {
     reader: Reader<BufReader<File>>,
 }
 
-/// Pixels of one byte, grey, or of three, red, green and blue.
+/// The pixels of an image: one byte each if it is grey, else three (RGB).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pixels {
     pub(crate) width: usize,
@@ -24,11 +23,11 @@ pub(crate) struct Pixels {
     pub(crate) samples: Vec<u8>,
 }
 
-impl Picture {
+impl Image {
     /// Reads the header of a PNG file.
     ///
     /// # Errors
-    /// The file cannot be opened, or does not begin as a PNG does.
+    /// The file cannot be opened or is not a PNG.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut decoder = Decoder::new(BufReader::new(File::open(path)?));
         decoder.set_transformations(Transformations::normalize_to_color8());
@@ -41,7 +40,7 @@ impl Picture {
         self.reader.info().size()
     }
 
-    /// Whether its pixels will be grey.
+    /// Whether the pixels are grey.
     pub(crate) fn is_grey(&self) -> bool {
         matches!(
             self.reader.output_color_type().0,
@@ -71,8 +70,8 @@ impl Picture {
 }
 
 impl Pixels {
-    /// The same picture, every pixel a square of `scale` by `scale`.
-    pub(crate) fn enlarged(self, scale: usize) -> Self {
+    /// The image with every pixel enlarged to `scale` by `scale` pixels.
+    pub(crate) fn scaled(self, scale: usize) -> Self {
         if scale == 1 {
             return self;
         }
@@ -91,8 +90,8 @@ impl Pixels {
         Self { width: self.width * scale, samples, ..self }
     }
 
-    /// The same picture in colour.
-    pub(crate) fn coloured(self) -> Self {
+    /// The image as RGB.
+    pub(crate) fn into_rgb(self) -> Self {
         if !self.grey {
             return self;
         }
@@ -101,7 +100,7 @@ impl Pixels {
     }
 }
 
-/// Pixels of `N` samples, the last of them opacity, laid over white.
+/// Blends pixels of `N` samples, the last of which is opacity, with white.
 fn over_white<const N: usize>(samples: &[u8]) -> Vec<u8> {
     let mut opaque = Vec::with_capacity(samples.len());
     for pixel in samples.chunks_exact(N) {
@@ -127,17 +126,17 @@ mod tests {
     #[test]
     fn enlarging_repeats_columns_and_rows() {
         let grey = Pixels { width: 2, grey: true, samples: vec![1, 2, 3, 4] };
-        let grey = grey.enlarged(2);
+        let grey = grey.scaled(2);
         assert_eq!(grey.samples, [1, 1, 2, 2, 1, 1, 2, 2, 3, 3, 4, 4, 3, 3, 4, 4]);
         assert_eq!(grey.width, 4);
         let colour = Pixels { width: 1, grey: false, samples: vec![1, 2, 3] };
-        assert_eq!(colour.enlarged(2).samples, [1, 2, 3].repeat(4));
+        assert_eq!(colour.scaled(2).samples, [1, 2, 3].repeat(4));
     }
 
     #[test]
     fn grey_is_a_colour() {
         let grey = Pixels { width: 2, grey: true, samples: vec![1, 2] };
-        let coloured = Pixels { width: 2, grey: false, samples: vec![1, 1, 1, 2, 2, 2] };
-        assert_eq!(grey.coloured(), coloured);
+        let into_rgb = Pixels { width: 2, grey: false, samples: vec![1, 1, 1, 2, 2, 2] };
+        assert_eq!(grey.into_rgb(), into_rgb);
     }
 }

@@ -1,0 +1,90 @@
+//! The configuration and the statistics of a run, read from its directory.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value};
+
+/// The values of a JSON object, by name.
+pub(super) type Fields = Map<String, Value>;
+
+/// Sections of `config.json` whose values stood at the top level in earlier versions.
+const SECTIONS: [&str; 2] = ["training", "schedule"];
+
+/// What the files of a run say.
+pub(super) struct Record {
+    pub(super) name: String,
+    /// `config.json`, with the values of its sections at the top level.
+    pub(super) config: Fields,
+    /// The lines of `stats.jsonl`.
+    pub(super) lines: Vec<Fields>,
+}
+
+/// An image or an animation, and its caption.
+pub(super) struct Figure {
+    pub(super) caption: String,
+    pub(super) media_type: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Reads `config.json`.
+///
+/// # Errors
+/// The file is missing or is not a JSON object.
+pub(super) fn config(run: &Path) -> Result<Fields> {
+    let path = run.join("config.json");
+    let text = fs::read(&path).with_context(|| path.display().to_string())?;
+    let config = serde_json::from_slice(&text)
+        .with_context(|| format!("{}: not a run's configuration", path.display()))?;
+    Ok(without_sections(config))
+}
+
+/// The configuration with the values of [`SECTIONS`] at the top level, as runs of every version
+/// have them then.
+pub(super) fn without_sections(mut config: Fields) -> Fields {
+    for section in SECTIONS {
+        if let Some(Value::Object(mut values)) = config.remove(section) {
+            config.append(&mut values);
+        }
+    }
+    config
+}
+
+/// Reads the undamaged lines of `stats.jsonl`, and adds the number of damaged ones to `left_out`.
+///
+/// # Errors
+/// The file is missing, is not text, or has no undamaged line.
+pub(super) fn lines(run: &Path, left_out: &mut Vec<String>) -> Result<Vec<Fields>> {
+    let path = run.join("stats.jsonl");
+    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let lines: Vec<_> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    match text.lines().count() - lines.len() {
+        0 => {}
+        damaged => left_out.push(format!("{}: damaged lines: {damaged}", path.display())),
+    }
+    ensure!(!lines.is_empty(), "{}: no statistics yet", path.display());
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sections_are_read_as_earlier_versions_wrote_their_values() {
+        let fields = |value: Value| value.as_object().cloned().unwrap_or_default();
+        let nested = fields(json!({
+            "seed": 7, "training": { "batch_size": 32, "generator_adam": { "lr": 0.001 } },
+            "schedule": { "sample_every": 50 }
+        }));
+        let flat = fields(json!({
+            "seed": 7, "batch_size": 32, "generator_adam": { "lr": 0.001 }, "sample_every": 50
+        }));
+        assert_eq!(without_sections(nested), flat);
+        assert_eq!(without_sections(flat.clone()), flat);
+        let odd = fields(json!({ "training": 3 }));
+        assert_eq!(without_sections(odd), Fields::new());
+    }
+}
