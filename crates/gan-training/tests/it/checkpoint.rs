@@ -1,0 +1,88 @@
+//! Checkpoints: exact, whole, and refused where they do not fit.
+
+use crate::{all_values, gan, gan_of, images};
+use gan_training::{Gan, checkpoint_step};
+use std::fs;
+
+fn train(gan: &mut Gan, until: u64) {
+    while gan.step() < until {
+        gan.train_step(&images(gan.step()), &[]).unwrap();
+    }
+}
+
+fn state(gan: &Gan) -> Vec<f32> {
+    let parameters =
+        [gan.generator_parameters(), gan.discriminator_parameters(), gan.ema_parameters()];
+    parameters.into_iter().flat_map(all_values).collect()
+}
+
+/// Ten steps are six, a checkpoint and four more: batch normalisation, dropout, augmentation and
+/// skipped updates included.
+#[test]
+fn a_restored_pair_continues_with_the_same_bytes() {
+    for recipe in ["default", "mlp", "mlp-bn", "mlp-small"] {
+        let directory = tempfile::tempdir().unwrap();
+        let checkpoint = directory.path().join("checkpoint");
+        let mut whole = gan_of(recipe, 3);
+        train(&mut whole, 10);
+        let mut first = gan_of(recipe, 3);
+        train(&mut first, 3);
+        first.save(&checkpoint).unwrap();
+        train(&mut first, 6);
+        first.save(&checkpoint).unwrap();
+        assert_eq!(checkpoint_step(&checkpoint).unwrap(), 6);
+        // Another seed: everything comes from the checkpoint.
+        let mut second = gan_of(recipe, 4);
+        second.restore(&checkpoint).unwrap();
+        train(&mut second, 10);
+        assert!(state(&second) == state(&whole), "{recipe}");
+        let entries = fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(entries, 1, "nothing is left beside the checkpoint");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_other_networks_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("checkpoint");
+    let mut other = gan_of("mlp", 3);
+    train(&mut other, 2);
+    other.save(&checkpoint).unwrap();
+    let mut gan = gan();
+    train(&mut gan, 1);
+    let before = state(&gan);
+    let text = gan.restore(&checkpoint).unwrap_err().to_string();
+    assert!(text.contains("generator: layers.0.bias"), "{text}");
+    assert!(text.contains("[256]"), "names both shapes: {text}");
+    assert!(state(&gan) == before && gan.step() == 1, "unchanged");
+
+    // The networks fit, the optimizer's state does not: nothing is changed either.
+    train(&mut gan, 2);
+    gan.save(&checkpoint).unwrap();
+    let path = checkpoint.join("state.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let at = text.find("generator_adam/first.layers.0.bias").expect("a moment");
+    let mut renamed = bytes;
+    renamed[at + "generator_adam/first.layers.".len()] = b'9';
+    fs::write(&path, renamed).unwrap();
+    let mut fresh = crate::gan();
+    let before = state(&fresh);
+    let text = fresh.restore(&checkpoint).unwrap_err().to_string();
+    assert!(text.contains("optimizer state"), "{text}");
+    assert!(state(&fresh) == before && fresh.step() == 0, "unchanged");
+}
+
+#[test]
+fn a_missing_or_damaged_checkpoint_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut gan = gan();
+    let missing = directory.path().join("missing");
+    let text = gan.restore(&missing).unwrap_err().to_string();
+    assert!(text.contains("missing/state.json"), "{text}");
+    let checkpoint = directory.path().join("checkpoint");
+    gan.save(&checkpoint).unwrap();
+    fs::write(checkpoint.join("state.json"), "{").unwrap();
+    let text = gan.restore(&checkpoint).unwrap_err().to_string();
+    assert!(text.contains("checkpoint/state.json"), "{text}");
+}

@@ -1,0 +1,30 @@
+//! How good the networks become, as the examples train them.
+
+#[allow(dead_code, reason = "its main is for the command line")]
+#[path = "../../examples/own_networks.rs"]
+mod own_networks;
+#[allow(dead_code, reason = "its main is for the command line")]
+#[path = "../../examples/train.rs"]
+mod train;
+
+/// 300 steps of the recipe `default`: an untrained generator is above 100, real fives are at 0.4.
+#[test]
+fn the_default_recipe_learns_fives_in_300_steps() {
+    let directory = tempfile::tempdir().unwrap();
+    let images = train::fives::load().unwrap();
+    let distance = train::train(&images, directory.path(), 300).unwrap();
+    assert!(distance < 8.0, "Frechet distance {distance}");
+    assert!(directory.path().join("samples.png").is_file());
+    assert!(directory.path().join("generator/model.safetensors").is_file());
+    // Run again, it has nothing left to train and measures the same.
+    let again = train::train(&images, directory.path(), 300).unwrap();
+    assert_eq!(again, distance);
+}
+
+/// The user's own modules, whose weights start unseeded.
+#[test]
+fn own_networks_learn_fives() {
+    let images = own_networks::fives::load().unwrap();
+    let (distance, ..) = own_networks::train(&images, 300).unwrap();
+    assert!(distance < 60.0, "Frechet distance {distance}");
+}
