@@ -1,8 +1,11 @@
 //! The Fréchet distance of two normal distributions.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::feature_stats::FeatureStats;
-use crate::symmetric::{Eigen, dot, eigen};
+use nalgebra::{DMatrix, SymmetricEigen};
+
+/// The largest number of QR iterations per eigenvalue. Two are usual.
+const MAX_ITERATIONS: usize = 100;
 
 /// Returns the squared Fréchet distance of two normal distributions:
 /// `|m1 - m2|^2 + Tr(S1) + Tr(S2) - 2 Tr((S1 S2)^(1/2))` for means `m` and covariances `S`.
@@ -26,25 +29,30 @@ pub fn frechet_distance(a: &FeatureStats, b: &FeatureStats) -> Result<f64> {
     Ok((shift + a.total_variance() + b.total_variance() - 2.0 * shared).max(0.0))
 }
 
-/// `Tr((a b)^(1/2))` of two covariances.
+/// Returns `Tr((a b)^(1/2))` of two covariances.
 fn trace_of_root(a: &[f64], b: &[f64], dim: usize) -> Result<f64> {
-    let Eigen { values, vectors } = eigen(a.to_vec(), dim)?;
-    // With a = V^T D V, the rows of R = D^(1/2) V. R b R^T has the eigenvalues of
-    // a^(1/2) b a^(1/2).
-    let mut roots = vectors;
-    for (row, value) in roots.chunks_exact_mut(dim).zip(values) {
-        let root = value.max(0.0).sqrt();
-        row.iter_mut().for_each(|x| *x *= root);
+    // With a = V D V^T and R = V D^(1/2), R^T b R has the eigenvalues of a^(1/2) b a^(1/2).
+    let SymmetricEigen { eigenvalues, eigenvectors: mut root } =
+        eigen(DMatrix::from_row_slice(dim, dim, a))?;
+    for (mut column, value) in root.column_iter_mut().zip(&eigenvalues) {
+        column *= value.max(0.0).sqrt();
     }
-    let half = times_transposed(&roots, b, dim);
-    let product = times_transposed(&half, &roots, dim);
-    Ok(eigen(product, dim)?.values.into_iter().map(|value| value.max(0.0).sqrt()).sum())
+    let product = root.tr_mul(&DMatrix::from_row_slice(dim, dim, b)) * &root;
+    Ok(eigen(product)?.eigenvalues.iter().map(|value| value.max(0.0).sqrt()).sum())
 }
 
-/// `a b^T`.
-fn times_transposed(a: &[f64], b: &[f64], dim: usize) -> Vec<f64> {
-    let rows = a.chunks_exact(dim);
-    rows.flat_map(|row| b.chunks_exact(dim).map(move |column| dot(row, column))).collect()
+/// Returns the eigenvalues and eigenvectors of a symmetric matrix, of which the lower triangle
+/// counts.
+///
+/// # Errors
+/// [`Error::NotFinite`]; [`Error::Eigenvalues`].
+fn eigen(matrix: DMatrix<f64>) -> Result<SymmetricEigen<f64, nalgebra::Dyn>> {
+    // NaN would keep the iteration from converging.
+    if let Some(index) = matrix.iter().position(|value| !value.is_finite()) {
+        return Err(Error::NotFinite { what: "covariance", index, value: matrix[index] });
+    }
+    let iterations = MAX_ITERATIONS * matrix.nrows();
+    SymmetricEigen::try_new(matrix, f64::EPSILON, iterations).ok_or(Error::Eigenvalues)
 }
 
 #[cfg(test)]
@@ -124,13 +132,84 @@ mod tests {
         assert_near(distance(&a, &b), distance(&b, &a), 1e-6 * a.total_variance());
     }
 
+    /// Eigenvalues in ascending order.
+    fn sorted(matrix: &[f64], n: usize) -> Vec<f64> {
+        let eigen = eigen(DMatrix::from_row_slice(n, n, matrix)).expect("eigenvalues");
+        let mut values = eigen.eigenvalues.as_slice().to_vec();
+        values.sort_by(f64::total_cmp);
+        values
+    }
+
+    fn assert_all_near(got: &[f64], wanted: &[f64]) {
+        assert_eq!(got.len(), wanted.len());
+        got.iter().zip(wanted).for_each(|(got, wanted)| assert_near(*got, *wanted, 1e-12));
+    }
+
+    #[test]
+    fn known_eigenvalues() {
+        assert_all_near(&sorted(&[3.0], 1), &[3.0]);
+        assert_all_near(&sorted(&[0.0; 9], 3), &[0.0; 3]);
+        assert_all_near(&sorted(&[1.0; 16], 4), &[0.0, 0.0, 0.0, 4.0]);
+        let diagonal = [5.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 2.0];
+        assert_all_near(&sorted(&diagonal, 3), &[-1.0, 2.0, 5.0]);
+        for scale in [1e-300, 1.0, 1e300] {
+            let values = sorted(&[2.0, 1.0, 1.0, 2.0].map(|x: f64| x * scale), 2);
+            assert_all_near(&values.iter().map(|x| x / scale).collect::<Vec<_>>(), &[1.0, 3.0]);
+        }
+        // The second difference of n points: 2 - 2 cos(i pi / (n + 1)).
+        let n = 9;
+        let value = |k: usize| match (k / n).abs_diff(k % n) {
+            0 => 2.0,
+            1 => -1.0,
+            _ => 0.0,
+        };
+        let angle = |i: usize| std::f64::consts::PI * i as f64 / (n + 1) as f64;
+        let wanted: Vec<f64> = (1..=n).map(|i| 2.0 - 2.0 * angle(i).cos()).collect();
+        assert_all_near(&sorted(&(0..n * n).map(value).collect::<Vec<_>>(), n), &wanted);
+    }
+
+    /// Singular covariances, and what rounding leaves of them, once kept the iteration from
+    /// converging.
+    #[test]
+    fn singular_covariances_converge() {
+        for rows in 2..40 {
+            for scale in [1e-15f32, 1.0, 1e15] {
+                let set = features(rows, 64, 2 * rows + 1);
+                let set = set.values().iter().map(|value| value * scale).collect();
+                let set = Features::new(set, 64).expect("features");
+                let set = FeatureStats::from_features(&set).expect("statistics");
+                assert_near(distance(&set, &set), 0.0, 1e-6 * set.total_variance());
+            }
+        }
+        // Rank 1 with noise far below rounding.
+        let n = 128;
+        let row: Vec<f64> = (0..n).map(|i| (i as f64 * 0.37).sin() * 1e-3).collect();
+        let noise = |i: usize, j: usize| ((i * j * 29 + i + j) % 97) as f64 * 1e-21;
+        let value = |k: usize| row[k / n] * row[k % n] + noise(k / n, k % n);
+        let values = sorted(&(0..n * n).map(value).collect::<Vec<_>>(), n);
+        let length: f64 = row.iter().map(|x| x * x).sum();
+        assert!((values[n - 1] / length - 1.0).abs() < 1e-12, "{values:?}");
+        assert!(values[..n - 1].iter().all(|value| value.abs() < 1e-13 * length), "{values:?}");
+    }
+
+    #[test]
+    fn values_that_overflow_are_an_error() {
+        let huge = stats(&[0.0; 2], &[1e200, 0.0, 0.0, 1e200]);
+        let error = frechet_distance(&huge, &huge).expect_err("an overflow").to_string();
+        assert_eq!(error, "covariance: value 0 is inf, not a finite number");
+        for value in [f64::NAN, f64::INFINITY] {
+            assert!(matches!(
+                eigen(DMatrix::from_element(2, 2, value)),
+                Err(Error::NotFinite { .. })
+            ));
+        }
+    }
+
     #[test]
     fn wide_features_are_quick() {
         let (a, b) = (features(400, 128, 17), features(300, 128, 29));
-        let (a, b) = (
-            FeatureStats::from_features(&a).expect("statistics"),
-            FeatureStats::from_features(&b).expect("statistics"),
-        );
+        let (a, b) = (FeatureStats::from_features(&a), FeatureStats::from_features(&b));
+        let (a, b) = (a.expect("statistics"), b.expect("statistics"));
         let start = Instant::now();
         let there = distance(&a, &b);
         assert!(start.elapsed().as_secs_f64() < 2.0, "{:?}", start.elapsed());

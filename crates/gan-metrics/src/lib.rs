@@ -45,7 +45,6 @@ mod prdc;
 #[cfg(test)]
 mod reference;
 mod scores;
-mod symmetric;
 
 /// The tensor library of this crate's public types. Its version must match the caller's.
 pub use candle_core;

@@ -7,20 +7,18 @@ use crate::frechet::frechet_distance;
 use crate::mmd::{mmd_squared, polynomial_mmd};
 use crate::prdc::{Manifold, prdc, prdc_with};
 
-const DIM: usize = 6;
-
 /// The script's formula, whose values are exact in f32.
-fn features(rows: usize, seed: usize, scale: f32, shift: f32) -> Features {
+fn features(rows: usize, dim: usize, seed: usize, scale: f32, shift: f32) -> Features {
     let value = |i: usize, j: usize| {
         let hashed = (i * i * 31 + j * j * 17 + i * j * seed + 13 * i) % 1009;
         hashed as f32 / 512.0 * scale + shift
     };
-    let values = (0..rows * DIM).map(|k| value(k / DIM, k % DIM)).collect();
-    Features::new(values, DIM).expect("features")
+    let values = (0..rows * dim).map(|k| value(k / dim, k % dim)).collect();
+    Features::new(values, dim).expect("features")
 }
 
 fn sets() -> (Features, Features) {
-    (features(60, 7, 1.0, 0.0), features(50, 11, 0.75, 0.625))
+    (features(60, 6, 7, 1.0, 0.0), features(50, 6, 11, 0.75, 0.625))
 }
 
 fn assert_near(got: f64, wanted: f64) {
@@ -35,6 +33,38 @@ fn frechet_distance_of_pytorch_fid() {
         FeatureStats::from_features(&fake).expect("statistics"),
     );
     assert_near(frechet_distance(&real, &fake).expect("a distance"), 1.065_645_932_640_910_2);
+}
+
+/// The Fréchet distance of the script's sets of 128 features, whose values are multiplied by
+/// `scale(column)`.
+fn wide_distance((reals, fakes): (usize, usize), scale: impl Fn(usize) -> f32) -> f64 {
+    let stats = |set: Features| {
+        let scaled = set.values().iter().enumerate().map(|(k, value)| value * scale(k % 128));
+        let set = Features::new(scaled.collect(), 128).expect("features");
+        FeatureStats::from_features(&set).expect("statistics")
+    };
+    let real = stats(features(reals, 128, 7, 1.0, 0.0));
+    let fake = stats(features(fakes, 128, 11, 0.75, 0.625));
+    frechet_distance(&real, &fake).expect("a distance")
+}
+
+/// `sqrtm` of SciPy, and where that is inaccurate, because the covariances are singular, the nuclear
+/// norm, which the script prints beside it.
+#[test]
+fn frechet_distance_of_wide_features() {
+    let full = 26.231_130_864_353_37;
+    // Powers of 2 change no digit, and neither scale overflows.
+    for power in [-50, 0, 50] {
+        let scale = 2f32.powi(power);
+        assert_near(wide_distance((400, 300), |_| scale) / f64::from(scale).powi(2), full);
+    }
+    let assert_close = |got: f64, wanted: f64| {
+        assert!((got - wanted).abs() < 1e-7 * wanted, "{got}, not {wanted}");
+    };
+    // Fewer rows than features; then every second feature 2^20 times smaller.
+    assert_close(wide_distance((20, 30), |_| 1.0), 60.338_429_630_229_43);
+    let near = |column: usize| if column.is_multiple_of(2) { 1.0 } else { 2f32.powi(-20) };
+    assert_close(wide_distance((400, 300), near), 11.750_073_432_616_922);
 }
 
 #[test]
