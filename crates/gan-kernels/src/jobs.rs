@@ -5,6 +5,7 @@
 //! those that its tasks have started, and with nothing else.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,8 @@ struct Job {
     /// The closure of the owner, which outlives every call of it.
     task: *const (dyn Fn(usize) + Sync),
     tasks: usize,
-    /// The next task that no thread has claimed.
+    threads: usize,
+    /// The first task that no thread has claimed.
     next: AtomicUsize,
     finished: AtomicUsize,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -51,19 +53,21 @@ pub(crate) fn run(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
             task,
         )
     };
+    let threads = rayon::current_num_threads();
     let job = Arc::new(Job {
         task,
         tasks,
+        threads,
         next: AtomicUsize::new(0),
         finished: AtomicUsize::new(0),
         panic: Mutex::new(None),
         owner: thread::current(),
     });
     open(&job);
-    for _ in 1..rayon::current_num_threads().min(tasks) {
+    for _ in 1..threads.min(tasks) {
         rayon::spawn(help);
     }
-    while job.run_one() {}
+    while job.run_some() {}
     job.wait();
     if let Some(panic) = lock(&job.panic).take() {
         resume_unwind(panic);
@@ -71,22 +75,32 @@ pub(crate) fn run(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
 }
 
 impl Job {
-    /// Claims the next task and runs it. Returns false if none is left.
-    fn run_one(&self) -> bool {
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        if index >= self.tasks {
-            return false;
-        }
-        // SAFETY: this task has not ended, so the owner is still in `run`, which borrows the
-        // closure.
+    /// Claims some tasks and runs them. Returns false if none is left.
+    fn run_some(&self) -> bool {
+        let Some(claim) = self.claim() else { return false };
+        let len = claim.len();
+        // SAFETY: the claimed tasks have not ended, so the owner is still in `run`, which borrows
+        // the closure.
         let task = unsafe { &*self.task };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index))) {
-            *lock(&self.panic) = Some(panic);
+        for index in claim {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| task(index))) {
+                *lock(&self.panic) = Some(panic);
+            }
         }
-        if self.finished.fetch_add(1, Ordering::AcqRel) + 1 == self.tasks {
+        if self.finished.fetch_add(len, Ordering::AcqRel) + len == self.tasks {
             self.owner.unpark();
         }
         true
+    }
+
+    /// Claims a part of the tasks that are left, smaller and smaller ones: neighbours in memory stay
+    /// on one thread, and all threads end at about the same time.
+    fn claim(&self) -> Option<Range<usize>> {
+        let len = |next: usize| ((self.tasks - next) / (2 * self.threads)).max(1);
+        let claim = |next| (next < self.tasks).then(|| next + len(next));
+        let order = Ordering::Relaxed;
+        let start = self.next.fetch_update(order, order, claim).ok()?;
+        Some(start..start + len(start))
     }
 
     fn has_tasks(&self) -> bool {
@@ -102,7 +116,7 @@ impl Job {
         let mut idle = 0;
         while !self.is_finished() {
             if let Some(job) = find(idle >= ROUNDS_BEFORE_SLEEP) {
-                job.run_one();
+                job.run_some();
                 idle = 0;
             } else if idle < ROUNDS_BEFORE_SLEEP {
                 thread::yield_now();
@@ -145,7 +159,7 @@ fn find(sleep: bool) -> Option<Arc<Job>> {
 /// Works on open jobs until there is none.
 fn help() {
     while let Some(job) = find(false) {
-        while job.run_one() {}
+        while job.run_some() {}
     }
 }
 

@@ -49,3 +49,14 @@ pub use norm::BatchStatistics;
 pub use precision::{Precision, precision, set_precision};
 pub use resample::{Resampling, resample};
 pub use update::{Adam, lerp_};
+
+#[cfg(test)]
+mod tests {
+    /// The workspace turns the checks of this crate off in dev builds; its test profile must not.
+    #[test]
+    fn tests_run_with_debug_assertions_and_overflow_checks() {
+        assert!(cfg!(debug_assertions), "debug assertions are off");
+        let add = || std::hint::black_box(u8::MAX) + std::hint::black_box(1);
+        std::panic::catch_unwind(add).expect_err("overflow checks are off");
+    }
+}

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 const LEAKY: Epilogue = Epilogue { activation: Activation::LeakyRelu(0.2), dropout: None };
 
-/// A layer's geometry both ways: (name, geometry, reference).
+/// A layer's geometry and its settings.
 struct Case {
     name: String,
     geometry: Arc<Geometry>,
@@ -31,15 +31,15 @@ impl Case {
         random(&[h, w, self.channels.0, self.channels.1], 2)
     }
 
-    fn product(&self, x: &Tensor, weight: &Tensor) -> Features {
+    fn linear(&self, x: &Tensor, weight: &Tensor) -> Features {
         let (x, weight) = (Features::new(x), Features::new(weight));
         let run = if self.transposed { reference::transposed } else { reference::conv };
         run(&x, &weight, self.window, self.geometry.output())
     }
 }
 
-/// Kernels 1 to 7, strides 1 to 3, odd and even sizes, one channel and many, 'same' and explicit
-/// padding, batches around the tile's height.
+/// Returns cases with kernels 1 to 7, strides 1 to 3, odd and even sizes, one channel and many,
+/// "same" and explicit padding, and batches around the height of a tile.
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     let mut number = 0;
@@ -47,7 +47,7 @@ fn cases() -> Vec<Case> {
         for kernel in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (3, 7)] {
             for stride in [1, 2, 3] {
                 for transposed in [false, true] {
-                    // Small ones in every combination would take minutes: walk through them.
+                    // All combinations would take minutes, so batch and channels vary along.
                     let batch = [1, 3, 8, 13, 17][number % 5];
                     let channels = [(1, 1), (1, 40), (3, 5), (9, 1), (17, 33), (8, 16), (33, 32)]
                         [(number / 2 + number / 7) % 7];
@@ -72,11 +72,11 @@ fn cases() -> Vec<Case> {
         cases.push(case(full, (7, 7), (1, 1), transposed, 9, (12, 34)));
         cases.push(case(full, (7, 7), (1, 1), transposed, 16, (10, 1)));
     }
-    // Sums longer than one stretch of k, and a batch longer than one.
+    // Sums longer than one K block, and a batch longer than one.
     let one = Window { kernel: (1, 1), stride: 1, padding: (0, 0) };
     cases.push(case(one, (1, 1), (1, 1), false, 4, (1100, 70)));
     cases.push(case(one, (1, 1), (1, 1), false, 600, (20, 40)));
-    // Channels that fill the matrix unit's blocks and a little more, and longer batches.
+    // Channels that fill the blocks of AMX and a little more, and longer batches.
     let window = Window::same((3, 3), 2, (4, 4));
     for transposed in [false, true] {
         cases.push(case(window, (4, 4), (2, 2), transposed, 33, (64, 70)));
@@ -85,7 +85,7 @@ fn cases() -> Vec<Case> {
     let window = Window::same((4, 4), 2, (6, 4));
     cases.push(case(window, (6, 4), (3, 2), false, 100, (6, 5)));
     cases.push(case(one, (1, 1), (1, 1), false, 40, (512, 256)));
-    // 64-pixel pictures.
+    // Images of 64 pixels.
     let window = Window::same((5, 5), 2, (64, 64));
     cases.push(case(window, (64, 64), (32, 32), false, 2, (3, 4)));
     cases.push(case(window, (64, 64), (32, 32), true, 2, (4, 3)));
@@ -119,7 +119,7 @@ fn forward_equals_the_definition() {
             let (x, weight) = (case.x(), case.weight());
             let bias = random(&[case.channels.1], 3);
             let y = layer(&x, &weight, Some(&bias), &case.geometry, LEAKY).unwrap();
-            let mut want = reference::add_bias(case.product(&x, &weight), &values(&bias));
+            let mut want = reference::add_bias(case.linear(&x, &weight), &values(&bias));
             want.data.iter_mut().for_each(|z| *z = reference::activate(LEAKY.activation, *z));
             assert_eq!(y.dims(), want.dims, "{}", case.name);
             assert_close(&y, &want.data, tolerance, &format!("{precision:?}, {}", case.name));
@@ -127,9 +127,8 @@ fn forward_equals_the_definition() {
     });
 }
 
-/// The product is linear in both arguments, so its gradients have exact references: the gradient
-/// of sum(y * r) by x at e is the same sum with x replaced by e. Checked through adjointness:
-/// <product(dx, w), r> = <dx, gradient of x>, for random dx and r, and the same for the weight.
+/// The layer is linear in both arguments, so its gradients are adjoint to it:
+/// <linear(dx, w), r> = <dx, gradient of x> for random dx and r, and likewise for the weight.
 #[test]
 fn gradients_are_adjoint_to_the_definition() {
     let dot =
@@ -147,9 +146,9 @@ fn gradients_are_adjoint_to_the_definition() {
                 for variable in [&x, &weight] {
                     let direction = random(variable.dims(), seed);
                     let product = if variable.id() == x.id() {
-                        case.product(&direction, &weight)
+                        case.linear(&direction, &weight)
                     } else {
-                        case.product(&x, &direction)
+                        case.linear(&x, &direction)
                     };
                     let want = dot(&product.data, &r);
                     let gradient = gradients.get(variable).unwrap();
@@ -169,7 +168,7 @@ fn small(transposed: bool) -> Case {
     case(Window::same((3, 3), 2, (6, 6)), (6, 6), (3, 3), transposed, 5, (3, 4))
 }
 
-/// Central differences of `loss` by every element of `variable`, in f64 from f32 losses.
+/// Returns central differences of `loss` by every element of `variable`.
 fn finite_differences(variable: &Var, loss: impl Fn() -> f64) -> Vec<f64> {
     let original = values(variable);
     let step = 1e-2;
@@ -228,7 +227,7 @@ fn a_bias_may_differ_from_pixel_to_pixel() {
     let bias = random(&[36 * 4], 3);
     let plain = Epilogue { activation: Activation::Identity, dropout: None };
     let y = layer(&case.x(), &case.weight(), Some(&bias), &case.geometry, plain).unwrap();
-    let mut want = case.product(&case.x(), &case.weight()).data;
+    let mut want = case.linear(&case.x(), &case.weight()).data;
     let bias = values(&bias);
     for (i, z) in want.iter_mut().enumerate() {
         let (pixel, channel) = (i / (5 * 4), i % 4);
@@ -237,7 +236,7 @@ fn a_bias_may_differ_from_pixel_to_pixel() {
     assert_close(&y, &want, 1e-5, "bias per pixel");
 }
 
-/// Leaky ReLU has a kink that differences must not straddle: its gradient is checked by value.
+/// Leaky ReLU has a kink that differences must not straddle, so its gradient is checked by value.
 #[test]
 fn gradient_through_leaky_relu() {
     let case = small(false);
@@ -271,7 +270,7 @@ fn batch_norm_equals_the_definition() {
                 let affine = (&*gamma, &*beta);
                 layer_batch_norm(&x, &weight, affine, &case.geometry, norm, epilogue).unwrap()
             };
-            let product = case.product(&x, &weight);
+            let product = case.linear(&x, &weight);
             let (y, statistics) = run(None);
             let (g, b) = (values(&gamma), values(&beta));
             let mut want = reference::batch_norm(product.clone(), &g, &b, 1e-3, per_pixel);
@@ -324,7 +323,7 @@ fn same_bytes_for_any_number_of_threads() {
 }
 
 #[test]
-fn a_picture_is_the_same_in_every_batch() {
+fn an_image_is_the_same_in_every_batch() {
     at_each_precision(|precision| {
         let window = Window::same((4, 4), 2, (8, 8));
         let case = case(window, (8, 8), (4, 4), true, 50, (40, 34));
@@ -336,7 +335,7 @@ fn a_picture_is_the_same_in_every_batch() {
 }
 
 #[test]
-fn strided_arguments_are_taken_as_they_mean() {
+fn strided_arguments_are_accepted() {
     let case = small(false);
     let (x, weight) = (case.x(), case.weight());
     let strided = x.transpose(0, 1).unwrap().contiguous().unwrap().transpose(0, 1).unwrap();

@@ -1,8 +1,10 @@
 //! The fast operators against slow references, and their gradients against finite differences.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod isa;
 mod layer;
 mod reference;
+mod threads;
 mod update;
 
 use candle_core::{Device, Tensor};
@@ -11,9 +13,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Mutex;
 
-/// Runs a test at every precision that the processor offers, and tells it the one in force.
+/// Runs a test at every precision that the processor offers.
 fn at_each_precision(test: impl Fn(Precision)) {
-    // The precision is the process's, so one such test runs at a time.
+    // The precision is that of the process, so only one such test runs at a time.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     for wanted in [Precision::Highest, Precision::High] {
@@ -24,7 +26,7 @@ fn at_each_precision(test: impl Fn(Precision)) {
     }
 }
 
-/// Values in [-1, 1), the same for the same seed.
+/// Returns values in [-1, 1), the same for the same seed.
 fn random(shape: &[usize], seed: u64) -> Tensor {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let values: Vec<f32> =

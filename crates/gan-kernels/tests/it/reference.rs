@@ -4,7 +4,7 @@ use crate::values;
 use candle_core::Tensor;
 use gan_kernels::{Activation, Window};
 
-/// A picture stack in (H, W, B, C).
+/// Feature maps in (H, W, B, C).
 #[derive(Clone)]
 pub(crate) struct Features {
     pub(crate) dims: [usize; 4],
@@ -32,7 +32,7 @@ fn weight(weights: &Features, ky: usize, kx: usize, i: usize, o: usize) -> f64 {
     weights.data[weights.index(ky, kx, i, o)]
 }
 
-/// Convolution: output pixel (y, x) sees input pixel (y * stride + ky - padding, ...).
+/// Convolution: output pixel (y, x) uses input pixel (y * stride + ky - padding, ...).
 pub(crate) fn conv(x: &Features, w: &Features, window: Window, output: (usize, usize)) -> Features {
     let [h, wd, batch, c_in] = x.dims;
     let c_out = w.dims[3];

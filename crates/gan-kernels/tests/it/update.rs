@@ -51,6 +51,27 @@ fn adam_names_shapes_that_differ() {
     assert!(error.contains("parameter [3], gradient [4]"), "{error}");
 }
 
+/// A storage that an update locks twice would block it forever.
+#[test]
+fn updates_refuse_tensors_that_share_memory() {
+    let adam = Adam { learning_rate: 0.1, beta1: 0.5, beta2: 0.9, epsilon: 1e-8 };
+    let (p, g, m, v) = (random(&[6], 1), random(&[6], 2), random(&[6], 3), random(&[6], 4));
+    let before = values(&p);
+    let error = |p: &Tensor, g: &Tensor, m: &Tensor, v: &Tensor| {
+        adam.update(p, g, (m, v), 1).unwrap_err().to_string()
+    };
+    let text = error(&p, &g, &p.detach(), &v);
+    assert!(text.contains("Adam: parameter and first moment of shape [6] share memory"), "{text}");
+    let text = error(&p, &p, &m, &v);
+    assert!(text.contains("Adam: parameter and gradient of shape [6] share memory"), "{text}");
+    let text = error(&p, &g, &m, &m.reshape(6).unwrap());
+    assert!(text.contains("first moment and second moment of shape [6]"), "{text}");
+    let halves = [p.narrow(0, 0, 3).unwrap(), p.narrow(0, 3, 3).unwrap()];
+    let text = lerp_(&halves[0], &halves[1], 0.5).unwrap_err().to_string();
+    assert!(text.contains("moving average: average and value of shape [3]"), "{text}");
+    assert_eq!(values(&p), before);
+}
+
 #[test]
 fn average_moves_by_its_rate() {
     let average = Tensor::new(&[1f32, -1.0], &Device::Cpu).unwrap();
