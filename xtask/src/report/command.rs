@@ -17,7 +17,7 @@ const FLAGS: [(&str, &str); 15] = [
     ("--sample-every", "/sample_every"),
     ("--loss", "/loss"),
     ("--condition", "/discriminator/condition/by"),
-    ("--gradient-penalty", "/regularization/gradient_penalty"),
+    ("--r1-gamma", "/regularization/gradient_penalty"),
     ("--spectral-norm", "/regularization/spectral_norm"),
     ("--translation", "/regularization/augmentation/translation"),
     ("--cutout", "/regularization/augmentation/cutout"),
@@ -82,7 +82,7 @@ mod tests {
             "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
              --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
-             --gradient-penalty 0.5 \\\n  --lr 0.001 0.0002"
+             --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"
         );
     }
 
