@@ -3,7 +3,7 @@
 //! `cargo run -p gan-training --example own_networks` trains dense networks on handwritten fives and
 //! compares the time of a step with that of the same networks built from a recipe.
 
-mod fives;
+pub(crate) mod fives;
 
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{Linear, VarBuilder, VarMap, linear};
@@ -44,7 +44,7 @@ impl Mlp {
 
 /// Trains for so many steps. Returns the Frechet distance of the samples, and the milliseconds of a
 /// step with these networks and with the recipe's.
-pub fn train(images: &Tensor, steps: u64) -> Result<(f64, f64, f64)> {
+pub(crate) fn train(images: &Tensor, steps: u64) -> Result<(f64, f64, f64)> {
     let device = Device::Cpu;
     let recipe = Recipe::built_in("mlp-small")?.ok_or("no such recipe")?;
     let settings = Hyperparameters { schedule_steps: steps, ..recipe.training };

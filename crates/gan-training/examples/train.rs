@@ -3,7 +3,7 @@
 //! `cargo run -p gan-training --example train -- DIRECTORY` trains handwritten fives. Stop it and run
 //! it again: it continues from the last checkpoint.
 
-mod fives;
+pub(crate) mod fives;
 
 use candle_core::{Device, Tensor};
 use fives::Result;
@@ -21,7 +21,7 @@ fn main() -> Result<()> {
 }
 
 /// Trains the networks of the recipe `default` and returns the Frechet distance of its samples.
-pub fn train(images: &Tensor, directory: &Path, steps: u64) -> Result<f64> {
+pub(crate) fn train(images: &Tensor, directory: &Path, steps: u64) -> Result<f64> {
     let recipe = Recipe::built_in("default")?.ok_or("no such recipe")?;
     let (_, channels, height, width) = images.dims4()?;
     let shape = (channels, height, width).into();

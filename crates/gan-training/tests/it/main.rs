@@ -1,5 +1,6 @@
 //! The training step as a user of the crate sees it.
 #![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::duplicate_mod, reason = "two examples share a module")]
 
 mod autograd;
 mod bad_input;

@@ -4,6 +4,9 @@ use super::values::{ColourName, DeviceName, PrecisionName};
 use clap::{Args, Id};
 use std::path::PathBuf;
 
+/// Heading of the options for `--dataset folder:DIR` in help texts.
+const DIRECTORIES: &str = "Directories of images (--dataset folder:DIR)";
+
 /// The data set.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DatasetOption {
@@ -29,22 +32,20 @@ pub struct ClassesOption {
 
 /// How the images of a directory are read.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Directories of images (--dataset folder:DIR)")]
 pub struct ImageOptions {
     /// Rows and columns that images are resized to [default: 28].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = DIRECTORIES)]
     pub size: Option<usize>,
     /// Channels of the images [default: rgb if any of them has colour].
-    #[arg(long, visible_alias = "color", value_enum, value_name = "NAME")]
+    #[arg(long, visible_alias = "color", value_enum, value_name = "NAME", help_heading = DIRECTORIES)]
     pub colour: Option<ColourName>,
 }
 
 /// What happens to damaged images of a directory.
 #[derive(Args, Clone, Copy, Debug, Default)]
-#[command(next_help_heading = "Directories of images (--dataset folder:DIR)")]
 pub struct StrictOption {
     /// Fail at an image that cannot be read, instead of leaving it out with a warning.
-    #[arg(long)]
+    #[arg(long, help_heading = DIRECTORIES)]
     pub strict: bool,
 }
 

@@ -78,35 +78,37 @@ pub struct SessionOptions {
     pub dry_run: bool,
 }
 
+/// Heading of the loss options in help texts.
+const LOSS: &str = "Loss and regularisation [default: the recipe's]";
+
 /// What to change of a recipe's loss and regularisation.
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Loss and regularisation [default: the recipe's]")]
 pub struct LossOptions {
     /// The loss of both networks.
-    #[arg(long, value_enum, value_name = "NAME")]
+    #[arg(long, help_heading = LOSS, value_enum, value_name = "NAME")]
     pub loss: Option<LossName>,
     /// How the networks are conditioned on the class, where there are several.
-    #[arg(long, value_enum, value_name = "HOW")]
+    #[arg(long, help_heading = LOSS, value_enum, value_name = "HOW")]
     pub condition: Option<ConditionName>,
     /// Gamma of the R1 penalty: gamma/2 times the squared norm of the discriminator's gradient at
     /// real images, by finite differences; 0 for none.
-    #[arg(long, value_name = "GAMMA")]
+    #[arg(long, help_heading = LOSS, value_name = "GAMMA")]
     pub r1_gamma: Option<f64>,
     /// The old name of --r1-gamma.
-    #[arg(long, value_name = "GAMMA", hide = true, conflicts_with = "r1_gamma")]
+    #[arg(long, help_heading = LOSS, value_name = "GAMMA", hide = true, conflicts_with = "r1_gamma")]
     pub gradient_penalty: Option<f64>,
     /// Largest spectral norm of each of the discriminator's weights; 0 for no limit.
-    #[arg(long, value_name = "X")]
+    #[arg(long, help_heading = LOSS, value_name = "X")]
     pub spectral_norm: Option<f64>,
     /// Shift the images that the discriminator sees by up to this many pixels.
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, help_heading = LOSS, value_name = "PIXELS")]
     pub translation: Option<usize>,
     /// Black out a square of this side in the images that the discriminator sees.
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, help_heading = LOSS, value_name = "PIXELS")]
     pub cutout: Option<usize>,
     /// Add noise of this standard deviation to the images that the discriminator sees; it fades to
     /// none over the recipe's length.
-    #[arg(long, value_name = "STD")]
+    #[arg(long, help_heading = LOSS, value_name = "STD")]
     pub instance_noise: Option<f32>,
 }
 
