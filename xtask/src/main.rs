@@ -17,6 +17,7 @@ mod film;
 mod picture;
 mod report;
 mod run_folder;
+mod sanitize;
 mod tidy;
 mod whole;
 
@@ -47,6 +48,8 @@ enum Task {
     Ci,
     /// Check module docs, file lengths and white space of the sources
     Tidy,
+    /// Run the tests of gan-kernels under AddressSanitizer and ThreadSanitizer, on nightly Rust
+    Sanitize(sanitize::Sanitize),
 }
 
 fn main() -> ExitCode {
@@ -66,6 +69,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
+        Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
     }
     Ok(())
 }
