@@ -20,6 +20,7 @@ mod image;
 mod package;
 mod report;
 mod run_directory;
+mod sanitize;
 mod tidy;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ enum Task {
     Package(package::Package),
     /// Test the libraries from a program outside the workspace
     Downstream,
+    /// Run the tests of gan-kernels under AddressSanitizer and ThreadSanitizer, on nightly Rust
+    Sanitize(sanitize::Sanitize),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +77,7 @@ fn run(task: Task) -> Result<()> {
         Task::Package(package) => println!("{}", package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
+        Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
     }
     Ok(())
 }

@@ -66,7 +66,11 @@ pub(crate) fn arch() -> Arch {
 
 fn selected() -> (Isa, Arch) {
     static SELECTED: OnceLock<(Isa, Arch)> = OnceLock::new();
-    *SELECTED.get_or_init(|| detect(limit()))
+    *SELECTED.get_or_init(|| {
+        // The first operator comes here, so this is the place for what is said once.
+        crate::warning::print_if_unoptimized();
+        detect(limit())
+    })
 }
 
 /// Reads the widest instruction set to use from the environment.

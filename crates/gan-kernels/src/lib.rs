@@ -50,6 +50,11 @@ pub use precision::{Precision, precision, set_precision};
 pub use resample::{Resampling, resample};
 pub use update::{Adam, lerp_};
 
+/// Compiles and runs the README's example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(test)]
 mod tests {
     /// The workspace turns the checks of this crate off in dev builds; its test profile must not.

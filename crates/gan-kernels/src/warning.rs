@@ -2,8 +2,40 @@
 
 use std::fmt;
 
+/// The lines for the Cargo.toml of a program that uses this crate. They stand in the README too.
+const PROFILE: &str = "\
+[profile.dev.package]
+gan-kernels.opt-level = 3
+gan-models.opt-level = 3
+candle-core.opt-level = 1";
+
 /// Prints a warning to standard error.
 #[expect(clippy::print_stderr, reason = "the crate has no logger, and the user must see this")]
 pub(crate) fn print(message: fmt::Arguments) {
     eprintln!("warning: gan-kernels: {message}");
+}
+
+/// Warns if this crate was compiled without optimisation.
+pub(crate) fn print_if_unoptimized() {
+    if cfg!(unoptimized) {
+        print(format_args!(
+            "compiled without optimisation, about 100 times slower. Build with --release, or add \
+             to Cargo.toml:\n\n{PROFILE}\n"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_has_the_lines_of_the_warning() {
+        assert!(include_str!("../README.md").contains(PROFILE));
+    }
+
+    #[test]
+    fn tests_are_optimized() {
+        assert!(!cfg!(unoptimized), "the workspace's profile does not reach gan-kernels");
+    }
 }
