@@ -11,8 +11,10 @@ mod emnist;
 mod parse;
 mod write;
 
+#[cfg(feature = "mnist")]
+pub(crate) use directory::join;
 pub use directory::load;
-pub(crate) use directory::{join, load_images};
+pub(crate) use directory::load_images;
 pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
 
