@@ -12,8 +12,10 @@ mod header;
 mod parse;
 mod write;
 
+#[cfg(feature = "mnist")]
+pub(crate) use directory::join;
 pub use directory::load;
-pub(crate) use directory::{join, load_images};
+pub(crate) use directory::load_images;
 pub(crate) use header::read_header;
 pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
