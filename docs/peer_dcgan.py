@@ -1,11 +1,11 @@
-"""Trains a small, tuned DCGAN in PyTorch on one digit, for comparison, and writes 10,000 pictures
-of its average as an IDX set.
+"""Trains a small, tuned DCGAN in PyTorch on one digit, for comparison, and writes 10,000 images
+of its EMA generator as an IDX data set.
 
 usage: peer_dcgan.py MNIST DIGIT STEPS SEED OUT
 
-MNIST is a directory of MNIST's IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is. Noise of 64, a dense
+MNIST is a directory of MNIST's IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is. Latents of 64, a dense
 layer to 7x7x64, two 4x4 layers of stride 2; cross-entropy, alternating updates, batches of 32,
-Adam at 1e-3 with beta1 0.5, an average of 0.998. Needs torch and numpy.
+Adam at 1e-3 with beta1 0.5, EMA decay 0.998. Needs torch and numpy.
 """
 
 import copy

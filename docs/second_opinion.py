@@ -1,13 +1,13 @@
-"""Measures sets of digits through another classifier than ours: a small CNN with 128 features,
-trained here by PyTorch. An extractor can be blind to what another sees.
+"""Measures sets of digits with a second classifier: a small CNN with 128 features, trained here by
+PyTorch. One extractor may miss differences that another one shows.
 
 usage: second_opinion.py MNIST CLASS|all DIR...
 
 MNIST is a directory of MNIST's four IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is; each DIR one that
-`trainer generate --format idx` wrote. Printed, for every DIR and for real pictures: the Frechet
-distance to the training pictures of the class; improved precision and recall (Kynkäänniemi et al.
-2019) of 2,700 pictures against as many, with the 3rd and the 5th neighbour; the share whose label
-the classifier agrees with. The classifier is kept in second_opinion.pt. Needs torch and numpy.
+`candle-gan generate --format idx` wrote. Prints, for every DIR and for real images: the Frechet
+distance to the training images of the class; improved precision and recall (Kynkäänniemi et al.
+2019) of 2,700 images against as many, with the 3rd and the 5th neighbour; the fraction recognised
+as its label. The classifier is kept in second_opinion.pt. Needs torch and numpy.
 """
 
 import gzip
