@@ -9,13 +9,15 @@
 mod directory;
 mod emnist;
 mod header;
+mod images;
 mod parse;
 mod write;
 
 pub use directory::load;
 pub(crate) use directory::{join, load_images};
 pub(crate) use header::read_header;
-pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
+pub use images::Images;
+pub use parse::{parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
 
 /// A kind of IDX file.
