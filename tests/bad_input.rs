@@ -1,16 +1,16 @@
-//! Flags and recipes that cannot be met: each is one line, and nothing is left behind.
+//! Invalid flags and recipes: each is an error of one line, and no file is left behind.
 
 use serde_json::Value;
 
 use crate::{Place, SMALL, TINY, assert_same, tree};
 
 #[test]
-fn classes_that_are_not_there() {
+fn unknown_classes() {
     let place = Place::new();
     place.refuse_saying("--digit 11", &["mnist", "\"11\"", "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"]);
     place.refuse_saying("--digit five", &["\"five\"", "0, 1, 2"]);
     place.refuse_saying("--digit 3,5,3", &["\"3\"", "twice"]);
-    place.pictures("gaps", (28, 28), &[0, 2].repeat(12));
+    place.idx_images("gaps", (28, 28), &[0, 2].repeat(12));
     let gaps = "--recipe tiny.toml --dataset idx:gaps";
     place.refuse_saying(&format!("{gaps} --digit 1"), &["gaps", "no images of class \"1\""]);
     place.refuse_saying(&format!("{gaps} --digit 0,1"), &["no images of class \"1\""]);
@@ -37,7 +37,7 @@ fn numbers_out_of_range() {
 }
 
 #[test]
-fn names_that_stand_for_nothing() {
+fn unknown_names() {
     let place = Place::new();
     place.refuse_saying(
         "--recipe dcgna",
@@ -123,7 +123,7 @@ fn recipes_with_wrong_values() {
 }
 
 #[test]
-fn runs_that_cannot_go_on() {
+fn runs_that_cannot_be_resumed() {
     let place = Place::new();
     place.succeed(SMALL);
     let run = "runs/00000-idx-set-tiny";
@@ -137,7 +137,7 @@ fn runs_that_cannot_go_on() {
 }
 
 #[test]
-fn folders_that_cannot_be_written() {
+fn directories_that_cannot_be_written() {
     let place = Place::new();
     place.refuse_saying(&format!("{SMALL} --out tiny.toml"), &["tiny.toml", "File exists"]);
     place.refuse_saying(&format!("{SMALL} --out tiny.toml/runs"), &["tiny.toml/runs"]);
@@ -148,13 +148,13 @@ fn folders_that_cannot_be_written() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_training() {
+fn a_nan_loss_ends_training() {
     let place = Place::new();
     let error = place.fail(&format!("{SMALL} --lr 1e30"));
     for part in ["step 2", "loss is", "layers.", "--lr"] {
         assert!(error.contains(part), "no {part:?} in {error:?}");
     }
-    // The dead run is as far as it came, and no film or generator claims more.
+    // The run holds the sample grid of step 0, and no checkpoint or generator.
     let run = "runs/00000-idx-set-tiny";
     assert_eq!(place.names(&format!("{run}/samples")), ["000000.png"]);
     assert!(place.names(&format!("{run}/checkpoints")).is_empty());
@@ -162,10 +162,10 @@ fn a_loss_that_is_no_number_ends_training() {
 }
 
 #[test]
-fn the_last_checkpoint_outlives_a_loss_that_is_no_number() {
+fn the_last_checkpoint_survives_a_nan_loss() {
     let place = Place::new();
-    place.succeed(&format!("{SMALL} --steps 6 --out dead"));
-    let run = "dead/00000-idx-set-tiny";
+    place.succeed(&format!("{SMALL} --steps 6 --out failed"));
+    let run = "failed/00000-idx-set-tiny";
     let config = format!("{run}/config.json");
     let kept = ["checkpoints", "generator"].map(|part| tree(&place.path(&format!("{run}/{part}"))));
     let good = place.read(&config);
@@ -188,9 +188,9 @@ fn the_last_checkpoint_outlives_a_loss_that_is_no_number() {
     }
 }
 
-/// The loss is looked at before the update that breaks the weights.
+/// The loss of the only step is finite; its update makes the weights infinite.
 #[test]
-fn broken_weights_are_no_checkpoint() {
+fn broken_weights_are_not_saved() {
     let place = Place::new();
     let wanted = ["step 1: the ", "layers.", "lower --lr"];
     let error = place.fail(&format!("{SMALL} --steps 1 --lr 1e39"));

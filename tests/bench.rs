@@ -1,4 +1,4 @@
-//! Timing of a training step.
+//! `bench`: times of a training step.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn json_has_every_field_of_the_contract() {
         let number = |name: &str| report[name].as_f64().unwrap();
         let images_per_s = 4.0 / number("ms_per_step") * 1e3;
         assert!((number("images_per_s") / images_per_s - 1.0).abs() < 1e-9, "{report}");
-        // Multiply-adds of a layer are its inputs times its outputs.
+        // A dense layer has as many multiply-adds as inputs times outputs.
         let layers =
             |sizes: &[usize]| sizes.windows(2).map(|pair| pair[0] * pair[1]).sum::<usize>();
         let (generator, discriminator) = (layers(&[6, 8, 16, 784]), layers(&[784, 16, 8, 1]));
@@ -43,7 +43,7 @@ fn json_has_every_field_of_the_contract() {
 }
 
 #[test]
-fn layers_are_told_by_name() {
+fn layers_are_timed_by_name() {
     let place = Place::new();
     let said = place.succeed("bench --recipe tiny.toml --steps 2 --layers");
     assert!(said.out.starts_with("tiny batch 8, "), "{said:?}");
@@ -51,7 +51,7 @@ fn layers_are_told_by_name() {
         "generator / forward \"layers.0\"",
         "discriminator / backward \"layers.4\"",
         "discriminator / update",
-        "average",
+        "ema",
     ] {
         let line = said.out.lines().find(|line| line.ends_with(part));
         assert!(line.is_some_and(|line| line.contains(" ms  ")), "{part} in {said:?}");
@@ -59,7 +59,7 @@ fn layers_are_told_by_name() {
 }
 
 #[test]
-fn nothing_to_time_is_refused() {
+fn nothing_to_time_is_an_error() {
     let place = Place::new();
     place.refuse_saying("bench --steps 0", &["--steps 0"]);
     place.refuse_saying("bench --recipe dfault", &["--recipe dfault", "no such recipe"]);

@@ -1,4 +1,4 @@
-//! Layers of networks, scores of images, and interpolations.
+//! `recipes`, `summary`, `score` and `interpolate`.
 
 use gan_data::{ImageSet, Source, Split, idx};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::Place;
 
 #[test]
-fn recipes_are_listed_with_what_they_are_for() {
+fn recipes_are_listed_with_their_purpose() {
     let said = Place::new().succeed("recipes");
     for name in ["default", "conditional", "dcgan", "ezgan", "mlp", "mlp-bn", "mlp-small"] {
         let line = said.out.lines().find(|line| line.split_whitespace().next() == Some(name));
@@ -15,7 +15,7 @@ fn recipes_are_listed_with_what_they_are_for() {
 }
 
 #[test]
-fn a_summary_is_of_what_would_be_trained_or_was() {
+fn a_summary_describes_a_recipe_or_a_run() {
     let place = Place::new();
     let flags = "--recipe tiny.toml --dataset idx:set";
     let planned = place.succeed(&format!("summary {flags}"));
@@ -26,45 +26,45 @@ fn a_summary_is_of_what_would_be_trained_or_was() {
     assert_eq!(planned.out, run.out);
 }
 
-/// A discriminator that saw a few batches tells its generator's pictures from real ones.
+/// A discriminator of 150 steps scores its generator's images below 0 and real images above 0.
 #[test]
-fn generated_and_real_pictures_are_told_apart() {
+fn scores_separate_generated_from_real_images() {
     let place = Place::new();
     place.succeed("--digit 5 --recipe mlp-like.toml --steps 150 --batch-size 32");
-    place.succeed("generate --count 40 --format idx --out drawn");
+    place.succeed("generate --count 40 --format idx --out generated");
     let fives = Source::Mnist.load(Split::Test).unwrap();
     let fives = fives.filter_classes(&["5".to_string()]).unwrap();
     let pixels = &fives.pixels()[..40 * fives.shape().len()];
     idx::write(&place.path("real"), fives.shape(), pixels, None).unwrap();
-    let values = |folder: &str| -> Vec<f32> {
-        let said = place.succeed(&format!("score {folder}"));
+    let values = |directory: &str| -> Vec<f32> {
+        let said = place.succeed(&format!("score {directory}"));
         let of = |line: &str| line.split_whitespace().next().unwrap().parse().unwrap();
         said.out.lines().map(of).collect()
     };
-    let (real, drawn) = (values("real"), values("drawn"));
-    assert_eq!((real.len(), drawn.len()), (40, 40));
+    let (real, generated) = (values("real"), values("generated"));
+    assert_eq!((real.len(), generated.len()), (40, 40));
     let right =
-        real.iter().filter(|&&v| v > 0.0).count() + drawn.iter().filter(|&&v| v < 0.0).count();
-    assert!(right >= 72, "{right} of 80: {real:?}, {drawn:?}");
-    // One picture, by itself or among others.
+        real.iter().filter(|&&v| v > 0.0).count() + generated.iter().filter(|&&v| v < 0.0).count();
+    assert!(right >= 72, "{right} of 80: {real:?}, {generated:?}");
+    // The score of an image does not depend on the others.
     place.succeed("generate --count 3 --format png --out png");
     let alone = place.succeed("score png/000001.png").out;
     let value = alone.split_whitespace().next().unwrap();
-    let verdict = if value.starts_with('-') { "fake" } else { "real" };
-    assert!(alone.ends_with(&format!("{value}  {verdict}  png/000001.png\n")), "{alone}");
+    let label = if value.starts_with('-') { "fake" } else { "real" };
+    assert!(alone.ends_with(&format!("{value}  {label}  png/000001.png\n")), "{alone}");
     let all = place.succeed("score png").out;
     assert!(all.lines().nth(1).unwrap().trim_start().starts_with(value), "{all}");
 }
 
 #[test]
-fn pictures_that_cannot_be_scored_are_named() {
+fn images_that_cannot_be_scored_are_errors() {
     let place = Place::new();
     place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
-    place.pictures("small", (12, 8), &[0]);
+    place.idx_images("small", (12, 8), &[0]);
     place.refuse_saying("score set", &["--class", "0, 1, 2"]);
     place.refuse_saying("score set --class 7", &["--class 7", "0, 1, 2"]);
     place.refuse_saying("score small --class 1", &["small", "8x12", "28x28"]);
-    // A single picture is brought to the discriminator's size.
+    // A PNG image is resized to the discriminator's shape.
     let shape = gan_data::ImageShape { channels: 3, height: 40, width: 60 };
     gan_data::png::write(&place.path("large.png"), shape, &[77; 7200]).unwrap();
     assert!(place.succeed("score large.png --class 1").out.ends_with("  large.png\n"));
@@ -79,13 +79,13 @@ fn an_interpolation_is_a_grid_or_an_animation() {
     place.succeed("interpolate --class 0,2 --points 1 --frames 4 --scale 1 --out grid.png");
     let grid = ImageSet::load(&place.path("grid.png")).unwrap();
     assert_eq!((grid.shape.width, grid.shape.height), (5 * 30 - 2, 28));
-    // Both ends are what the generator draws of that noise; between them is something else.
+    // Both ends are images of the same latent; the images between them differ.
     let at = |column: usize| -> Vec<u8> {
         let rows = grid.pixels.chunks_exact(grid.shape.width);
         rows.flat_map(|row| row[column * 30..column * 30 + 28].to_vec()).collect()
     };
-    place.succeed("generate --count 1 --class 0 --format png --out drawn");
-    assert_eq!(ImageSet::load(&place.path("drawn/000000.png")).unwrap().pixels, at(0));
+    place.succeed("generate --count 1 --class 0 --format png --out generated");
+    assert_eq!(ImageSet::load(&place.path("generated/000000.png")).unwrap().pixels, at(0));
     assert!(at(2) != at(0) && at(2) != at(4));
 
     place.succeed(
@@ -102,7 +102,7 @@ fn an_interpolation_is_a_grid_or_an_animation() {
         let timing = reader.info().frame_control.unwrap();
         assert_eq!((timing.delay_num, timing.delay_den), (1, 20));
     }
-    // Its old name.
+    // The old name of `--format animation`.
     place.succeed("interpolate --frames 2 --format film --out film.png");
     for (flags, parts) in [
         ("--points 1 --class 2", ["--points 1", "2 points"]),
@@ -114,7 +114,7 @@ fn an_interpolation_is_a_grid_or_an_animation() {
     }
 }
 
-/// Updates that are left out are counted, and a recipe may report as often as it likes.
+/// Statistics count the updates that are made, at the recipe's own interval.
 #[test]
 fn separate_updates_are_counted() {
     let place = Place::new();
@@ -123,8 +123,8 @@ fn separate_updates_are_counted() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [5, 10, 12]);
-    // At first the discriminator is wrong about half of what it sees, which is above both of its
-    // thresholds; the generator's is out of reach.
+    // The discriminator's initial losses are above both thresholds; the generator's threshold is out of
+    // reach.
     let updates =
         |line: &Value| ["real", "fake", "generator"].map(|of| line["updates"][of].as_u64());
     assert_eq!(updates(&lines[0]), [Some(5), Some(5), Some(0)]);

@@ -7,7 +7,7 @@ use crate::{Place, SMALL, TINY, copy};
 const IMAGES: &str = "set/images-idx3-ubyte";
 const LABELS: &str = "set/labels-idx1-ubyte";
 
-/// The error of training on the set with one of its files changed.
+/// Trains on the small data set after `change` to one of its files. Checks the error.
 fn damaged(file: &str, change: impl FnOnce(&mut Vec<u8>), parts: &[&str]) {
     let place = Place::new();
     let mut bytes = place.read(file);
@@ -68,7 +68,7 @@ fn gzip_files_that_are_broken() {
     place.refuse_saying(SMALL, &["set/images-idx3-ubyte.gz", "gzip"]);
 }
 
-/// A place with a run of the small recipe, and one with a wider generator in `wide`.
+/// Trains a run of the small recipe, and one with a wider generator in `wide`.
 fn two_runs() -> Place {
     let place = Place::new();
     place.write("wide.toml", TINY.replace("channels = [4, 3]", "channels = [5, 3]"));
@@ -135,7 +135,7 @@ fn checkpoints_that_are_damaged_or_of_another_network() {
     place.write(&state, "{}");
     place.refuse_saying(&resume, &[&state, "missing field"]);
 
-    // Mended, it goes on; without the last checkpoint, from the one before.
+    // With the file restored, the run resumes; without the last checkpoint, from the one before.
     place.write(&state, &good_state);
     place.succeed(&resume);
     fs::remove_dir_all(place.path(&format!("{RUN}/checkpoints/000008"))).unwrap();

@@ -1,5 +1,5 @@
-//! A disk that fills up while training. Needs the right to mount a small file system; without
-//! it, these tests say so and end.
+//! Disks that are full or read-only. These tests need the right to mount a small file system. Without
+//! it they print a message and pass.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 
 use crate::{Place, SMALL, TINY, assert_same, copy, tree};
 
-/// A small file system, unmounted when dropped.
+/// A small file system. Dropping it unmounts it.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Of this many bytes, rounded up to pages; `None` where mounting is not allowed.
+    /// Mounts a file system of this many bytes, rounded up to pages. Returns `None` without the right to.
     fn mount(path: PathBuf, bytes: usize) -> Option<Self> {
         std::fs::create_dir(&path).unwrap();
         let size = format!("size={bytes}");
@@ -28,8 +28,8 @@ impl Disk {
 }
 
 impl Disk {
-    /// Lets nothing be written any more, not even by root.
-    fn seal(&self) {
+    /// Makes the file system read-only, also for root.
+    fn make_read_only(&self) {
         let mut command = Command::new("mount");
         command.args(["-o", "remount,ro"]).arg(&self.0);
         assert!(command.status().unwrap().success());
@@ -42,12 +42,12 @@ impl Drop for Disk {
     }
 }
 
-/// What files take up in whole pages.
-fn pages(folder: &Path) -> usize {
-    tree(folder).values().map(|bytes| bytes.len().next_multiple_of(4096)).sum()
+/// Returns the size of files on disk, in whole pages.
+fn pages(directory: &Path) -> usize {
+    tree(directory).values().map(|bytes| bytes.len().next_multiple_of(4096)).sum()
 }
 
-/// Trains on a full disk until it fails; then, from a copy elsewhere, to the end.
+/// Trains until the disk is full, then resumes from a copy of the run elsewhere.
 fn fills_up(recipe: &str, bytes: impl FnOnce(&Place, &str) -> usize, part: &str) {
     let place = Place::new();
     place.write("tiny.toml", recipe);
@@ -60,7 +60,7 @@ fn fills_up(recipe: &str, bytes: impl FnOnce(&Place, &str) -> usize, part: &str)
     assert!(error.contains(&named), "no {named:?} in {error:?}");
     assert!(error.contains("No space left on device"), "{error}");
 
-    // No half-written file is left, neither in the open nor hidden.
+    // No partial file is left, visible or hidden.
     let files = tree(&disk.0.join(run));
     let whole = place.result(&format!("whole/{run}"));
     let odd = |name: &&String| name.contains("/.") || name.contains("tmp");
@@ -89,7 +89,7 @@ fn a_disk_filled_by_samples_keeps_the_checkpoint() {
     let recipe = TINY
         .replace("sample_every = 4", "sample_every = 1")
         .replace("checkpoint_every = 5", "checkpoint_every = 3");
-    // Sooner or later: a sample or, as likely, a checkpoint.
+    // The disk fills at a sample or at a checkpoint.
     fills_up(&recipe, |place, run| pages(&place.path(run)) / 2, "");
 }
 
@@ -98,7 +98,7 @@ fn a_disk_too_small_for_another_checkpoint_keeps_those_before() {
     let recipe = TINY
         .replace("sample_every = 4", "sample_every = 1000")
         .replace("checkpoint_every = 5", "checkpoint_every = 3");
-    // The third checkpoint is written before the first one goes: it does not fit.
+    // The third checkpoint is written before the first one is removed, so it does not fit.
     let bytes = |place: &Place, run: &str| {
         let run = place.path(run);
         let sample = pages(&run.join("samples")) / 2;
@@ -108,9 +108,9 @@ fn a_disk_too_small_for_another_checkpoint_keeps_those_before() {
     fills_up(&recipe, bytes, "checkpoints/000009");
 }
 
-/// Whichever file is the first that does not fit.
+/// Disks of different sizes fail at different files.
 #[test]
-fn a_disk_too_small_for_a_beginning_is_told_in_one_line() {
+fn a_disk_too_small_to_start_is_an_error_of_one_line() {
     let place = Place::new();
     let mut events = 0;
     for pages in 1..=8 {
@@ -127,13 +127,13 @@ fn a_disk_too_small_for_a_beginning_is_told_in_one_line() {
     assert!(events > 0, "no event file was too large");
 }
 
-/// Whatever a run's folder holds, a session that may not write there leaves it as it was.
+/// A session that cannot write to the run directory changes nothing in it.
 #[test]
-fn a_run_on_a_sealed_disk_is_left_as_it_was() {
+fn a_run_on_a_read_only_disk_is_unchanged() {
     let place = Place::new();
     let Some(disk) = Disk::mount(place.path("disk"), 4 << 20) else { return };
     place.succeed(&format!("{SMALL} --steps 6 --out disk"));
-    disk.seal();
+    disk.make_read_only();
     place.refuse_saying(
         "--resume disk/00000-idx-set-tiny --steps 9",
         &["disk/00000-idx-set-tiny/", "Read-only"],

@@ -1,22 +1,22 @@
-//! `evaluate` and `classifier`: numbers for sets whose worth is known.
+//! `evaluate` and `classifier` on images of known quality.
 
 use gan_data::{Dataset, Source, Split, idx};
 use serde_json::Value;
 
 use crate::{Place, SMALL, assert_same};
 
-/// Writes real pictures of these classes as a set: every `step`-th of them.
-fn real(place: &Place, folder: &str, split: Split, classes: &[&str], step: usize) -> Dataset {
+/// Writes every `step`-th real image of these classes as IDX files.
+fn real(place: &Place, directory: &str, split: Split, classes: &[&str], step: usize) -> Dataset {
     let classes: Vec<String> = classes.iter().map(|class| class.to_string()).collect();
-    let set = Source::Mnist.load(split).unwrap().filter_classes(&classes).unwrap();
+    let dataset = Source::Mnist.load(split).unwrap().filter_classes(&classes).unwrap();
     let digits: Vec<u32> = classes.iter().map(|class| class.parse().unwrap()).collect();
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
-    for i in (0..set.len()).step_by(step) {
-        pixels.extend(set.image(i).unwrap());
-        labels.push(digits[set.labels()[i] as usize]);
+    for i in (0..dataset.len()).step_by(step) {
+        pixels.extend(dataset.image(i).unwrap());
+        labels.push(digits[dataset.labels()[i] as usize]);
     }
-    idx::write(&place.path(folder), set.shape(), &pixels, Some(&labels)).unwrap();
-    set
+    idx::write(&place.path(directory), dataset.shape(), &pixels, Some(&labels)).unwrap();
+    dataset
 }
 
 fn evaluate(place: &Place, args: &str) -> Value {
@@ -29,13 +29,13 @@ fn metric(report: &Value, column: &str, name: &str) -> f64 {
 }
 
 #[test]
-fn real_pictures_measure_as_what_they_are() {
+fn metrics_of_real_images_are_good() {
     let place = Place::new();
     let sevens = real(&place, "sevens", Split::Test, &["7"], 1);
     let report = evaluate(&place, "--images sevens --digit 7");
     assert_eq!(report["generated"]["images"], sevens.len());
     assert_eq!(report["training_images"], 6265);
-    // The set is the test set: both columns say the same.
+    // The measured images are the test images, so both columns are equal.
     assert_eq!(report["generated"], report["real"]);
     let of = |name: &str| metric(&report, "generated", name);
     assert!((0.0..3.0).contains(&of("fd-mnistnet-1028")), "{report}");
@@ -48,7 +48,7 @@ fn real_pictures_measure_as_what_they_are() {
     assert_eq!(of("copies-of-training-images"), 0.0, "{report}");
     assert_eq!(report["collapse"], Value::Null);
 
-    // Training pictures are copies of themselves; sevens are no twos.
+    // Training images count as copies; sevens are far from twos.
     real(&place, "copies", Split::Train, &["7"], 20);
     let table = place.succeed("evaluate --images copies/images-idx3-ubyte --digit 7").out;
     let has = |name: &str, value: &str| {
@@ -65,7 +65,7 @@ fn real_pictures_measure_as_what_they_are() {
 }
 
 #[test]
-fn a_generator_that_learned_nothing_is_found_out() {
+fn metrics_of_an_untrained_generator_are_bad() {
     let place = Place::new();
     place.succeed("--digit 5 --recipe tiny.toml --steps 4");
     let report = evaluate(&place, "--count 200");
@@ -81,7 +81,7 @@ fn a_generator_that_learned_nothing_is_found_out() {
 }
 
 #[test]
-fn a_classifier_trained_on_labelled_pictures_is_tested_on_real_ones() {
+fn a_classifier_trained_on_labelled_images_is_tested_on_real_ones() {
     let place = Place::new();
     real(&place, "labelled", Split::Train, &["0", "1"], 30);
     let report = evaluate(&place, "--images labelled --digit 0,1 --train-on-fake");
@@ -92,11 +92,11 @@ fn a_classifier_trained_on_labelled_pictures_is_tested_on_real_ones() {
 }
 
 #[test]
-fn the_built_in_classifier_is_as_good_as_promised() {
-    let set = Source::Mnist.load(Split::Test).unwrap();
-    let images = gan_data::range::to_tensor(set.pixels(), set.shape()).unwrap();
+fn the_built_in_classifier_has_its_stated_accuracy() {
+    let dataset = Source::Mnist.load(Split::Test).unwrap();
+    let images = gan_data::range::to_tensor(dataset.pixels(), dataset.shape()).unwrap();
     let seen = gan_metrics::Classifier::mnist().unwrap().predict(&images).unwrap();
-    let accuracy = seen.accuracy(set.labels());
+    let accuracy = seen.accuracy(dataset.labels());
     assert!(accuracy >= 0.993, "{accuracy}");
 }
 
@@ -110,15 +110,15 @@ fn a_classifier_is_trained_and_written() {
 }
 
 #[test]
-fn what_cannot_be_measured_is_refused() {
+fn images_that_cannot_be_measured_are_errors() {
     let place = Place::new();
     place.refuse_saying("evaluate --images gone", &["--images", "gone"]);
     place.refuse_saying("evaluate", &["runs: no run directory"]);
     place.refuse_saying("evaluate --images tiny.toml", &["tiny.toml"]);
     place.refuse_saying("evaluate --images set --digit 12", &["no class \"12\""]);
-    place.pictures("small", (8, 8), &[0, 1, 2].repeat(4));
+    place.idx_images("small", (8, 8), &[0, 1, 2].repeat(4));
     place.refuse_saying("evaluate --images small --digit 5", &["28x28", "8x8"]);
-    place.pictures("few", (28, 28), &[0, 1]);
+    place.idx_images("few", (28, 28), &[0, 1]);
     place.refuse_saying("evaluate --images few --digit 5", &["too few", "2 of at least"]);
     place.refuse_saying("classifier --dataset idx:small --out made", &["28x28", "8x8"]);
     place.succeed(&format!("{SMALL} --steps 2"));
@@ -131,7 +131,7 @@ fn what_cannot_be_measured_is_refused() {
 }
 
 #[test]
-fn losses_and_bounds_come_by_flag() {
+fn losses_and_regularisation_are_set_by_flags() {
     let place = Place::new();
     for (out, flags, key, value) in [
         ("a", "--loss hinge", "/loss", "\"hinge\""),
@@ -144,7 +144,7 @@ fn losses_and_bounds_come_by_flag() {
         let run = format!("{out}/00000-idx-set-tiny");
         let config = place.json(&format!("{run}/config.json"));
         assert_eq!(config.pointer(key).unwrap().to_string(), value, "{flags}");
-        // They go on as they began.
+        // The run can be resumed.
         place.succeed(&format!("--resume {run} --steps 9"));
     }
     place.refuse_saying(&format!("{SMALL} --loss wasserstein"), &["Wasserstein", "--r1-gamma"]);
@@ -165,7 +165,7 @@ fn losses_and_bounds_come_by_flag() {
     );
 }
 
-/// The old name of `--r1-gamma` is accepted with a warning, and means the same.
+/// The old name of `--r1-gamma` is accepted with a warning and has the same effect.
 #[test]
 fn the_old_name_of_the_r1_penalty_warns() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! Folders of pictures, handwritten letters, and `export`.
+//! Image folders, letters of EMNIST, and `export`.
 
 use std::fs;
 
@@ -7,11 +7,11 @@ use serde_json::json;
 
 use crate::{Place, SMALL, assert_same, tree};
 
-/// Colours of 16 x 16 pixels, a class each.
+/// Classes of images of one colour: name and RGB value.
 const COLOURS: [(&str, [u8; 3]); 3] =
     [("blue", [20, 40, 220]), ("green", [30, 200, 60]), ("red", [210, 30, 30])];
 
-/// Writes `count` pictures a class, JPEG and PNG in turn.
+/// Writes an image folder with `count` images per class, alternately JPEG and PNG.
 fn colours(place: &Place, folder: &str, count: u8) {
     for (class, [r, g, b]) in COLOURS {
         for i in 0..count {
@@ -31,13 +31,13 @@ fn colours(place: &Place, folder: &str, count: u8) {
     }
 }
 
-/// The lines that begin so, in what a program said.
+/// Returns the rest of each line that starts with `start`.
 fn lines<'a>(said: &'a str, start: &str) -> Vec<&'a str> {
     said.lines().map(str::trim).filter_map(|line| line.strip_prefix(start)).collect()
 }
 
 #[test]
-fn a_folder_of_colour_pictures_trains_and_goes_on() {
+fn a_folder_of_colour_images_trains_and_resumes() {
     let place = Place::new();
     colours(&place, "paints", 4);
     let train = "--dataset folder:paints --size 16 --recipe by-class.toml --steps";
@@ -51,13 +51,15 @@ fn a_folder_of_colour_pictures_trains_and_goes_on() {
     assert_eq!(config["generator"]["image"], json!([3, 16, 16]));
     assert_eq!(config["generator"]["classes"], json!(["blue", "green", "red"]));
 
-    // It finds the same set again: ten steps and a resume are one run, whatever the threads.
+    // The resumed run equals an uninterrupted one, with another number of threads.
     place.succeed(&format!("--resume {run} --steps 12 --threads 1"));
     place.succeed(&format!("{train} 12 --out whole"));
     let whole = "whole/00000-folder-paints-by-class";
     assert_same(&place.result(run), &place.result(whole));
-    place.succeed(&format!("generate --run {run} --class red --count 3 --format png --out drawn"));
-    let (shape, _) = png::read(&place.path("drawn/000000.png")).unwrap();
+    place.succeed(&format!(
+        "generate --run {run} --class red --count 3 --format png --out generated"
+    ));
+    let (shape, _) = png::read(&place.path("generated/000000.png")).unwrap();
     assert_eq!((shape.height, shape.width), (16, 16));
 
     let error = place.fail(&format!("evaluate --run {run} --count 50"));
@@ -67,9 +69,9 @@ fn a_folder_of_colour_pictures_trains_and_goes_on() {
     assert!(error.contains("11 images") && error.contains("began with 12"), "{error}");
 }
 
-/// The recipe of 28x28 pixels makes networks of 64x64x3.
+/// The recipe for 28x28 pixels builds networks for 64x64x3.
 #[test]
-fn dcgan_grows_to_large_pictures_in_colour() {
+fn dcgan_grows_to_large_colour_images() {
     let place = Place::new();
     colours(&place, "paints", 4);
     let flags = "--recipe dcgan --dataset folder:paints --class red --size 64 --batch-size 4";
@@ -86,7 +88,7 @@ fn dcgan_grows_to_large_pictures_in_colour() {
 }
 
 #[test]
-fn runs_from_before_folders_go_on() {
+fn runs_without_size_and_colour_resume() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --steps 4"));
     let config = place.json("runs/00000-idx-set-tiny/config.json");
@@ -95,7 +97,7 @@ fn runs_from_before_folders_go_on() {
 }
 
 #[test]
-fn grey_or_rgb_can_be_asked_for() {
+fn the_colour_mode_is_an_option() {
     let place = Place::new();
     colours(&place, "paints", 4);
     let shape = ImageShape { channels: 1, height: 16, width: 16 };
@@ -114,35 +116,35 @@ fn grey_or_rgb_can_be_asked_for() {
         let config: serde_json::Value = serde_json::from_str(&said.out[..end]).unwrap();
         assert_eq!(config["generator"]["image"], image, "{flag}");
     }
-    // What was asked for is still so when the run goes on.
+    // A resumed run keeps size and colour mode.
     place.succeed("--dataset folder:paints --recipe tiny.toml --colour grey --size 16 --steps 2");
     place.succeed("--resume runs/00000-folder-paints-tiny --steps 4");
 }
 
 #[test]
-fn an_exported_set_is_the_same_set() {
+fn an_exported_data_set_loads_the_same() {
     let place = Place::new();
     let said = place.succeed("export --dataset mnist --split test --digit 7,2 --out digits/test");
     assert_eq!(said.out, "2060 images of mnist in digits/test, classes 7, 2\n");
     assert_eq!(place.names("digits/test"), ["2", "7"]);
     assert_eq!(place.names("digits"), ["test"]);
-    let set = Source::Mnist.load(Split::Test).unwrap();
-    let set = set.filter_classes(&["2".to_string(), "7".to_string()]).unwrap();
+    let dataset = Source::Mnist.load(Split::Test).unwrap();
+    let dataset = dataset.filter_classes(&["2".to_string(), "7".to_string()]).unwrap();
     let read = Source::Folder(place.path("digits/test")).load(Split::Train).unwrap();
-    assert_eq!((read.shape(), read.classes()), (set.shape(), set.classes()));
+    assert_eq!((read.shape(), read.classes()), (dataset.shape(), dataset.classes()));
     for class in [0, 1] {
-        let of = |set: &gan_data::Dataset| -> Vec<Vec<u8>> {
-            let labels = set.labels().iter().enumerate().filter(|(_, label)| **label == class);
-            labels.map(|(i, _)| set.image(i).unwrap().to_vec()).collect()
+        let of = |dataset: &gan_data::Dataset| -> Vec<Vec<u8>> {
+            let labels = dataset.labels().iter().enumerate().filter(|(_, label)| **label == class);
+            labels.map(|(i, _)| dataset.image(i).unwrap().to_vec()).collect()
         };
-        assert!(of(&read) == of(&set), "class {class}");
+        assert!(of(&read) == of(&dataset), "class {class}");
     }
 
-    // The two parts of a set are found again, and measured.
+    // Both exported splits are found and measured.
     place.succeed("export --dataset mnist --digit 7,2 --out digits/train");
     place.succeed("--dataset folder:digits --class 7 --recipe tiny.toml --steps 2");
     let config = place.json("runs/00000-folder-digits-7-tiny/config.json");
-    assert_eq!((&config["pictures"], &config["colour"]), (&json!(6265), &json!("grey")));
+    assert_eq!((&config["images"], &config["colour"]), (&json!(6265), &json!("grey")));
     let report = place.succeed("evaluate --count 100 --json").out;
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["dataset"], "folder:digits");
@@ -159,7 +161,7 @@ fn an_exported_set_is_the_same_set() {
 }
 
 #[test]
-fn a_colour_set_is_exported_in_colour() {
+fn colour_images_are_exported_in_colour() {
     let place = Place::new();
     colours(&place, "paints", 2);
     let said = place.succeed("export --dataset folder:paints --size 16 --out again --threads 1");
@@ -171,9 +173,9 @@ fn a_colour_set_is_exported_in_colour() {
 }
 
 #[test]
-fn letters_are_told_by_their_names() {
+fn letters_are_classes() {
     let place = Place::new();
-    // As EMNIST has them: labels from 1, rows and columns exchanged.
+    // As in EMNIST's files: labels start at 1, images are transposed.
     let shape = ImageShape { channels: 1, height: 28, width: 28 };
     let column = |label: u32| (0..784).map(move |i| if i / 28 == 2 * label { 255 } else { 0 });
     let labels = [1, 2, 26].repeat(8);
@@ -189,9 +191,9 @@ fn letters_are_told_by_their_names() {
     place.succeed("--dataset idx:letters --class a,B --recipe by-class.toml --steps 4");
     let run = "runs/00000-idx-letters-A+B-by-class";
     let config = place.json(&format!("{run}/config.json"));
-    assert_eq!((&config["classes"], &config["pictures"]), (&json!(["A", "B"]), &json!(16)));
+    assert_eq!((&config["classes"], &config["images"]), (&json!(["A", "B"]), &json!(16)));
     place.succeed(&format!("--resume {run} --steps 6"));
-    place.succeed("generate --class b --count 2 --format png --out drawn");
+    place.succeed("generate --class b --count 2 --format png --out generated");
     let all = "--dataset idx:letters/emnist-letters --recipe tiny.toml";
     place.succeed(&format!("{all} --steps 2"));
     let config = place.json("runs/00001-idx-letters-emnist-letters-tiny/config.json");
@@ -200,7 +202,7 @@ fn letters_are_told_by_their_names() {
     place.refuse_saying(&format!("{all} --class c"), &["no images of class \"C\""]);
     place.refuse_saying(&format!("{all} --class a,A"), &["class \"A\" is named twice"]);
 
-    // Written as pictures, the stroke that lies in the file stands.
+    // The exported image is upright: the row of the file is a column.
     place.succeed("export --dataset idx:letters --out sorted");
     assert_eq!(place.names("sorted"), ["A", "B", "Z"]);
     let (_, pixels) = png::read(&place.path("sorted/B/000001.png")).unwrap();
@@ -209,12 +211,12 @@ fn letters_are_told_by_their_names() {
 }
 
 #[test]
-fn broken_pictures_are_left_out_or_refused() {
+fn broken_images_are_skipped_or_errors() {
     let place = Place::new();
     colours(&place, "paints", 4);
     let whole = place.read("paints/red/0.jpg");
     place.write("paints/red/0.jpg", &whole[..whole.len() / 2]);
-    place.write("paints/blue/x.png", "no picture");
+    place.write("paints/blue/x.png", "not an image");
     let dot = ImageShape { channels: 1, height: 1, width: 1 };
     png::write(&place.path("paints/blue/dot.png"), dot, &[1]).unwrap();
     let wide = ImageShape { channels: 1, height: 8, width: 20_000 };
@@ -233,7 +235,7 @@ fn broken_pictures_are_left_out_or_refused() {
         assert!(warning.starts_with(want), "{warning}");
     }
     let config = place.json("runs/00000-folder-paints-tiny/config.json");
-    assert_eq!(config["pictures"], json!(11));
+    assert_eq!(config["images"], json!(11));
     place.refuse_saying(&format!("{train} --strict"), &["blue/dot.png", "1x1"]);
     let said = place.run(&format!("{train} --batch-size 12"));
     assert_eq!(said.code, Some(2));
@@ -250,8 +252,8 @@ fn folders_that_cannot_be_trained_on() {
     place.refuse_saying(&train("gone"), &["gone", "No such file"]);
     place.refuse_saying(&train("tiny.toml"), &["tiny.toml", "Not a directory"]);
     place.refuse_saying(&train(""), &["--dataset", "\"folder:\"", "folder:DIR"]);
-    place.write("broken/a.jpg", "no picture");
-    place.write("broken/b.png", "no picture");
+    place.write("broken/a.jpg", "not an image");
+    place.write("broken/b.png", "not an image");
     let wants = ["broken: none of the 2 images in it", "the first: broken/a.jpg: neither a JPEG"];
     place.refuse_saying(&train("broken"), &wants);
     colours(&place, "paints", 4);
@@ -265,7 +267,7 @@ fn folders_that_cannot_be_trained_on() {
     assert_eq!(lines(&said.err, "ERROR "), ["batch size 5 exceeds the 4 images of paints"]);
     place.refuse_saying(&format!("{SMALL} --size 32"), &["--size", "idx:set are used as they are"]);
     place.refuse_saying(&format!("{SMALL} --colour rgb"), &["--colour", "folder:DIR"]);
-    place.write("paints/loose.png", "no picture");
+    place.write("paints/loose.png", "not an image");
     let strict = train("paints --strict");
     place.refuse_saying(&strict, &["1 images beside the class folders have no class"]);
 }

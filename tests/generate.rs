@@ -1,4 +1,4 @@
-//! Pictures from a trained generator.
+//! `generate`: images from a trained generator.
 
 use candle_core::Device;
 use gan_data::{ImageShape, idx};
@@ -6,14 +6,14 @@ use serde_json::json;
 
 use crate::{Place, SMALL, assert_same, tree};
 
-/// A place with a short run on fives, `runs/00000-mnist-5-tiny`.
+/// Trains a short run on fives, `runs/00000-mnist-5-tiny`.
 fn fives() -> Place {
     let place = Place::new();
     place.succeed("--digit 5 --recipe tiny.toml --steps 6");
     place
 }
 
-/// Pixels of a grey PNG with its width and height.
+/// Returns pixels, width and height of a grey PNG image.
 fn pixels(png: &[u8]) -> (Vec<u8>, u32, u32) {
     let mut reader = png::Decoder::new(std::io::Cursor::new(png)).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
@@ -23,7 +23,7 @@ fn pixels(png: &[u8]) -> (Vec<u8>, u32, u32) {
 }
 
 #[test]
-fn every_format_holds_the_same_pictures() {
+fn every_format_holds_the_same_images() {
     let place = fives();
     for format in ["idx", "png", "grid"] {
         let out = if format == "grid" { "grid.png" } else { format };
@@ -37,79 +37,79 @@ fn every_format_holds_the_same_pictures() {
     assert_eq!(bytes[..16], [0, 0, 8, 3, 0, 0, 0, 5, 0, 0, 0, 28, 0, 0, 0, 28]);
     assert_eq!(bytes.len(), 16 + 5 * 784);
     assert_eq!(place.read("idx/labels-idx1-ubyte"), [0, 0, 8, 1, 0, 0, 0, 5, 5, 5, 5, 5, 5]);
-    let set = idx::read_images(&place.path("idx/images-idx3-ubyte")).unwrap();
-    assert_eq!(set.shape, ImageShape { channels: 1, height: 28, width: 28 });
+    let written = idx::read_images(&place.path("idx/images-idx3-ubyte")).unwrap();
+    assert_eq!(written.shape, ImageShape { channels: 1, height: 28, width: 28 });
     assert_eq!(idx::read_labels(&place.path("idx/labels-idx1-ubyte")).unwrap(), [5; 5]);
 
     let names: Vec<String> = (0..5).map(|i| format!("{i:06}.png")).collect();
     assert_eq!(place.names("png"), names);
-    let pictures: Vec<&[u8]> = set.pixels.chunks_exact(784).collect();
-    for (name, &want) in names.iter().zip(&pictures) {
+    let images: Vec<&[u8]> = written.pixels.chunks_exact(784).collect();
+    for (name, &want) in names.iter().zip(&images) {
         assert_eq!(pixels(&place.read(&format!("png/{name}"))), (want.to_vec(), 28, 28));
     }
-    assert!(pictures.iter().skip(1).all(|&picture| picture != pictures[0]));
+    assert!(images.iter().skip(1).all(|&image| image != images[0]));
 
-    // Three in a row, two pixels apart.
+    // Three images per row, two pixels apart.
     let (grid, width, height) = pixels(&place.read("grid.png"));
     assert_eq!((width, height), (3 * 28 + 2 * 2, 2 * 28 + 2));
-    for (i, picture) in pictures.iter().enumerate() {
+    for (i, image) in images.iter().enumerate() {
         let (top, left) = (i / 3 * 30, i % 3 * 30);
-        for (y, want) in picture.chunks_exact(28).enumerate() {
+        for (y, want) in image.chunks_exact(28).enumerate() {
             let start = (top + y) * width as usize + left;
-            assert_eq!(&grid[start..start + 28], want, "picture {i}, row {y}");
+            assert_eq!(&grid[start..start + 28], want, "image {i}, row {y}");
         }
     }
 }
 
 #[test]
-fn one_seed_gives_the_same_pictures_however_many() {
+fn the_number_of_images_does_not_change_them() {
     let place = fives();
-    let draw = |out: &str, args: &str| {
+    let generate = |out: &str, args: &str| {
         place.succeed(&format!("generate --format idx --out {out} {args}"));
         place.read(&format!("{out}/images-idx3-ubyte")).split_off(16)
     };
-    let few = draw("few", "--count 10 --seed 4");
-    assert_eq!(draw("again", "--count 10 --seed 4"), few);
-    assert_ne!(draw("other", "--count 10 --seed 5"), few);
-    assert_eq!(draw("single", "--count 10 --seed 4 --threads 1"), few);
-    // More than are drawn at a time.
-    let many = draw("many", "--count 300 --seed 4");
+    let few = generate("few", "--count 10 --seed 4");
+    assert_eq!(generate("again", "--count 10 --seed 4"), few);
+    assert_ne!(generate("other", "--count 10 --seed 5"), few);
+    assert_eq!(generate("single", "--count 10 --seed 4 --threads 1"), few);
+    // More than one chunk.
+    let many = generate("many", "--count 300 --seed 4");
     assert_eq!(many.len(), 300 * 784);
     assert_eq!(&many[..few.len()], few);
-    assert!(many[few.len()..].chunks_exact(784).all(|picture| picture != &few[..784]));
+    assert!(many[few.len()..].chunks_exact(784).all(|image| image != &few[..784]));
 }
 
 #[test]
-fn a_run_its_weights_and_the_newest_run_agree() {
+fn a_run_its_weights_and_the_newest_run_generate_the_same() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --digit 1 --steps 6"));
     place.succeed(&format!("{SMALL} --digit 2 --steps 6 --seed 1"));
-    let draw = |out: &str, args: &str| {
+    let generate = |out: &str, args: &str| {
         place.succeed(&format!("generate --count 3 --format png --out {out} {args}"));
         tree(&place.path(out))
     };
-    let newest = draw("newest", "");
-    assert_eq!(draw("run", "--run runs/00001-idx-set-2-tiny"), newest);
-    assert_eq!(draw("weights", "--weights runs/00001-idx-set-2-tiny/generator"), newest);
-    assert_eq!(draw("class", "--class 2"), newest);
-    assert_ne!(draw("first", "--run runs/00000-idx-set-1-tiny"), newest);
+    let newest = generate("newest", "");
+    assert_eq!(generate("run", "--run runs/00001-idx-set-2-tiny"), newest);
+    assert_eq!(generate("weights", "--weights runs/00001-idx-set-2-tiny/generator"), newest);
+    assert_eq!(generate("class", "--class 2"), newest);
+    assert_ne!(generate("first", "--run runs/00000-idx-set-1-tiny"), newest);
 }
 
 #[test]
-fn a_generated_set_can_be_trained_on() {
+fn a_generated_data_set_can_be_trained_on() {
     let place = fives();
     place.succeed("generate --count 40 --format idx --out made");
     place.succeed("--recipe tiny.toml --dataset idx:made --digit 5 --steps 3");
     let config = place.json("runs/00001-idx-made-5-tiny/config.json");
-    assert_eq!(config["pictures"], 40);
+    assert_eq!(config["images"], 40);
     assert_eq!(config["classes"], json!(["5"]));
-    // All classes of it, which are fives too.
+    // Without a class filter the images are the same.
     place.succeed("--recipe tiny.toml --dataset idx:made --steps 3");
-    assert_eq!(place.json("runs/00002-idx-made-tiny/config.json")["pictures"], 40);
+    assert_eq!(place.json("runs/00002-idx-made-tiny/config.json")["images"], 40);
 }
 
 #[test]
-fn pictures_of_several_classes_have_no_labels() {
+fn images_of_several_classes_have_no_labels() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --steps 6"));
     place.succeed("generate --count 20 --format idx --out mixed");
@@ -118,12 +118,12 @@ fn pictures_of_several_classes_have_no_labels() {
         "--recipe tiny.toml --dataset idx:mixed",
         &["mixed: no labels file", "labels-idx1-ubyte"],
     );
-    // Labels of other pictures are not left beside these.
+    // The label file of other images must not stay beside unlabelled ones.
     place.refuse_saying("generate --count 20 --format idx --out set", &["set/labels-idx1-ubyte"]);
 }
 
 #[test]
-fn a_class_that_is_not_drawn_is_refused() {
+fn a_class_that_the_generator_lacks_is_an_error() {
     let place = fives();
     let generate = "generate --count 2 --format grid --out out.png";
     place.refuse_saying(&format!("{generate} --class 7"), &["--class 7", "class 5 only"]);
@@ -132,7 +132,7 @@ fn a_class_that_is_not_drawn_is_refused() {
 }
 
 #[test]
-fn a_generator_told_its_class_draws_it() {
+fn a_conditional_generator_generates_its_classes() {
     let place = Place::new();
     place.succeed("--digit 3,5,8 --recipe by-class.toml --steps 6");
     let run = "runs/00000-mnist-3+5+8-by-class";
@@ -143,7 +143,7 @@ fn a_generator_told_its_class_draws_it() {
     };
     assert_eq!(labels("fives", "--count 4 --class 5"), [5; 4]);
     assert_eq!(labels("all", "--count 7"), [3, 5, 8, 3, 5, 8, 3]);
-    // A different class from the same noise is a different picture.
+    // Another class of the same latent is another image.
     place.succeed("generate --format idx --out eights --count 4 --class 8");
     let images = |out: &str| place.read(&format!("{out}/images-idx3-ubyte"));
     assert_ne!(images("fives"), images("eights"));
@@ -151,7 +151,7 @@ fn a_generator_told_its_class_draws_it() {
         "generate --count 2 --format grid --out out.png --class 7",
         &["--class 7", "class 3, 5, 8 only"],
     );
-    // Sample grids have a class a row, three rows of ten pictures; so have those asked for.
+    // A grid has one row per class: the sample grid has three rows of ten images.
     let sample = place.read(&format!("{run}/samples/000006.png"));
     let size = |png: &[u8]| (png[16..20].to_vec(), png[20..24].to_vec());
     let bytes = |size: u32| size.to_be_bytes().to_vec();
@@ -161,7 +161,7 @@ fn a_generator_told_its_class_draws_it() {
 }
 
 #[test]
-fn what_cannot_be_drawn_is_refused() {
+fn impossible_requests_are_errors() {
     let place = Place::new();
     let common = "generate --format grid --out out.png";
     place.refuse_saying(&format!("{common} --count 2"), &["runs: no run directory", "--run"]);
@@ -191,27 +191,27 @@ fn what_cannot_be_drawn_is_refused() {
     place.refuse_saying(&format!("{common} --count 2 --device cuda"), &["--features cuda"]);
 }
 
-/// The generators of the repository, on a fresh clone.
+/// The classifier recognises the images of the generators in `assets/weights`.
 #[test]
-fn pretrained_generators_draw_what_they_say() {
+fn pretrained_generators_generate_recognisable_digits() {
     let place = Place::new();
     let weights = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/weights");
-    for (folder, class) in [("fives", "5"), ("digits", "3"), ("digits", "8")] {
-        let from = weights.join(folder);
+    for (directory, class) in [("fives", "5"), ("digits", "3"), ("digits", "8")] {
+        let from = weights.join(directory);
         place.succeed(&format!(
-            "generate --weights {} --class {class} --count 200 --format idx --out {folder}-{class}",
+            "generate --weights {} --class {class} --count 200 --format idx --out {directory}-{class}",
             from.display()
         ));
-        let set = place.path(&format!("{folder}-{class}/images-idx3-ubyte"));
-        let set = idx::read_images(&set).unwrap();
-        let images = gan_data::range::to_tensor(&set.pixels, set.shape).unwrap();
+        let path = place.path(&format!("{directory}-{class}/images-idx3-ubyte"));
+        let written = idx::read_images(&path).unwrap();
+        let images = gan_data::range::to_tensor(&written.pixels, written.shape).unwrap();
         let seen = gan_metrics::Classifier::mnist().unwrap().predict(&images).unwrap();
         let recognised = seen.accuracy(&[class.parse().unwrap(); 200]);
-        assert!(recognised >= 0.96, "{folder}, {class}: {recognised}");
+        assert!(recognised >= 0.96, "{directory}, {class}: {recognised}");
     }
 }
 
-/// The values of a NumPy file of f32, after its header.
+/// Returns header and values of a NumPy file of f32.
 fn npy(bytes: &[u8]) -> (String, Vec<f32>) {
     assert_eq!(bytes[..8], *b"\x93NUMPY\x01\x00");
     let data = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
@@ -224,7 +224,7 @@ fn npy(bytes: &[u8]) -> (String, Vec<f32>) {
 fn images_are_generated_again_from_their_latents() {
     let place = Place::new();
     place.succeed("--digit 5,7 --recipe by-class.toml --steps 4");
-    // More than are generated at a time.
+    // More than one chunk.
     let seeded = "--count 300 --seed 3 --save-latents latents.npy";
     place.succeed(&format!("generate --format idx --out seeded {seeded}"));
     let (header, latents) = npy(&place.read("latents.npy"));
@@ -276,7 +276,7 @@ fn torchvision_finds_its_four_files() {
             assert_eq!(laid_out, place.read(&format!("flat/{what}")), "{part}-{what}");
         }
     }
-    // What torchvision reads, the trainer reads too.
+    // The trainer reads the layout of torchvision, too.
     place.succeed(&format!(
         "--recipe tiny.toml --dataset idx:{raw} --digit 5 --batch-size 5 --steps 2"
     ));

@@ -1,4 +1,4 @@
-//! Reports that cannot be written while training, and run folders that go away: nothing is lost.
+//! Files that cannot be written while training, and run directories that disappear.
 
 use std::fs;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::{Place, SMALL, TINY, assert_same, said};
 
 #[test]
-fn a_report_that_cannot_be_written_costs_no_step() {
+fn a_failed_report_loses_no_step() {
     let place = Place::new();
     let args = "--digit 5,7 --recipe by-class.toml";
     let run = "runs/00000-mnist-5+7-by-class";
@@ -17,23 +17,24 @@ fn a_report_that_cannot_be_written_costs_no_step() {
     let curves = format!("{run}/curves.svg");
     fs::remove_file(place.path(&curves)).unwrap();
     place.write(&format!("{curves}/in the way"), "");
-    // Measured, and drawn, at step 8.
+    // The curves are drawn after the measurement at step 8.
     let said = place.run(&format!("--resume {run} --steps 12"));
-    let told = format!("ERROR stopped at step 8, its checkpoint written: cannot write {curves}: ");
-    assert!(said.err.lines().last().unwrap().starts_with(&told), "{said:?}");
+    let expected =
+        format!("ERROR stopped at step 8, its checkpoint written: cannot write {curves}: ");
+    assert!(said.err.lines().last().unwrap().starts_with(&expected), "{said:?}");
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
     assert_eq!(place.names(&format!("{run}/checkpoints")), ["000006", "000008", "best"]);
 
     fs::remove_dir_all(place.path(&curves)).unwrap();
     place.succeed(&format!("--resume {run} --steps 12"));
     let mut result = place.result(run);
-    // Where the first session ended.
+    // The sample grid at the end of the first session.
     assert!(result.remove("samples/000006.png").is_some());
     assert_same(&place.result("straight/00000-mnist-5+7-by-class"), &result);
 }
 
 #[test]
-fn statistics_that_cannot_be_read_are_told_before_training() {
+fn unreadable_statistics_are_an_error_before_training() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --steps 6"));
     let run = "runs/00000-idx-set-tiny";
@@ -44,7 +45,7 @@ fn statistics_that_cannot_be_read_are_told_before_training() {
     assert!(error.starts_with(&stats), "{error}");
 }
 
-/// The folder is moved; a folder that is removed is as good as that.
+/// Moves the run directory while training. Moving stands for removing.
 #[cfg(unix)]
 fn moves_away(recipe: &str, part: &str) {
     let place = Place::new();
@@ -57,7 +58,7 @@ fn moves_away(recipe: &str, part: &str) {
         assert!(!reader.is_finished());
         thread::sleep(Duration::from_millis(2));
     }
-    // Until what is written with the checkpoint is there, and long before the next one.
+    // Waits for the files beside the checkpoint. The next checkpoint comes much later.
     thread::sleep(Duration::from_millis(30));
     fs::rename(&run, place.path("moved")).unwrap();
     let said = reader.join().unwrap();
@@ -78,7 +79,7 @@ fn moves_away(recipe: &str, part: &str) {
 
 #[cfg(unix)]
 #[test]
-fn a_run_folder_that_is_gone_does_not_come_back_in_part() {
+fn a_removed_run_directory_is_not_recreated() {
     let recipe = TINY.replace("checkpoint_every = 5", "checkpoint_every = 200");
     let sampling = |every| recipe.replace("sample_every = 4", &format!("sample_every = {every}"));
     moves_away(&sampling(1), "samples/");

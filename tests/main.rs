@@ -1,8 +1,9 @@
-//! End-to-end tests: the built programs, run in folders of their own.
+//! End-to-end tests: the built programs, each run in a temporary directory.
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod animation;
 mod bad_input;
 mod bench;
 mod commands;
@@ -10,7 +11,6 @@ mod damage;
 mod data;
 mod disk;
 mod evaluate;
-mod film;
 mod folders;
 mod generate;
 mod lost;
@@ -29,11 +29,10 @@ use gan_data::{ImageShape, idx};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// No run of these tests takes a tenth of it.
+/// The time after which a program is killed. No run of these tests takes a tenth of it.
 const TIME_LIMIT: Duration = Duration::from_secs(100);
 
-/// Convolutions and batch normalisation, both networks updated at once: the default recipe made
-/// small.
+/// A recipe with convolutions, batch normalisation and simultaneous updates: a small `default`.
 const TINY: &str = r#"
 length = { steps = 12 }
 batch_size = 8
@@ -72,7 +71,7 @@ norm = "none"
 activation = { leaky_relu = 0.2 }
 "#;
 
-/// Dense networks in turn, with dropout and without an average: the recipe `mlp` made small.
+/// A recipe with dense networks, alternating updates, dropout and no EMA: a small `mlp`.
 const TINY_MLP: &str = r#"
 length = { steps = 12 }
 batch_size = 8
@@ -106,8 +105,7 @@ activation = { leaky_relu = 0.2 }
 dropout = [0.3, 0.3]
 "#;
 
-/// Networks layer by layer, with updates of their own for real pictures and fakes: the recipe `ezgan`
-/// made small.
+/// A recipe with listed layers and separate updates for real and fake images: a small `ezgan`.
 const TINY_LAYERS: &str = r#"
 length = { steps = 12 }
 batch_size = 8
@@ -154,11 +152,11 @@ discriminator = [
 ]
 "#;
 
-/// What makes a recipe tell classes apart and measure itself: keys to stand before the others.
+/// Keys that make a recipe class-conditional and measured. They go before the others.
 const CONDITIONAL: &str = "condition = \"projection\"\nmeasure_every = 4\n";
 
-/// Everything that keeps a discriminator in bounds, and rates that fall.
-const BOUNDED: &str = "\
+/// Keys for every kind of regularisation and for a learning rate that decays.
+const REGULARISED: &str = "\
 condition = \"concatenation\"
 lr_decay = { from = 0.3, to = 0.1 }
 [regularization]
@@ -167,15 +165,15 @@ spectral_norm = 1.0
 augmentation = { translation = 2, cutout = 6, noise = 0.1 }
 ";
 
-/// What trains on the small set with the small recipe.
+/// Arguments that train on the small data set with the small recipe.
 const SMALL: &str = "--recipe tiny.toml --dataset idx:set";
 
-/// A folder that the programs run in, gone when dropped.
+/// The directory that the programs run in. Dropping it removes the directory.
 struct Place {
-    folder: TempDir,
+    directory: TempDir,
 }
 
-/// How a program ended and what it said, without colours.
+/// A program's exit code and its output, without colours.
 #[derive(Debug)]
 struct Said {
     code: Option<i32>,
@@ -184,25 +182,25 @@ struct Said {
 }
 
 impl Place {
-    /// A folder with the small recipes, `tiny.toml` and so on, and, in `set`, 24 pictures of 28 x 28
-    /// pixels and of three classes.
+    /// Creates a directory with the small recipes (`tiny.toml` and so on) and, in `set`, 24 images of
+    /// 28 x 28 pixels and three classes.
     fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
+        let place = Self { directory: tempfile::tempdir().unwrap() };
         place.write("tiny.toml", TINY);
         place.write("mlp-like.toml", TINY_MLP);
         place.write("layers.toml", TINY_LAYERS);
         place.write("by-class.toml", format!("{CONDITIONAL}{TINY}"));
-        let bounded = TINY.replacen("\n[", &format!("\n{BOUNDED}\n["), 1);
-        place.write("bounded.toml", bounded);
-        place.pictures("set", (28, 28), &[0, 1, 2].repeat(8));
+        let regularised = TINY.replacen("\n[", &format!("\n{REGULARISED}\n["), 1);
+        place.write("regularised.toml", regularised);
+        place.idx_images("set", (28, 28), &[0, 1, 2].repeat(8));
         place
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.directory.path().join(name)
     }
 
-    /// Writes a file, and the folders that it needs.
+    /// Writes a file, and creates its directory.
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -213,42 +211,42 @@ impl Place {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Writes a set of IDX files: a picture for every label, a blot whose place tells its class.
-    fn pictures(&self, folder: &str, (height, width): (usize, usize), labels: &[u32]) {
+    /// Writes a directory of IDX files, one image per label. The position of a blot is the class.
+    fn idx_images(&self, directory: &str, (height, width): (usize, usize), labels: &[u32]) {
         let pixel = |i: usize, label: u32| {
-            let (picture, row, column) =
+            let (image, row, column) =
                 (i / (height * width), i / width % height, i % width + 3 * label as usize);
-            if (row + picture % 3).abs_diff(column) < 3 { 250 - (i % 97) as u8 } else { 0 }
+            if (row + image % 3).abs_diff(column) < 3 { 250 - (i % 97) as u8 } else { 0 }
         };
         let pixels: Vec<u8> = (0..labels.len() * height * width)
             .map(|i| pixel(i, labels[i / (height * width)]))
             .collect();
         let shape = ImageShape { channels: 1, height, width };
-        idx::write(&self.path(folder), shape, &pixels, Some(labels)).unwrap();
+        idx::write(&self.path(directory), shape, &pixels, Some(labels)).unwrap();
     }
 
     fn command(&self, args: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_candle-gan"));
-        command.args(args.split_whitespace()).current_dir(self.folder.path());
+        command.args(args.split_whitespace()).current_dir(self.directory.path());
         command.env_remove("RUST_LOG").env_remove("NO_COLOR");
         command
     }
 
-    /// Runs the trainer to its end.
+    /// Runs the trainer until it ends.
     fn run(&self, args: &str) -> Said {
         let said = finish(&mut self.command(args));
         assert!(!said.err.contains("panicked"), "{args}: {said:?}");
         said
     }
 
-    /// A run that must succeed.
+    /// Runs the trainer, which must succeed.
     fn succeed(&self, args: &str) -> Said {
         let said = self.run(args);
         assert_eq!(said.code, Some(0), "{args}: {said:?}");
         said
     }
 
-    /// The error of a run that must fail: one line, after nothing but information.
+    /// Runs the trainer, which must fail. Returns the error: one line, with only information before it.
     fn fail(&self, args: &str) -> String {
         let said = self.run(args);
         assert_eq!(said.code, Some(2), "{args}: {said:?}");
@@ -258,19 +256,19 @@ impl Place {
         assert!(lines.iter().all(|line| line.starts_with("INFO ")), "{args}: {said:?}");
         let error = last.strip_prefix("ERROR ").unwrap_or_else(|| panic!("{args}: {said:?}"));
         let causes: Vec<&str> = error.split(": ").collect();
-        assert!(causes.windows(2).all(|two| two[0] != two[1]), "said twice: {error}");
+        assert!(causes.windows(2).all(|two| two[0] != two[1]), "repeated: {error}");
         error.to_string()
     }
 
-    /// The error of a run that must fail and leave every file as it was.
+    /// Runs the trainer, which must fail and change no file. Returns the error.
     fn refuse(&self, args: &str) -> String {
-        let before = tree(self.folder.path());
+        let before = tree(self.directory.path());
         let error = self.fail(args);
-        assert_same(&before, &tree(self.folder.path()));
+        assert_same(&before, &tree(self.directory.path()));
         error
     }
 
-    /// [`Place::refuse`], with what the error must say.
+    /// Calls [`Place::refuse`] and checks that the error contains `parts`.
     fn refuse_saying(&self, args: &str, parts: &[&str]) {
         let error = self.refuse(args);
         for part in parts {
@@ -278,9 +276,9 @@ impl Place {
         }
     }
 
-    /// Names in a folder, sorted.
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).unwrap();
+    /// Returns the sorted names in a directory.
+    fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(directory)).unwrap();
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
@@ -291,8 +289,8 @@ impl Place {
         serde_json::from_slice(&self.read(name)).unwrap()
     }
 
-    /// What a run computed: its files but for its reports, which hold times and one line more
-    /// where a session ended.
+    /// Returns the files that a run computed. Its reports are left out: they hold times, and an extra
+    /// line where a session ended.
     fn result(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = tree(&self.path(run));
         for report in ["stats.jsonl", "curves.svg", "curves.png"] {
@@ -303,7 +301,7 @@ impl Place {
     }
 }
 
-/// Runs a program to its end, or ends it after [`TIME_LIMIT`].
+/// Runs a program until it ends, or kills it after [`TIME_LIMIT`].
 fn finish(command: &mut Command) -> Said {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let id = child.id();
@@ -325,7 +323,7 @@ fn said(output: &Output) -> Said {
     Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-/// A text without the escape sequences of colours.
+/// Removes the escape sequences of colours from a text.
 fn plain(text: &str) -> String {
     let mut parts = text.split("\x1b[");
     let mut plain = parts.next().unwrap_or_default().to_string();
@@ -335,10 +333,11 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// Every file under a folder by its path there, and every empty folder.
-fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+/// Returns every file and every empty directory under a directory, by relative path.
+fn tree(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
-    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let entries =
+        fs::read_dir(directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display()));
     for entry in entries {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_string();
@@ -355,7 +354,7 @@ fn tree(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Files of the same names and the same bytes.
+/// Asserts that names and bytes of files are equal.
 fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8>>) {
     let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(left), names(right));
@@ -363,7 +362,7 @@ fn assert_same(left: &BTreeMap<String, Vec<u8>>, right: &BTreeMap<String, Vec<u8
     assert!(differing.is_empty(), "different bytes in {differing:?}");
 }
 
-/// Copies a folder with all that is in it.
+/// Copies a directory recursively.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {

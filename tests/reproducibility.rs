@@ -1,4 +1,4 @@
-//! The same seed gives the same bytes, however a run is cut into sessions.
+//! The same seed gives the same bytes, in one session or in several.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -25,7 +25,7 @@ fn one_seed_gives_one_result() {
         assert_ne!(a[file], c[file], "{file}");
     }
     assert_ne!(a["samples/000000.png"], a["samples/000012.png"]);
-    // Of the statistics, all but the speed.
+    // All statistics but the speed are equal.
     let stats = |out: &str| -> Value {
         let text = place.read(&format!("{out}/{run}/stats.jsonl"));
         let mut line: Value = serde_json::from_slice(&text).unwrap();
@@ -43,7 +43,7 @@ fn one_seed_gives_one_result() {
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     let place = Place::new();
-    // The built-in recipes, whose layers are large enough to be divided.
+    // Built-in recipes have layers large enough to be split between threads.
     for (recipe, run) in [
         ("default", "00000-mnist-5-default"),
         ("mlp", "00000-mnist-5-mlp"),
@@ -61,9 +61,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
     }
 }
 
-/// What is kept of the best step too.
+/// A run of two sessions keeps the same best step as one of a single session.
 #[test]
-fn the_best_step_is_kept_whatever_the_sessions() {
+fn sessions_do_not_change_the_best_step() {
     let place = Place::new();
     let args = "--digit 5,7 --recipe by-class.toml";
     let run = "00000-mnist-5+7-by-class";
@@ -81,12 +81,12 @@ fn the_best_step_is_kept_whatever_the_sessions() {
     let steps: Vec<u64> = measured.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [4, 8, 12, 16]);
     let distance = |line: &&&Value| line["quality"]["fd-mnistnet-2k"].as_f64().unwrap();
-    let least = measured.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
-    assert_eq!(best["step"], least["step"]);
+    let best_line = measured.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap();
+    assert_eq!(best["step"], best_line["step"]);
     assert!(straight.contains_key("best-generator/model.safetensors"));
 }
 
-/// Ten steps and ten more against twenty.
+/// Compares a run of ten and ten more steps with one of twenty.
 fn resumes_bit_for_bit(recipe: &str) {
     let place = Place::new();
     let run = format!("00000-idx-set-{recipe}");
@@ -102,7 +102,7 @@ fn resumes_bit_for_bit(recipe: &str) {
     let straight = place.result(&format!("straight/{run}"));
     let mut halves = place.result(&format!("halves/{run}"));
     assert_eq!(place.names("halves"), [run.as_str()]);
-    // The first session ended with a picture of its own.
+    // The sample grid at the end of the first session.
     assert!(halves.remove("samples/000010.png").is_some());
     assert_same(&straight, &halves);
     let weights = "generator/model.safetensors";
@@ -114,8 +114,8 @@ fn resumes_bit_for_bit(recipe: &str) {
 }
 
 #[test]
-fn a_run_within_bounds_resumes_bit_for_bit() {
-    resumes_bit_for_bit("bounded");
+fn a_regularised_run_resumes_bit_for_bit() {
+    resumes_bit_for_bit("regularised");
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn an_alternating_run_of_normalised_networks_resumes_bit_for_bit() {
     assert_same(&place.result("straight/00000-idx-set-both"), &halves);
 }
 
-/// A run stopped by a signal, and taken up again.
+/// Stops a run by a signal and resumes it.
 #[cfg(unix)]
-fn stops_and_goes_on(signal: &str) {
+fn stops_and_resumes(signal: &str) {
     let place = Place::new();
     let mut command = place.command(&format!("{SMALL} --steps 1000000 --out stopped"));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -186,12 +186,12 @@ fn stops_and_goes_on(signal: &str) {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_writes_a_checkpoint_that_goes_on_bit_for_bit() {
-    stops_and_goes_on("-INT");
+fn ctrl_c_writes_a_checkpoint_that_resumes_bit_for_bit() {
+    stops_and_resumes("-INT");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_polite_kill_writes_a_checkpoint_too() {
-    stops_and_goes_on("-TERM");
+fn sigterm_writes_a_checkpoint_too() {
+    stops_and_resumes("-TERM");
 }

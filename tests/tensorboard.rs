@@ -1,4 +1,4 @@
-//! Event files, read by TensorBoard itself where a Python that has it is named.
+//! Event files, read by TensorBoard. The environment names a Python that has it.
 
 #![allow(clippy::print_stderr, reason = "a test that is skipped says why")]
 
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::{Place, finish};
 
-/// The Python, of a virtual environment for example, that has the package `tensorboard`.
+/// The variable that names a Python with the package `tensorboard`.
 const PYTHON: &str = "CANDLE_GAN_TENSORBOARD_PYTHON";
 
-/// Each tag, and where a line of statistics has its value.
+/// Each tag with the JSON pointer of its value in a line of statistics.
 const SCALARS: [(&str, &str); 13] = [
     ("loss/discriminator", "/discriminator_loss"),
     ("loss/generator", "/generator_loss"),
@@ -31,10 +31,10 @@ const SCALARS: [(&str, &str); 13] = [
     ("quality/wanted_class", "/quality/agreement"),
 ];
 
-/// What TensorBoard shows of a run is what its folder holds: of a run that lost its last steps and
-/// went on, too.
+/// TensorBoard shows the values of `stats.jsonl` and the sample grids, also of a run that was resumed
+/// from an earlier checkpoint.
 #[test]
-fn tensorboard_shows_what_the_folder_holds() {
+fn tensorboard_shows_the_statistics_of_a_run() {
     let Some(python) = env::var_os(PYTHON) else {
         eprintln!("skipped: {PYTHON} names no Python");
         return;
@@ -83,6 +83,9 @@ fn compare(python: &std::ffi::OsStr, place: &Place, run: &str) {
             json!([step, side(16), side(20), [hex(png)]])
         })
         .collect();
-    // Pictures are long: no message shows them.
-    assert!(found["images"] == json!({ "samples": grids }), "other pictures than in {run}/samples");
+    // The message does not show the images, which are long.
+    assert!(
+        found["images"] == json!({ "samples": grids }),
+        "images differ from those in {run}/samples"
+    );
 }

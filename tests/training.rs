@@ -1,4 +1,4 @@
-//! What training leaves and says.
+//! The files that training writes and the messages that it prints.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{Place, SMALL, tree};
 
-/// Width and height of a picture that must be grey, 8 bits a pixel.
+/// Returns width and height of a PNG image, which must be grey with 8 bits per pixel.
 fn grey_size(path: &Path) -> (u32, u32) {
     let reader = Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
     let info = reader.info();
@@ -20,7 +20,7 @@ fn grey_size(path: &Path) -> (u32, u32) {
 }
 
 #[test]
-fn a_run_on_fives_leaves_its_folder() {
+fn a_run_on_fives_writes_its_directory() {
     let place = Place::new();
     place.succeed("--digit 5 --recipe tiny.toml --seed 3 --lr 1e-3 2e-3 --batch-size 9");
     let run = "runs/00000-mnist-5-tiny";
@@ -40,7 +40,7 @@ fn a_run_on_fives_leaves_its_folder() {
     assert_eq!(names, files);
     let curves = String::from_utf8(place.read(&format!("{run}/curves.svg"))).unwrap();
     assert!(curves.starts_with("<svg") && curves.ends_with("</svg>\n"), "{curves}");
-    // One line of statistics is a point of each curve: two panels, two curves each.
+    // One line of statistics is a point of each curve. There are two panels of two curves.
     assert_eq!(curves.matches("<circle").count(), 4, "{curves}");
     let curves = Decoder::new(Cursor::new(place.read(&format!("{run}/curves.png"))));
     assert_eq!(curves.read_info().unwrap().info().size(), (1600, 992));
@@ -50,7 +50,7 @@ fn a_run_on_fives_leaves_its_folder() {
         ("recipe", json!("tiny")),
         ("dataset", json!("mnist")),
         ("classes", json!(["5"])),
-        ("pictures", json!(5421)),
+        ("images", json!(5421)),
         ("seed", json!(3)),
         ("steps", json!(12)),
         ("batch_size", json!(9)),
@@ -66,10 +66,10 @@ fn a_run_on_fives_leaves_its_folder() {
     let samples = place.names(&format!("{run}/samples"));
     assert_eq!(samples, ["000000.png", "000004.png", "000008.png", "000012.png"]);
     for sample in samples {
-        // Ten by ten pictures, two pixels apart.
+        // Ten by ten images, two pixels apart.
         assert_eq!(grey_size(&place.path(&format!("{run}/samples/{sample}"))), (298, 298));
     }
-    // Written at 5, 10 and 12; two are kept.
+    // Checkpoints are written at steps 5, 10 and 12; two are kept.
     assert_eq!(place.names(&format!("{run}/checkpoints")), ["000010", "000012"]);
     for step in ["000010", "000012"] {
         let files = place.names(&format!("{run}/checkpoints/{step}"));
@@ -85,21 +85,21 @@ fn a_run_on_fives_leaves_its_folder() {
 fn the_generator_of_a_run_loads_in_another_program() {
     let place = Place::new();
     place.succeed("--digit 5 --recipe tiny.toml --steps 6");
-    let folder = place.path("runs/00000-mnist-5-tiny/generator");
+    let directory = place.path("runs/00000-mnist-5-tiny/generator");
     assert_eq!(
         place.names("runs/00000-mnist-5-tiny/generator"),
         ["config.json", "model.safetensors"]
     );
-    let generator = Generator::load(folder, &Device::Cpu).unwrap();
+    let generator = Generator::load(directory, &Device::Cpu).unwrap();
     assert_eq!(generator.config().latent_dim, 6);
     assert_eq!(generator.config().classes, ["5"]);
-    let noise: Vec<f32> = (0..18).map(|i| (i as f32 - 9.0) / 5.0).collect();
-    let noise = candle_core::Tensor::from_vec(noise, (3, 6), &Device::Cpu).unwrap();
-    let images = generator.forward(&noise, Mode::Eval).unwrap();
+    let latents: Vec<f32> = (0..18).map(|i| (i as f32 - 9.0) / 5.0).collect();
+    let latents = candle_core::Tensor::from_vec(latents, (3, 6), &Device::Cpu).unwrap();
+    let images = generator.forward(&latents, Mode::Eval).unwrap();
     assert_eq!(images.dims(), [3, 1, 28, 28]);
     let values: Vec<f32> = images.flatten_all().unwrap().to_vec1().unwrap();
     assert!(values.iter().all(|value| (-1.0..=1.0).contains(value)));
-    assert!(values.iter().any(|&value| value != values[0]), "an even grey");
+    assert!(values.iter().any(|&value| value != values[0]), "all values are equal");
 }
 
 #[test]
@@ -127,14 +127,14 @@ fn statistics_are_lines_of_finite_numbers() {
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let steps: Vec<u64> = lines.iter().map(|line| line["step"].as_u64().unwrap()).collect();
     assert_eq!(steps, [50, 100, 110]);
-    // In the end, the curves show all of them.
+    // The last curves show all lines.
     let curves = String::from_utf8(place.read("runs/00000-idx-set-tiny/curves.svg")).unwrap();
     let red = curves.lines().find(|line| line.contains("class=\"red\"")).unwrap();
     let points = red.split('"').nth(1).unwrap();
     assert_eq!(points.split(' ').count(), steps.len(), "{red}");
     for line in &lines {
         let number = |key: &str| line[key].as_f64().unwrap_or_else(|| panic!("{key}: {line}"));
-        // 24 pictures in batches of 8.
+        // 24 images in batches of 8.
         assert!((number("epoch") - number("step") / 3.0).abs() < 1e-9, "{line}");
         for key in ["discriminator_loss", "generator_loss", "images_per_second"] {
             assert!(number(key) > 0.0 && number(key) < 1e9, "{key}: {line}");
@@ -146,7 +146,7 @@ fn statistics_are_lines_of_finite_numbers() {
 }
 
 #[test]
-fn epochs_count_pictures() {
+fn epochs_count_images() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --epochs 2 --batch-size 9"));
     let run = "runs/00000-idx-set-tiny";
@@ -155,7 +155,7 @@ fn epochs_count_pictures() {
 }
 
 #[test]
-fn the_summary_says_where_everything_is() {
+fn the_last_message_says_where_everything_is() {
     let place = Place::new();
     let said = place.succeed(SMALL);
     let run = "runs/00000-idx-set-tiny";
@@ -172,7 +172,7 @@ fn the_summary_says_where_everything_is() {
     ] {
         assert!(said.out.contains(part), "no {part:?} in {}", said.out);
     }
-    // The commands that it names do what they say.
+    // The printed commands work.
     let next: Vec<&str> = said
         .out
         .lines()
@@ -216,7 +216,7 @@ fn a_dry_run_prints_the_configuration_and_leaves_nothing() {
     let end = said.out.find("\n}").unwrap() + 2;
     let config: Value = serde_json::from_str(&said.out[..end]).unwrap();
     assert_eq!(config["steps"], 7);
-    assert_eq!(config["pictures"], 24);
+    assert_eq!(config["images"], 24);
     // Generator: 6 x 196 weights and 2 x 196 of normalisation; 4 x 3 x 16 and 2 x 3; 3 x 16.
     // Discriminator: 16 x 3 + 3, 3 x 16 x 4 + 4, 196 + 1.
     let totals: Vec<&str> =

@@ -1,5 +1,6 @@
 //! A data set: images with labels in memory, and the class filter.
 
+use crate::checks::check_labels;
 use crate::{Error, ImageShape, Result};
 
 /// Labelled images in memory: at least one, all of one shape.
@@ -171,21 +172,6 @@ pub fn class_position(classes: &[String], name: &str) -> Option<usize> {
     let mut alike = (0..classes.len()).filter(|&i| classes[i].eq_ignore_ascii_case(name));
     let only = || alike.next().filter(|_| alike.next().is_none());
     classes.iter().position(|class| class == name).or_else(only)
-}
-
-/// Checks that all labels are less than `classes`.
-///
-/// # Errors
-///
-/// [`Error::LabelOutOfRange`].
-pub(crate) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result<()> {
-    let valid = 0..u32::try_from(classes).unwrap_or(u32::MAX);
-    match labels.iter().position(|label| !valid.contains(label)) {
-        None => Ok(()),
-        Some(index) => {
-            Err(Error::LabelOutOfRange { name: name.into(), index, label: labels[index], valid })
-        }
-    }
 }
 
 fn check_unique(dataset: &str, classes: &[String]) -> Result<()> {

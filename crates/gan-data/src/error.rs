@@ -4,8 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::ImageShape;
-use crate::folder::{MAX_PIXELS, SIDES, SIZES};
+use crate::limits::{MAX_PIXELS, SIDES, SIZES};
+use crate::shape::ImageShape;
 
 /// Result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;

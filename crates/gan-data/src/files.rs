@@ -1,4 +1,4 @@
-//! Atomic writing of files.
+//! Atomic writing of files, and the names of directories.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -31,6 +31,15 @@ fn try_write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.persist(path)?;
     Ok(())
+}
+
+/// Returns the last component of a directory's path, also for `.` and `..`.
+pub(crate) fn directory_name(directory: &Path) -> String {
+    let named = match directory.file_name() {
+        Some(_) => directory.into(),
+        None => directory.canonicalize().unwrap_or_default(), // ".", "..", "/"
+    };
+    named.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

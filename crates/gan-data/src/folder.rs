@@ -1,6 +1,7 @@
 //! Image folders: JPEG and PNG files of any size, with one sub-folder per class, or without
 //! sub-folders.
 
+mod colour;
 mod decode;
 mod write;
 
@@ -9,17 +10,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
+use crate::files::directory_name;
 use crate::{Dataset, Error, ImageShape, Result, Split};
 
-pub(crate) use decode::{MAX_PIXELS, SIDES};
-
+pub use colour::Colour;
 pub use decode::read;
 pub use write::write;
 
-/// The supported target sizes.
-pub const SIZES: std::ops::RangeInclusive<usize> = 8..=256;
+pub use crate::limits::SIZES;
 
 /// How the images of a folder are read.
 ///
@@ -72,31 +71,6 @@ impl Default for Options {
     /// Returns [`Options::new`].
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// The colour mode of images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Colour {
-    /// One channel. Colours are converted to luma.
-    Grey,
-    /// Three channels. Grey images get three equal channels.
-    Rgb,
-}
-
-impl Colour {
-    /// Returns the colour mode of images with this number of channels.
-    pub fn of(channels: usize) -> Self {
-        if channels == 1 { Self::Grey } else { Self::Rgb }
-    }
-
-    /// Returns the number of channels.
-    fn channels(self) -> usize {
-        match self {
-            Self::Grey => 1,
-            Self::Rgb => 3,
-        }
     }
 }
 
@@ -171,7 +145,10 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
         }
     }
     let shape = ImageShape { channels, height: size, width: size };
-    Ok(Loaded { dataset: Dataset::new(name(folder), shape, pixels, labels, classes)?, skipped })
+    Ok(Loaded {
+        dataset: Dataset::new(directory_name(folder), shape, pixels, labels, classes)?,
+        skipped,
+    })
 }
 
 /// The image files of a split.
@@ -193,10 +170,10 @@ pub(crate) fn find(folder: &Path, split: Split) -> Result<Found> {
     let mut names = BTreeSet::new();
     if chosen != folder {
         for split in &splits {
-            names.extend(list(split, name(folder))?.classes.into_keys());
+            names.extend(list(split, directory_name(folder))?.classes.into_keys());
         }
     }
-    let List { classes, unlabelled } = list(chosen, name(folder))?;
+    let List { classes, unlabelled } = list(chosen, directory_name(folder))?;
     if classes.is_empty() {
         return Err(Error::NoImages {
             path: chosen.into(),
@@ -226,7 +203,7 @@ fn list(folder: &Path, name: String) -> Result<List> {
     for class in folders {
         let (images, _) = entries(&class)?;
         if !images.is_empty() {
-            classes.insert(self::name(&class), images);
+            classes.insert(directory_name(&class), images);
         }
     }
     if !classes.is_empty() {
@@ -264,15 +241,6 @@ fn is_image(path: &Path) -> bool {
         ["jpg", "jpeg", "png"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     };
     path.extension().is_some_and(of)
-}
-
-/// Returns the last component of a directory's path.
-pub(crate) fn name(folder: &Path) -> String {
-    let named = match folder.file_name() {
-        Some(_) => folder.into(),
-        None => folder.canonicalize().unwrap_or_default(), // ".", "..", "/"
-    };
-    named.file_name().map_or_else(|| "images".into(), |name| name.to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

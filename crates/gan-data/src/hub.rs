@@ -1,6 +1,52 @@
 //! Data sets of the Hugging Face hub, loaded by `candle-datasets`.
 
-use crate::{Dataset, Error, HubDataset, Result, Source, Split};
+use crate::{Dataset, Error, Result, Split};
+
+/// A data set of the hub: 60,000 training and 10,000 test images of 1 x 28 x 28.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HubDataset {
+    /// `mnist`: digits, with classes "0" to "9".
+    Mnist,
+    /// `fashion-mnist`: clothes. The class names need no quotes in a shell: `t-shirt` (T-shirt or
+    /// top), `trouser`, `pullover`, `dress`, `coat`, `sandal`, `shirt`, `sneaker`, `bag`,
+    /// `ankle-boot`, in the order of the original labels 0 to 9.
+    FashionMnist,
+}
+
+impl HubDataset {
+    /// Returns the name after `hub:`. The loaded data set has the same name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mnist => "mnist",
+            Self::FashionMnist => "fashion-mnist",
+        }
+    }
+
+    /// Returns the data set as `--dataset` names it, e.g. `hub:mnist`.
+    fn source(self) -> String {
+        format!("hub:{}", self.name())
+    }
+
+    /// Returns the names of the classes.
+    pub fn classes(self) -> [&'static str; 10] {
+        match self {
+            Self::Mnist => ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            Self::FashionMnist => [
+                "t-shirt",
+                "trouser",
+                "pullover",
+                "dress",
+                "coat",
+                "sandal",
+                "shirt",
+                "sneaker",
+                "bag",
+                "ankle-boot",
+            ],
+        }
+    }
+}
 
 /// Loads a split. The data set is downloaded unless it is in the hub's cache.
 #[cfg(feature = "hub")]
@@ -15,8 +61,8 @@ pub(crate) fn load(dataset: HubDataset, split: Split) -> Result<Dataset> {
         Split::Train => Ok((bytes(&loaded.train_images)?, indices(&loaded.train_labels)?)),
         Split::Test => Ok((bytes(&loaded.test_images)?, indices(&loaded.test_labels)?)),
     });
-    let (images, labels) = converted
-        .map_err(|source| Error::Hub { dataset: Source::Hub(dataset).to_string(), source })?;
+    let (images, labels) =
+        converted.map_err(|source| Error::Hub { dataset: dataset.source(), source })?;
     let shape = crate::ImageShape { channels: 1, height: 28, width: 28 };
     let classes = dataset.classes().map(String::from).into();
     Dataset::new(dataset.name(), shape, images, labels, classes)
@@ -25,7 +71,7 @@ pub(crate) fn load(dataset: HubDataset, split: Split) -> Result<Dataset> {
 /// Returns the error that the feature is off.
 #[cfg(not(feature = "hub"))]
 pub(crate) fn load(dataset: HubDataset, _split: Split) -> Result<Dataset> {
-    Err(Error::FeatureDisabled { dataset: Source::Hub(dataset).to_string(), feature: "hub" })
+    Err(Error::FeatureDisabled { dataset: dataset.source(), feature: "hub" })
 }
 
 /// Converts pixels in [0, 1], as the loaders return them, to bytes in 0..=255.
@@ -67,5 +113,13 @@ mod tests {
         let error = load(HubDataset::Mnist, Split::Train).unwrap_err();
         assert!(matches!(error, Error::FeatureDisabled { .. }));
         assert_eq!(error.to_string(), "hub:mnist needs a program built with the feature `hub`");
+    }
+
+    #[test]
+    fn class_names_need_no_quotes() {
+        for class in HubDataset::FashionMnist.classes() {
+            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+            assert!(class.bytes().all(plain), "{class}");
+        }
     }
 }

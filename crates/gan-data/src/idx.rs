@@ -9,6 +9,7 @@
 mod directory;
 mod emnist;
 mod header;
+mod images;
 mod parse;
 mod write;
 
@@ -17,7 +18,8 @@ pub(crate) use directory::join;
 pub use directory::load;
 pub(crate) use directory::load_images;
 pub(crate) use header::read_header;
-pub use parse::{Images, parse_images, parse_labels, read_images, read_labels};
+pub use images::Images;
+pub use parse::{parse_images, parse_labels, read_images, read_labels};
 pub use write::{encode_images, encode_labels, write};
 
 /// A kind of IDX file.

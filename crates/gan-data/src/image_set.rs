@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::checks::count_images;
 use crate::{Dataset, Error, ImageShape, Result, Split, idx, png};
 
 /// One or more images of one shape, with or without labels.
@@ -88,7 +89,7 @@ impl ImageSet {
     /// whole number of images, or another number than `labels`.
     pub fn new(shape: ImageShape, pixels: Vec<u8>, labels: Option<Vec<u32>>) -> Result<Self> {
         let name = "image set";
-        let count = shape.count(name, pixels.len())?;
+        let count = count_images(name, shape, pixels.len())?;
         if let Some(labels) = labels.as_ref().filter(|labels| labels.len() != count) {
             return Err(Error::PixelCount {
                 name: name.into(),

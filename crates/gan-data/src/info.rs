@@ -1,38 +1,41 @@
-//! What a data set holds, without its pixels: shape, classes and number of images.
+//! The description of a data set: image shape, classes and number of images, without pixels.
 
 use std::path::Path;
 
 use rayon::prelude::*;
 
+use crate::files::directory_name;
 use crate::folder::{self, Colour, Options};
 use crate::{Dataset, HubDataset, ImageShape, Result, Source, Split, idx, mnist};
 
 /// Shape of the images of MNIST and of the hub's data sets.
 const MNIST_SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
 
-/// A data set without its pixels: enough to build networks and to count steps.
+/// The description of a data set without its pixels: name, image shape, labels and classes.
+///
+/// It suffices to build networks and to count training steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatasetInfo {
     shape: ImageShape,
-    /// Labels and classes of the data set; one byte stands for each image.
+    /// The labels and classes of the data set. Each image is one byte in place of its pixels.
     outline: Dataset,
 }
 
 impl DatasetInfo {
-    /// The info of a data set in memory.
+    /// Returns the description of a data set in memory.
     ///
     /// # Errors
     ///
-    /// None that a whole [`Dataset`] can cause.
+    /// A [`Dataset`] that [`Dataset::new`] accepted causes none.
     pub fn of(dataset: &Dataset) -> Result<Self> {
         let (labels, classes) = (dataset.labels().to_vec(), dataset.classes().to_vec());
         Self::new(dataset.name(), dataset.shape(), labels, classes)
     }
 
-    /// Reads what one part of a data set holds.
+    /// Describes one split of a data set. It reads as little of the files as it can.
     ///
     /// - MNIST and IDX directories: the label file and the header of the image file are read.
-    /// - Hub data sets: the numbers are known, nothing is downloaded.
+    /// - Hub data sets: the description is built in; nothing is downloaded.
     /// - Directories of images: the files are listed. If no [`Options::colour`] is given, images are
     ///   decoded until one has colour, all of them if none has. A damaged image counts here, while
     ///   [`Source::load_with`] leaves it out. With [`Options::strict`], all images are decoded, and
@@ -59,11 +62,11 @@ impl DatasetInfo {
             }
             Source::Folder(directory) => Self::list(directory, split, options)?,
         };
-        // Where something is wrong, the full read has the words for it.
+        // If something is wrong, loading everything reports it.
         info.map_or_else(|| Self::of(&source.load_with(split, options)?.dataset), Ok)
     }
 
-    /// Lists a directory of images; `None` if only a full read tells what it holds.
+    /// Describes a directory of images by listing it. Returns `None` if the images must be loaded.
     fn list(directory: &Path, split: Split, options: &Options) -> Result<Option<Self>> {
         let Options { size, colour, strict, .. } = *options;
         if strict || !folder::SIZES.contains(&size) {
@@ -82,34 +85,36 @@ impl DatasetInfo {
         };
         let labels = found.files.into_iter().map(|(_, label)| label).collect();
         let shape = ImageShape { channels, height: size, width: size };
-        Self::new(&folder::name(directory), shape, labels, found.classes).map(Some)
+        Self::new(&directory_name(directory), shape, labels, found.classes).map(Some)
     }
 
     fn new(name: &str, shape: ImageShape, labels: Vec<u32>, classes: Vec<String>) -> Result<Self> {
-        Ok(Self { shape, outline: outline(name, labels, classes)? })
+        let one_byte = ImageShape { channels: 1, height: 1, width: 1 };
+        let pixels = vec![0; labels.len()];
+        Ok(Self { shape, outline: Dataset::new(name, one_byte, pixels, labels, classes)? })
     }
 
-    /// Short name of the data set, e.g. `mnist`; a filter does not change it.
+    /// Returns the name of the data set, e.g. `mnist`. A filter does not change it.
     pub fn name(&self) -> &str {
         self.outline.name()
     }
 
-    /// Shape of each image.
+    /// Returns the shape of each image.
     pub fn shape(&self) -> ImageShape {
         self.shape
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub fn images(&self) -> usize {
         self.outline.len()
     }
 
-    /// Names of the classes.
+    /// Returns the names of the classes.
     pub fn classes(&self) -> &[String] {
         self.outline.classes()
     }
 
-    /// Names of the classes that have images, in order.
+    /// Returns the names of the classes that have images, in order.
     pub fn non_empty_classes(&self) -> Vec<String> {
         self.outline.non_empty_classes()
     }
@@ -122,12 +127,6 @@ impl DatasetInfo {
     pub fn filter_classes(self, classes: &[String]) -> Result<Self> {
         Ok(Self { outline: self.outline.filter_classes(classes)?, ..self })
     }
-}
-
-/// A data set of these labels, whose images are one byte each.
-pub(crate) fn outline(name: &str, labels: Vec<u32>, classes: Vec<String>) -> Result<Dataset> {
-    let dot = ImageShape { channels: 1, height: 1, width: 1 };
-    Dataset::new(name, dot, vec![0; labels.len()], labels, classes)
 }
 
 #[cfg(test)]
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn the_info_of_mnist_is_that_of_its_images() {
+    fn mnist_is_described_as_it_loads() {
         for split in [Split::Train, Split::Test] {
             let info = DatasetInfo::read(&Source::Mnist, split, &Options::default()).unwrap();
             assert_eq!(info, loaded(&Source::Mnist, split));
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_info_of_idx_files_needs_their_headers() {
+    fn idx_files_are_described_from_their_headers() {
         let directory = tempfile::tempdir().unwrap();
         let shape = ImageShape { channels: 1, height: 2, width: 3 };
         idx::write(directory.path(), shape, &[7; 18], Some(&[1, 3, 1])).unwrap();
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_images_is_listed() {
+    fn image_directories_are_described_from_a_listing() {
         let directory = tempfile::tempdir().unwrap();
         let source = Source::Folder(directory.path().into());
         let write = |name: &str, channels: usize| {
@@ -208,7 +207,7 @@ mod tests {
         let info = read(&source).unwrap();
         assert_eq!(info, loaded(&source, Split::Train));
         assert_eq!((info.images(), info.shape().channels), (4, 3));
-        // Its colours given, no image is decoded: a damaged one counts.
+        // With a colour mode no image is decoded, so a damaged one counts.
         fs::write(directory.path().join("b/4.png"), b"no image").unwrap();
         let options = Options::new().colour(Some(Colour::Grey)).strict(false);
         let info = DatasetInfo::read(&source, Split::Train, &options).unwrap();

@@ -36,6 +36,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod batches;
+mod checks;
 mod dataset;
 mod error;
 pub mod files;
@@ -44,18 +45,22 @@ mod hub;
 pub mod idx;
 mod image_set;
 mod info;
+mod limits;
 mod mnist;
 pub mod png;
 pub mod range;
 mod shape;
 mod source;
+mod split;
 
 pub use batches::{Batch, Batches};
 /// The tensor library of this crate's public types. Its version must match the caller's.
 pub use candle_core;
 pub use dataset::{Dataset, class_position};
 pub use error::{BoxError, Error, Result};
+pub use hub::HubDataset;
 pub use image_set::ImageSet;
 pub use info::DatasetInfo;
 pub use shape::ImageShape;
-pub use source::{HubDataset, Source, Split};
+pub use source::Source;
+pub use split::Split;

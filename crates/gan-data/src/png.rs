@@ -3,6 +3,7 @@
 use std::io::{BufRead, Seek};
 use std::path::Path;
 
+use crate::checks::count_images;
 use crate::files::write_atomically;
 use crate::{Error, ImageShape, Result};
 
@@ -52,7 +53,7 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
 /// images or an empty shape, [`Error::PixelCount`] if `pixels` is not a whole number of images,
 /// [`Error::FormatLimit`] for a side of 2^31 pixels or more, [`Error::Encode`].
 pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
-    let count = shape.count(&path.display().to_string(), pixels.len())?;
+    let count = count_images(&path.display().to_string(), shape, pixels.len())?;
     let color = color(path, shape)?;
     if columns == 0 {
         return Err(Error::NoColumns { path: path.into() });
@@ -88,7 +89,7 @@ pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize)
 /// in memory.
 pub fn upscale(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageShape, Vec<u8>)> {
     let name = "upscaled images";
-    let count = shape.count(name, pixels.len())?;
+    let count = count_images(name, shape, pixels.len())?;
     let by = |side: usize| side.saturating_mul(scale);
     let large = ImageShape { height: by(shape.height), width: by(shape.width), ..shape };
     let mut result = Vec::new();
@@ -116,7 +117,7 @@ pub fn upscale(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageS
 ///
 /// Those of [`write_grid`].
 pub fn write_animation(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Result<()> {
-    let count = shape.count(&path.display().to_string(), pixels.len())?;
+    let count = count_images(&path.display().to_string(), shape, pixels.len())?;
     let color = color(path, shape)?;
     let width = side(path, "a width", 1, shape.width)?;
     let height = side(path, "a height", 1, shape.height)?;

@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
-
 /// Channels, height and width of an image. It displays as `C x H x W`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,27 +22,6 @@ impl ImageShape {
     #[allow(clippy::len_without_is_empty)] // a size, not a container
     pub fn len(&self) -> usize {
         self.channels.saturating_mul(self.height).saturating_mul(self.width)
-    }
-
-    /// Returns how many images of this shape `pixels` bytes hold; `name` is for error messages.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Empty`] for zero bytes or an empty shape, [`Error::PixelCount`] if the bytes are
-    /// not a whole number of images.
-    pub(crate) fn count(&self, name: &str, pixels: usize) -> Result<usize> {
-        let len = self.len();
-        if len == 0 || pixels == 0 {
-            return Err(Error::Empty { name: name.into(), count: 0, shape: *self });
-        }
-        if !pixels.is_multiple_of(len) {
-            return Err(Error::PixelCount {
-                name: name.into(),
-                expected: pixels.div_ceil(len).saturating_mul(len),
-                found: pixels,
-            });
-        }
-        Ok(pixels / len)
     }
 }
 

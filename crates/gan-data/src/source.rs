@@ -5,16 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::folder::{self, Loaded};
-use crate::{Dataset, Error, Result, hub, idx, mnist};
-
-/// A split of a data set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// The training images.
-    Train,
-    /// The test images.
-    Test,
-}
+use crate::hub::{self, HubDataset};
+use crate::{Dataset, Error, Result, Split, idx, mnist};
 
 /// Where to load a data set from: `mnist`, `idx:DIR`, `folder:DIR`, `hub:mnist` or
 /// `hub:fashion-mnist`.
@@ -31,18 +23,6 @@ pub enum Source {
     Folder(PathBuf),
     /// `hub:NAME`: a data set of the Hugging Face hub, downloaded once and cached.
     Hub(HubDataset),
-}
-
-/// A data set of the hub: 60,000 training and 10,000 test images of 1 x 28 x 28.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HubDataset {
-    /// `mnist`: digits, with classes "0" to "9".
-    Mnist,
-    /// `fashion-mnist`: clothes. The class names need no quotes in a shell: `t-shirt` (T-shirt or
-    /// top), `trouser`, `pullover`, `dress`, `coat`, `sandal`, `shirt`, `sneaker`, `bag`,
-    /// `ankle-boot`, in the order of the original labels 0 to 9.
-    FashionMnist,
 }
 
 impl Source {
@@ -103,35 +83,6 @@ impl fmt::Display for Source {
     }
 }
 
-impl HubDataset {
-    /// Returns the name after `hub:`. The loaded data set has the same name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mnist => "mnist",
-            Self::FashionMnist => "fashion-mnist",
-        }
-    }
-
-    /// Returns the names of the classes.
-    pub fn classes(self) -> [&'static str; 10] {
-        match self {
-            Self::Mnist => ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
-            Self::FashionMnist => [
-                "t-shirt",
-                "trouser",
-                "pullover",
-                "dress",
-                "coat",
-                "sandal",
-                "shirt",
-                "sneaker",
-                "bag",
-                "ankle-boot",
-            ],
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,14 +108,6 @@ mod tests {
             let error = text.parse::<Source>().unwrap_err();
             assert!(matches!(&error, Error::UnknownSource { given } if given == text));
             assert!(error.to_string().contains("hub:fashion-mnist"), "{error}");
-        }
-    }
-
-    #[test]
-    fn class_names_need_no_quotes() {
-        for class in HubDataset::FashionMnist.classes() {
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
-            assert!(class.bytes().all(plain), "{class}");
         }
     }
 }

@@ -10,14 +10,10 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use super::Colour;
+use super::colour::Colour;
+use crate::limits::{MAX_PIXELS, SIDES};
 use crate::png::{Rows, decode_png};
 use crate::{Error, Result};
-
-/// The supported lengths of an image's sides.
-pub(crate) const SIDES: std::ops::RangeInclusive<usize> = 8..=16_384;
-/// The largest number of pixels of an image. Decoded, they take at most 128 MB.
-pub(crate) const MAX_PIXELS: usize = 1 << 25;
 
 /// Reads one image in the way [`load`](super::load) does.
 ///

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{IMAGES, Images, Kind, LABELS, emnist, read_images, read_labels};
-use crate::folder::name;
+use crate::files::directory_name;
 use crate::{Dataset, Error, Result, Split};
 
 /// Loads one split of a directory of IDX files, each plain or gzipped (`.gz`).
@@ -32,7 +32,7 @@ pub fn load(directory: &Path, split: Split) -> Result<Dataset> {
     let labels_file = labels_file?;
     let images = read_images(&images_file)?;
     let labels = read_labels(&labels_file)?;
-    join(name(directory), (&images_file, images), (&labels_file, labels))
+    join(directory_name(directory), (&images_file, images), (&labels_file, labels))
 }
 
 /// Loads the images of a split, as [`load`] does, and their labels if there are any.
@@ -48,8 +48,11 @@ pub(crate) fn load_images(directory: &Path, split: Split) -> Result<(Images, Opt
         labels_file => labels_file?,
     };
     let labels = read_labels(&labels_file)?;
-    let dataset =
-        join(name(directory), (&images_file, images.clone()), (&labels_file, labels.clone()));
+    let dataset = join(
+        directory_name(directory),
+        (&images_file, images.clone()),
+        (&labels_file, labels.clone()),
+    );
     dataset.map(|_| (images, Some(labels)))
 }
 

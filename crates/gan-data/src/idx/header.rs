@@ -1,4 +1,4 @@
-//! What a directory of IDX files holds, without reading its pixels.
+//! Reads the headers and labels of a directory of IDX files, without the pixels.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,11 +8,12 @@ use flate2::read::MultiGzDecoder;
 
 use super::directory::{find, join};
 use super::{IMAGES, Images, emnist, read_labels};
-use crate::folder::name;
+use crate::files::directory_name;
 use crate::{Dataset, ImageShape, Result, Split};
 
-/// Shape of the images of one part of a directory, and the labels and classes of the data set,
-/// whose images are one byte each; `None` if only [`load`](super::load) can tell what is wrong.
+/// Reads the image shape of a split, and its labels and classes as a data set of one-byte images.
+///
+/// Returns `None` if the files are invalid in a way that only [`load`](super::load) reports.
 ///
 /// # Errors
 ///
@@ -25,15 +26,17 @@ pub(crate) fn read_header(directory: &Path, split: Split) -> Result<Option<(Imag
     if labels.len() != count {
         return Ok(None);
     }
-    let dot = ImageShape { channels: 1, height: 1, width: 1 };
-    let dots = Images { shape: dot, pixels: vec![0; count] };
-    let outline = join(name(directory), (&images_file, dots), (&labels_file, labels))?;
-    // Without pixels, this exchanges the sides where the file has them exchanged.
+    let one_byte = ImageShape { channels: 1, height: 1, width: 1 };
+    let stand_ins = Images { shape: one_byte, pixels: vec![0; count] };
+    let outline =
+        join(directory_name(directory), (&images_file, stand_ins), (&labels_file, labels))?;
+    // Exchanges height and width for EMNIST's files.
     let shape = emnist::upright(&images_file, Images { shape, pixels: Vec::new() }).shape;
     Ok(Some((shape, outline)))
 }
 
-/// Number and shape of the images in a file that is whole as far as its header and size tell.
+/// Returns the number and the shape of the images in a file. Returns `None` if its header or its
+/// size is invalid.
 fn image_header(path: &Path) -> Option<(usize, ImageShape)> {
     let mut start = [0; 2];
     File::open(path).ok()?.read_exact(&mut start).ok()?;

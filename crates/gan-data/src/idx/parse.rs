@@ -6,27 +6,12 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::images::Images;
 use super::{IMAGES, Kind, LABELS, emnist};
 use crate::{Error, ImageShape, Result};
 
 /// The largest number of bytes that one gzipped byte can unpack to, a limit of the deflate format.
 const MAX_INFLATION: u64 = 1032;
-
-/// The grey images of an IDX file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Images {
-    /// 1 channel, rows, columns; never empty.
-    pub shape: ImageShape,
-    /// N x H x W values in 0..=255, N at least 1.
-    pub pixels: Vec<u8>,
-}
-
-impl Images {
-    /// Returns the number of images, N.
-    pub fn count(&self) -> usize {
-        self.pixels.len() / self.shape.len().max(1)
-    }
-}
 
 /// Reads an image file; see [`parse_images`]. Images of a file whose name starts with `emnist-` are
 /// transposed, because EMNIST stores them with rows and columns exchanged.

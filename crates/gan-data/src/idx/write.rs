@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{IMAGES, LABELS};
-use crate::dataset::check_labels;
+use crate::checks::{check_labels, count_images};
 use crate::files::write_atomically;
 use crate::{Error, ImageShape, Result};
 
@@ -66,7 +66,7 @@ pub fn write(
 /// shape, [`Error::PixelCount`] if `pixels` is not a whole number of images,
 /// [`Error::FormatLimit`] for a count or size of 2^32 or more.
 pub fn encode_images(file: &Path, shape: ImageShape, pixels: &[u8]) -> Result<Vec<u8>> {
-    let count = shape.count(&file.display().to_string(), pixels.len())?;
+    let count = count_images(&file.display().to_string(), shape, pixels.len())?;
     if shape.channels != 1 {
         return Err(Error::Channels {
             path: file.into(),

@@ -1,4 +1,4 @@
-//! From training to the film of it: both programs, one after the other.
+//! Animations and reports of a run: the trainer, then `xtask`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,26 +6,26 @@ use std::process::Command;
 
 use crate::{Place, SMALL, finish};
 
-/// The program `xtask` beside the trainer; built if this test runs without it.
+/// Returns the program `xtask` beside the trainer, and builds it if it is missing.
 fn xtask() -> PathBuf {
     let trainer = Path::new(env!("CARGO_BIN_EXE_candle-gan"));
     let name = format!("xtask{}", env::consts::EXE_SUFFIX);
     let xtask = trainer.with_file_name(name);
     if !xtask.exists() {
-        let folder = trainer.parent().unwrap();
-        let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        let directory = trainer.parent().unwrap();
+        let profile = match directory.file_name().unwrap().to_str().unwrap() {
             "debug" => "dev",
             other => other,
         };
         let mut command = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
         command.args(["build", "--package", "xtask", "--profile", profile, "--target-dir"]);
-        command.arg(folder.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.arg(directory.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
         assert!(command.status().unwrap().success());
     }
     xtask
 }
 
-/// Width, height and number of frames of a GIF, read block by block to its end.
+/// Returns width, height and number of frames of a GIF, read block by block.
 fn frames(gif: &[u8]) -> (u16, u16, usize) {
     assert_eq!(&gif[..6], b"GIF89a");
     let table = |flags: u8| if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
@@ -39,7 +39,7 @@ fn frames(gif: &[u8]) -> (u16, u16, usize) {
     let mut count = 0;
     loop {
         match gif[at] {
-            // An extension; a frame; the end.
+            // An extension, a frame, the trailer.
             0x21 => at = skip_data(at + 2),
             0x2c => {
                 count += 1;
@@ -49,13 +49,13 @@ fn frames(gif: &[u8]) -> (u16, u16, usize) {
             other => panic!("block {other:#04x} at byte {at}"),
         }
     }
-    assert_eq!(at, gif.len() - 1, "more after the end");
+    assert_eq!(at, gif.len() - 1, "bytes after the trailer");
     let word = |at: usize| u16::from_le_bytes([gif[at], gif[at + 1]]);
     (word(6), word(8), count)
 }
 
 #[test]
-fn the_film_of_a_run_has_a_frame_for_every_sample() {
+fn the_animation_of_a_run_has_a_frame_per_sample() {
     let place = Place::new();
     place.succeed(&format!("{SMALL} --steps 10"));
     place.succeed(&format!("{SMALL} --steps 21 --seed 1"));
@@ -69,16 +69,16 @@ fn the_film_of_a_run_has_a_frame_for_every_sample() {
     // 0, 4, 8 and 10.
     let line = task("gif --run runs/00000-idx-set-tiny");
     assert!(line.contains("runs/00000-idx-set-tiny/training.gif: 4 frames of 298x298"), "{line}");
-    let film = place.read("runs/00000-idx-set-tiny/training.gif");
-    assert_eq!(frames(&film), (298, 298, 4));
+    let animation = place.read("runs/00000-idx-set-tiny/training.gif");
+    assert_eq!(frames(&animation), (298, 298, 4));
     // The newest run: 0, 4, 8, 12, 16, 20 and 21.
     task("gif");
     assert_eq!(frames(&place.read("runs/00001-idx-set-tiny/training.gif")), (298, 298, 7));
-    // A run with a film in it still goes on.
+    // A run directory with an animation in it can be resumed.
     place.succeed("--resume runs/00000-idx-set-tiny --steps 12");
-    task("gif --run runs/00000-idx-set-tiny --out film.gif");
-    assert_eq!(frames(&place.read("film.gif")), (298, 298, 5));
-    // What the trainer writes is what the report looks for.
+    task("gif --run runs/00000-idx-set-tiny --out animation.gif");
+    assert_eq!(frames(&place.read("animation.gif")), (298, 298, 5));
+    // The report finds everything that the trainer writes.
     let line = task("report --run runs/00000-idx-set-tiny");
     assert!(line.contains("report.html: ") && !line.contains("left out"), "{line}");
     let page = place.read("runs/00000-idx-set-tiny/report.html");
