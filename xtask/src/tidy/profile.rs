@@ -10,7 +10,11 @@ use anyhow::{Context, Result};
 const MANIFEST: &str = "tests/downstream/Cargo.toml";
 
 /// READMEs that show the profile, where they exist.
-const READMES: [&str; 2] = ["crates/gan-kernels/README.md", "crates/gan-models/README.md"];
+const READMES: [&str; 3] = [
+    "crates/gan-kernels/README.md",
+    "crates/gan-models/README.md",
+    "crates/gan-training/README.md",
+];
 
 /// The READMEs that do not show the profile of [`MANIFEST`] in a `toml` block, each with a
 /// violation.
