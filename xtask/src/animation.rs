@@ -22,7 +22,7 @@ const LAST_DELAY: u16 = 200;
 /// The shortest delay that most players respect, in hundredths of a second.
 const MIN_DELAY: u32 = 2;
 
-/// The most pixels of a frame. It bounds the memory that a false header can claim.
+/// Maximum number of pixels of a frame. It bounds the memory that a false header can claim.
 const MAX_PIXELS: u64 = 1 << 26;
 
 /// Options of `cargo xtask gif`.

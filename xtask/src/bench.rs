@@ -74,7 +74,7 @@ impl Bench {
         }
         let mut text = format!(
             "\n{}, {} threads, {}, release build, median of {} rounds.\n\n\
-             | recipe | batch | products | ms a step | images/s | GFLOP/s | sgemm | share | peak MiB | candle's operators, one step, images/s |\n\
+             | recipe | batch | products | ms per step | images/s | GFLOP/s | sgemm | of sgemm | peak MiB | candle's operators, one step, images/s |\n\
              |---|---|---|---|---|---|---|---|---|---|\n",
             today()?,
             reports[0][0]["threads"],
@@ -90,7 +90,7 @@ impl Bench {
         }
         for case in BY_LAYER {
             println!("layers of {}", case.0);
-            text += &format!("\n{}, batch {}, ms a step in each part:\n\n", case.0, case.1);
+            text += &format!("\n{}, batch {}, ms per step in each part:\n\n", case.0, case.1);
             text += "| ms | part |\n|---|---|\n";
             for line in trainer.bench(case, &["--layers"])?.lines() {
                 if let Some((ms, part)) = line.split_once(" ms  ") {

@@ -1,4 +1,4 @@
-//! What the checks share: their error, and the place of the workspace.
+//! Helpers of the checks: their error, the workspace's directory and runs of cargo.
 
 use std::env;
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// The error of a check that found a fault, as opposed to one that could not run.
+/// The error of a check that found a fault. Checks that cannot run have other errors.
 #[derive(Debug)]
 pub(crate) struct FailedCheck(pub(crate) String);
 

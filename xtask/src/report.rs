@@ -23,7 +23,7 @@ use crate::encoder::Format;
 use crate::image::Image;
 use crate::run_directory;
 
-/// The most bytes of the animation; base64 makes them a third more on the page.
+/// Maximum number of bytes of the animation. Base64 adds a third on the page.
 const MAX_ANIMATION_BYTES: u64 = 5 << 20;
 /// Frames per second of the animation.
 const FPS: u32 = 12;

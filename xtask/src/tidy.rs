@@ -20,7 +20,7 @@ use crate::check::FailedCheck;
 /// Directories of the workspace that hold sources.
 const DIRECTORIES: [&str; 3] = ["crates", "xtask", "tests"];
 
-/// The most lines that a file may have.
+/// Maximum number of lines of a file.
 const MAX_LINES: usize = 600;
 
 /// A place where a file breaks a rule.

@@ -1,7 +1,7 @@
 //! Image data sets for GAN training.
 //!
 //! This crate loads data sets, filters classes, draws seeded batches, and writes images as PNG
-//! files, as IDX files (the format of MNIST) or as one folder per class.
+//! files, as IDX files (the format of MNIST) or as one directory per class.
 //!
 //! MNIST is compiled in, so this example needs no file and no network:
 //!

@@ -1,4 +1,4 @@
-//! A small convolutional classifier. The metrics compare its features, and its classes tell what an
+//! A small convolutional classifier. The metrics compare its features, and its classes say what an
 //! image shows.
 
 use crate::distort;

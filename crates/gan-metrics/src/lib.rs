@@ -3,7 +3,7 @@
 //!
 //! All metrics compare [`Features`], one row of numbers per image, of a generated and a real set:
 //! [`frechet_distance`] compares their [`FeatureStats`], [`polynomial_mmd`] their means in a kernel
-//! space, and [`prdc`] says whether the generated images look real and cover the real ones.
+//! space, and [`prdc`] measures whether the generated images look real and cover the real ones.
 //! [`nearest`] returns the distance of each row to a set, which finds copies of training images.
 //! [`Reference`] computes all of them.
 //!

@@ -4,7 +4,7 @@ use crate::distances::{RowTile, for_each_row};
 use crate::error::Result;
 use crate::features::Features;
 
-/// Number of lower bounds that are scanned together before any is looked at alone.
+/// Number of lower bounds that are checked in one pass before each is checked alone.
 pub(crate) const SCAN: usize = 64;
 
 /// Returns the distance of each row to its `k`-th nearest neighbour. Equal rows are neighbours at

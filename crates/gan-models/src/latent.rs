@@ -1,4 +1,4 @@
-//! Latent vectors: what generators are given.
+//! Latent vectors, the input of generators.
 
 use crate::config::{GeneratorConfig, LatentDistribution};
 use crate::error::Result;

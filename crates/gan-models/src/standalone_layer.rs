@@ -29,7 +29,7 @@ pub(crate) enum Op {
     Rescale { scale: f64, shift: f64 },
 }
 
-/// The output of a training pass of the kernels, and what its backward pass needs.
+/// The output of a training pass of the kernels, and the activations that its backward pass needs.
 pub(crate) enum SavedStandalone {
     /// A linear operation, whose gradient depends on no activation.
     Linear(Tensor),

@@ -1,4 +1,4 @@
-//! The command line, as typed: nothing is checked here against data or files.
+//! The command line's commands and options. Parsing reads no data and no files.
 
 pub mod commands;
 pub mod options;
@@ -18,15 +18,15 @@ use train::TrainArgs;
 #[derive(Debug, Parser)]
 #[command(name = "candle-gan", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command. Without one the program trains.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// What to train, where no command is given.
+    /// The options of `train` if no command is given.
     #[command(flatten)]
     pub train: TrainArgs,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a generator (the default command).
@@ -35,15 +35,15 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Interpolate between latents, or between classes.
     Interpolate(InterpolateArgs),
-    /// Measure how close generated images, or any others, are to real ones.
+    /// Measure how close generated images, or other images, are to real ones.
     Evaluate(EvaluateArgs),
-    /// Print a trained discriminator's decision value of each image: negative fake, positive real.
+    /// Print a discriminator's decision value of each image: negative for fake, positive for real.
     Score(ScoreArgs),
     /// List the built-in recipes.
     Recipes,
     /// Print the layers of both networks: output shapes, parameters, multiply-adds.
     Summary(SummaryArgs),
-    /// Train a classifier, such as the one whose features the metrics use.
+    /// Train a digit classifier, like the one whose features the metrics use.
     Classifier(ClassifierArgs),
     /// Write a data set as a directory of images, one sub-directory for each class.
     Export(ExportArgs),

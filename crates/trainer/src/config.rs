@@ -1,4 +1,4 @@
-//! The configuration of a run: everything that decides what it computes, checked once.
+//! The configuration of a run: everything that determines its results.
 
 pub(crate) mod resolve;
 
@@ -11,17 +11,17 @@ use gan_training::{Gan, Hyperparameters, Intervals, nest_flat_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a run computes: `config.json` of its directory. Two runs with the same configuration on the
-/// same machine write the same bytes.
+/// The configuration of a run, saved as `config.json` in its directory. Two runs with the same
+/// configuration on the same machine write the same bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrainConfig {
     /// The recipe's name.
     pub recipe: String,
-    /// The file that it was in, where it is not built in.
+    /// The recipe file, if the recipe is not built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe_file: Option<String>,
-    /// Where the images come from.
+    /// The data set, as `--dataset` names it.
     pub dataset: String,
     /// Rows and columns that the images of a directory are resized to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,19 +29,19 @@ pub(crate) struct TrainConfig {
     /// Channels of the images of a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<Colour>,
-    /// Classes asked for, in the order of their labels; none stands for all.
+    /// The chosen classes, in the order of their labels. Empty means all.
     pub classes: Vec<String>,
-    /// Images of these classes.
+    /// Number of images of these classes.
     #[serde(alias = "pictures")]
     pub images: usize,
     /// Seed of weights, latents, shuffles and dropout.
     pub seed: u64,
-    /// How precisely the CPU multiplies.
+    /// The precision of matrix products on the CPU.
     #[serde(default = "PrecisionName::of_old_runs")]
     pub precision: PrecisionName,
-    /// The step that training ends with.
+    /// Number of training steps.
     pub steps: u64,
-    /// How often it reports and saves.
+    /// Intervals of reports and checkpoints.
     pub schedule: Intervals,
     /// The settings of the training step.
     pub training: Hyperparameters,
@@ -73,7 +73,7 @@ impl TrainConfig {
         Ok(Gan::init(generator, discriminator, *training, *seed, device)?)
     }
 
-    /// The name of a run of this configuration, after its number.
+    /// Returns the part of the run directory's name after the number.
     pub(crate) fn title(&self) -> String {
         let mut parts = vec![self.dataset.as_str()];
         let classes = self.classes.join("+");

@@ -1,4 +1,4 @@
-//! Data sets as the command line names them.
+//! Loads the data sets that the command line names.
 
 use crate::cli::options::{DataOptions, ImageOptions};
 use anyhow::{Context, Result, ensure};
@@ -6,10 +6,10 @@ use gan_data::folder::{Colour, Loaded, Options};
 use gan_data::{Dataset, DatasetInfo, Source, Split};
 use std::time::Instant;
 
-/// Images left out that are named one by one.
+/// Maximum number of skipped images that are named in warnings.
 const NAMED: usize = 20;
 
-/// A data set and the classes that are used of it; nothing is read yet.
+/// A data set and the classes that are used. It is not read yet.
 #[derive(Clone, Debug)]
 pub(crate) struct Selection {
     source: Source,
@@ -19,7 +19,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// What the options select.
+    /// Returns the data set that the options select.
     ///
     /// # Errors
     /// An unknown data set; a size or colour for images that are used as they are.
@@ -29,7 +29,7 @@ impl Selection {
         Ok(Self { source, options, classes: data.classes.digit.clone() })
     }
 
-    /// What a run was trained on.
+    /// Returns the data set that a run was trained on.
     ///
     /// # Errors
     /// An unknown data set.
@@ -45,22 +45,22 @@ impl Selection {
         Ok(Self { source: source(dataset)?, options, classes: classes.to_vec() })
     }
 
-    /// Where the images come from.
+    /// Returns the source of the images.
     pub(crate) fn source(&self) -> &Source {
         &self.source
     }
 
-    /// The classes asked for; empty for all.
+    /// Returns the chosen classes. Empty means all.
     pub(crate) fn classes(&self) -> &[String] {
         &self.classes
     }
 
-    /// The size that images are resized to, if they are those of a directory.
+    /// Returns the size that images of a directory are resized to.
     pub(crate) fn size(&self) -> Option<usize> {
         matches!(self.source, Source::Folder(_)).then_some(self.options.size)
     }
 
-    /// Loads the images of one part.
+    /// Loads the images of a split.
     ///
     /// # Errors
     /// Those of [`Source::load_with`]; classes that the data set does not have.
@@ -76,7 +76,7 @@ impl Selection {
         })
     }
 
-    /// Reads what one part holds, without its images.
+    /// Describes a split without reading its images.
     ///
     /// # Errors
     /// Those of [`DatasetInfo::read`]; classes that the data set does not have.
@@ -98,7 +98,7 @@ pub(crate) fn source(dataset: &str) -> Result<Source> {
     dataset.parse().context("--dataset")
 }
 
-/// How the images of a directory are read.
+/// Returns how the images of a directory are read.
 fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Options> {
     let given = [("size", images.size.is_some()), ("colour", images.colour.is_some())];
     for (flag, _) in given.iter().filter(|(_, given)| *given) {
@@ -111,7 +111,7 @@ fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Optio
     Ok(Options::new().size(size).colour(images.colour.map(Colour::from)).strict(strict))
 }
 
-/// Loads one part of a data set, and warns of images that are left out.
+/// Loads a split of a data set, and logs a warning for each skipped image.
 ///
 /// # Errors
 /// Those of [`Source::load_with`].

@@ -8,7 +8,7 @@ use gan_kernels::Precision;
 use gan_models::{DiscriminatorConfig, GeneratorConfig};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-/// The device of this name.
+/// Returns the device of this name.
 ///
 /// # Errors
 /// A device that this build has no feature for, or this machine no hardware.
@@ -35,7 +35,7 @@ pub(crate) fn device(name: DeviceName) -> Result<Device> {
 /// was named.
 ///
 /// # Errors
-/// What a device that was named computes wrongly.
+/// The first wrong result of a device that was named.
 pub(crate) fn trusted(
     device: Device,
     name: DeviceName,
@@ -71,7 +71,7 @@ fn automatic() -> Device {
     Device::Cpu
 }
 
-/// Sets how precisely the CPU multiplies.
+/// Sets the precision of matrix products on the CPU.
 pub(crate) fn set_precision(precision: PrecisionName) {
     gan_kernels::set_precision(match precision {
         PrecisionName::High => Precision::High,
@@ -79,7 +79,7 @@ pub(crate) fn set_precision(precision: PrecisionName) {
     });
 }
 
-/// The number format of products, in messages.
+/// Returns the number format of matrix products, for messages.
 pub(crate) fn describe_precision(precision: Precision) -> &'static str {
     match precision {
         Precision::High => "bf16x3",
@@ -87,7 +87,7 @@ pub(crate) fn describe_precision(precision: Precision) -> &'static str {
     }
 }
 
-/// The name of a device in messages.
+/// Returns the name of a device, for messages.
 pub(crate) fn describe(device: &Device, threads: usize) -> String {
     match device {
         Device::Cpu => format!(

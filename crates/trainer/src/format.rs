@@ -1,8 +1,8 @@
-//! Numbers and shapes as people write them.
+//! Formats durations, numbers and shapes for messages.
 
 use gan_data::ImageShape;
 
-/// Seconds as people write them: 42 s, 3 min 07 s, 2 h 05 min.
+/// Formats a duration: 42 s, 3 min 07 s, 2 h 05 min.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
@@ -12,13 +12,13 @@ pub(crate) fn duration(seconds: f64) -> String {
     }
 }
 
-/// Digits with a comma before every three.
+/// Formats a number with commas between groups of three digits.
 pub(crate) fn thousands(digits: &str) -> String {
     let comma = |i: usize| if i > 0 && (digits.len() - i).is_multiple_of(3) { "," } else { "" };
     digits.char_indices().flat_map(|(i, digit)| [comma(i).to_string(), digit.to_string()]).collect()
 }
 
-/// Width, height and colours of an image: `28x28 pixels in grey`.
+/// Formats width, height and colour mode of an image: `28x28 pixels in grey`.
 pub(crate) fn image(shape: ImageShape) -> String {
     let colour = if shape.channels == 1 { "grey" } else { "colour" };
     format!("{}x{} pixels in {colour}", shape.width, shape.height)

@@ -1,4 +1,4 @@
-//! Matrices of f32 in NumPy's `.npy` files.
+//! Reads and writes f32 matrices as NumPy's `.npy` files.
 //!
 //! Format: <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>. Candle's own
 //! reader allocates whatever a header announces, so a damaged file would end the program.
@@ -70,7 +70,7 @@ fn parse(bytes: &[u8], columns: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (rows, columns), &Device::Cpu)?)
 }
 
-/// A file's header and what comes after it.
+/// Splits a file into its header and its data.
 fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (version, rest) = rest.split_at_checked(2)?;
@@ -85,7 +85,7 @@ fn split(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((str::from_utf8(header).ok()?, data))
 }
 
-/// Writes a matrix, whole or not at all.
+/// Writes a matrix atomically.
 ///
 /// # Shapes
 /// `matrix`: (N, columns) f32.

@@ -1,4 +1,4 @@
-//! What the metrics' classifier predicts of images, and which images it takes.
+//! Features and classes of images by the metrics' classifier.
 
 pub(crate) mod collapse;
 pub(crate) mod monitor;
@@ -9,18 +9,18 @@ use gan_data::folder::{Colour, Options};
 use gan_data::{ImageShape, range};
 use gan_metrics::{Classifier, Predictions};
 
-/// The extractor's name in those of metrics.
+/// The name of the feature extractor in names of metrics.
 const EXTRACTOR: &str = "mnistnet";
-/// Images whose pixels are turned into tensors at a time.
+/// Number of images that are converted to a tensor at a time.
 const CHUNK: usize = 1000;
-/// Images that a data set needs for the metrics.
+/// Minimum number of images of a data set for the metrics.
 pub(crate) const MIN_IMAGES: usize = 6;
 
-/// How the images of a directory are read for the classifier.
+/// The options that read the images of a directory for the classifier.
 pub(crate) const MEASURED: Options =
     Options::new().size(Options::SIZE).colour(Some(Colour::Grey)).strict(false);
 
-/// What the classifier predicts of images.
+/// Returns features and predicted classes of images.
 ///
 /// # Errors
 /// Images that are not 28x28 and grey.
@@ -51,12 +51,12 @@ pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
     Ok(())
 }
 
-/// Whether images of this shape can be measured.
+/// Returns whether images of this shape can be measured.
 pub(crate) fn can_measure(shape: ImageShape) -> bool {
     Classifier::accepts((shape.channels, shape.height, shape.width))
 }
 
-/// The full name of a metric, with the extractor and the number of images.
+/// Returns the full name of a metric: its short name, the extractor and the number of images.
 pub(crate) fn metric_name(metric: &str, images: usize) -> String {
     match (images / 1000, images % 1000) {
         (0, _) | (_, 1..) => format!("{metric}-{EXTRACTOR}-{images}"),

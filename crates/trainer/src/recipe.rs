@@ -1,4 +1,4 @@
-//! Recipes by name or file.
+//! Finds recipes by name or file.
 
 use anyhow::{Context, Result, bail};
 use gan_training::Recipe;

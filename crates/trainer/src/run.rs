@@ -1,4 +1,4 @@
-//! The directory of a run and what is written into it.
+//! The run directory and the files in it.
 
 pub(crate) mod checkpoint;
 mod curves;

@@ -1,4 +1,4 @@
-//! Images from a generator: latents, classes and chunks.
+//! Generates images in chunks from latents and labels.
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -6,10 +6,10 @@ use gan_data::{ImageShape, range};
 use gan_models::{FeatureShape, Generator, GeneratorConfig, Mode};
 use rand_chacha::ChaCha8Rng;
 
-/// Images generated at a time.
+/// Number of images generated at a time.
 pub(crate) const CHUNK: usize = 256;
 
-/// Where latents come from.
+/// The source of latents.
 pub(crate) enum Latents {
     /// Drawn from the generator's distribution.
     Random(Box<ChaCha8Rng>),
@@ -27,8 +27,8 @@ impl Latents {
     }
 }
 
-/// Generates an image of each label's class, some at a time: `take` gets the number of the first,
-/// their latents and their pixels.
+/// Generates an image for each label, in chunks. `take` gets the index of a chunk's first image, its
+/// latents and its pixels.
 ///
 /// # Errors
 /// Those of `take`; failures of the device.
@@ -46,20 +46,20 @@ pub(crate) fn generate(
     Ok(())
 }
 
-/// The shape of a network's images as that of a data set's.
+/// Converts the shape of a network's images to that of a data set's.
 pub(crate) fn image_shape(FeatureShape { channels, height, width }: FeatureShape) -> ImageShape {
     ImageShape { channels, height, width }
 }
 
-/// The numbers that a generator's classes are named by; `None` if a name is no number, or if the
-/// class of an image is not known.
+/// Returns the class names as numbers. Returns `None` if a name is not a number, or if the class of an
+/// image is unknown.
 pub(crate) fn class_numbers(config: &GeneratorConfig) -> Option<Vec<u32>> {
     let is_known = config.classes.len() == 1 || config.conditional;
     let numbers = config.classes.iter().map(|class| class.parse().ok()).collect::<Option<_>>();
     numbers.filter(|_| is_known)
 }
 
-/// Labels of this many images, all of a generator's classes in turn.
+/// Returns labels for this many images: the generator's classes in turn.
 pub(crate) fn labels_in_turn(config: &GeneratorConfig, count: usize) -> Vec<u32> {
     (0..count).map(|i| (i % config.classes.len().max(1)) as u32).collect()
 }

@@ -1,4 +1,4 @@
-//! The training loop: steps, and what is due after each.
+//! The training loop: steps, and the reports and checkpoints after them.
 
 mod explain;
 pub(crate) mod interrupt;
@@ -68,7 +68,7 @@ pub(crate) fn train(
     Ok(outcome)
 }
 
-/// Writes the checkpoint of the current step, and the generator for other programs.
+/// Writes the checkpoint of the current step, and the generator.
 ///
 /// # Errors
 /// Parameters that are not finite, which must not replace a good checkpoint.

@@ -12,7 +12,7 @@ pub(super) type Fields = Map<String, Value>;
 /// Sections of `config.json` whose values stood at the top level in earlier versions.
 const SECTIONS: [&str; 2] = ["training", "schedule"];
 
-/// What the files of a run say.
+/// The contents of a run's files.
 pub(super) struct Record {
     pub(super) name: String,
     /// `config.json`, with the values of its sections at the top level.

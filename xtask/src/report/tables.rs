@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::record::Fields;
 
-/// About the most rows of the table of metrics.
+/// Approximate maximum number of rows of the table of metrics.
 const ROWS: usize = 40;
 
 /// Keys of a configuration that come first, in this order.

@@ -15,26 +15,26 @@ use super::modules::{self, Import, Modules, Names};
 /// How many imports of imports are followed.
 const MAX_DEPTH: usize = 16;
 
-/// What each file takes from each other file.
+/// The names that each file takes from each other file.
 type Arrows = BTreeMap<(PathBuf, PathBuf), BTreeSet<String>>;
 
-/// The circles of the crate in `directory`, each told with the arrows that tie it.
+/// Returns the circles of the crate in `directory`, each with its files and dependencies.
 ///
 /// # Errors
 /// A source that cannot be read or is not Rust.
 pub(super) fn circles(directory: &Path) -> Result<Vec<String>> {
-    let mut told = Vec::new();
+    let mut descriptions = Vec::new();
     for root in ["src/lib.rs", "src/main.rs"] {
         let root = directory.join(root);
         if root.is_file() {
             let arrows = Crate { modules: modules::read(&root)? }.arrows();
-            told.extend(components(&arrows).iter().map(|files| describe(files, &arrows)));
+            descriptions.extend(components(&arrows).iter().map(|files| describe(files, &arrows)));
         }
     }
-    Ok(told)
+    Ok(descriptions)
 }
 
-/// A circle as text: its files, then every arrow between two of them.
+/// Describes a circle: the number of its files, then every dependency between two of them.
 fn describe(files: &BTreeSet<&PathBuf>, arrows: &Arrows) -> String {
     let mut text = format!("a circle of {} modules", files.len());
     for ((from, to), names) in arrows {
@@ -47,7 +47,7 @@ fn describe(files: &BTreeSet<&PathBuf>, arrows: &Arrows) -> String {
     text
 }
 
-/// The sets of two or more files that all reach each other.
+/// Returns the groups of two or more files that all depend on each other.
 fn components(arrows: &Arrows) -> Vec<BTreeSet<&PathBuf>> {
     let reached: BTreeMap<&PathBuf, BTreeSet<&PathBuf>> =
         arrows.keys().map(|(from, _)| (from, reached(from, arrows))).collect();
@@ -59,7 +59,7 @@ fn components(arrows: &Arrows) -> Vec<BTreeSet<&PathBuf>> {
     components.into_iter().collect()
 }
 
-/// The files that the arrows lead to from `start`.
+/// Returns the files that `start` depends on, directly or not.
 fn reached<'a>(start: &'a PathBuf, arrows: &'a Arrows) -> BTreeSet<&'a PathBuf> {
     let mut reached = BTreeSet::new();
     let mut waiting = vec![start];
@@ -75,7 +75,7 @@ struct Crate {
     modules: Modules,
 }
 
-/// Where a path leads: a module, and the name in it unless the path is the module's own.
+/// The target of a path: a module, and a name in it unless the path is that of the module.
 type Target<'a> = (&'a Names, Option<&'a String>);
 
 impl Crate {
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rust_is_an_error() {
+    fn other_text_than_rust_is_an_error() {
         let place = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(place.path().join("src")).expect("a directory");
         std::fs::write(place.path().join("src/main.rs"), "fn main() {").expect("a file");

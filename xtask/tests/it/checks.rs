@@ -35,7 +35,7 @@ fn tidy_lists_every_violation() {
 }
 
 #[test]
-fn tidy_names_the_arrows_of_a_circle() {
+fn tidy_lists_the_dependencies_of_a_circle() {
     let place = Place::new();
     place.write("crates/a/src/lib.rs", "//! Doc.\n\nmod b;\nmod c;\n");
     place.write("crates/a/src/b.rs", "//! Doc.\n\nuse crate::c::C;\npub struct B(C);\n");
@@ -155,7 +155,7 @@ mod ci {
     }
 
     #[test]
-    fn a_check_that_cannot_start_is_no_failed_check() {
+    fn a_check_that_cannot_start_is_another_error() {
         let place = Place::new();
         let cargo = place.path("no-cargo");
         let output = place.workspace_command("ci").env("CARGO", &cargo).output().unwrap();

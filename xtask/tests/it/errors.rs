@@ -1,4 +1,4 @@
-//! What `gif` says when it cannot make an animation, and what it leaves behind.
+//! Errors of `gif`, after which every file is as before.
 
 use std::fs;
 
@@ -63,7 +63,7 @@ fn frames_of_different_sizes() {
 }
 
 #[test]
-fn files_that_are_no_png() {
+fn files_that_are_not_png() {
     let place = Place::new();
     place.grey_frames("run", &[1]);
     for bytes in [&b""[..], b"GIF89a, not a PNG at all, but of some length"] {

@@ -1,4 +1,4 @@
-//! Reports that `report` writes, of runs that are whole and of others.
+//! Reports of complete, unfinished and damaged runs.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::{Place, text};
 const CURVES: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"curves\" \
                       viewBox=\"0 0 8 8\"><text>Losses</text></svg>\n";
 
-/// A run whose name and data hold what HTML takes for its own.
+/// A run whose name and data contain special characters of HTML.
 const RUN: &str = "runs/00003-idx-a<b>&c-tiny";
 
 impl Place {
@@ -189,7 +189,7 @@ fn damaged_parts_are_left_out() {
 }
 
 #[test]
-fn what_is_no_run_has_no_report() {
+fn other_directories_have_no_report() {
     let place = Place::new();
     let said = place.fail("report --run nowhere", 2);
     assert!(said.starts_with("error: nowhere: no such run directory; "), "{said}");

@@ -122,7 +122,7 @@ fn has_weights(layer: &Layer) -> bool {
     is_dense(layer) || matches!(layer, Layer::Conv { .. } | Layer::ConvTranspose { .. })
 }
 
-/// Whether a layer treats every value alike, however the values are arranged.
+/// Whether a layer is elementwise: it acts on each value alone.
 fn is_elementwise(layer: &Layer) -> bool {
     matches!(layer, Layer::Activation(_) | Layer::Dropout(_) | Layer::Rescale { .. })
 }

@@ -11,7 +11,7 @@ use rand::RngCore;
 use std::collections::BTreeMap;
 
 impl Network {
-    /// Training pass that saves what its backward pass needs. Returns the output and the tape. This
+    /// Runs a training pass that saves the activations for its backward pass. Returns the output and the tape. This
     /// is faster than autograd, which [`Network::forward`] supports where a network is part of
     /// something larger.
     ///

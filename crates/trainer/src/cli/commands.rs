@@ -1,4 +1,4 @@
-//! Options of each command but `train`.
+//! The options of each command except `train`.
 
 use super::options::{
     ClassesOption, DataOptions, DatasetOption, DeviceOption, GeneratorOptions, PrecisionOption,
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Options of `generate`.
 #[derive(Args, Debug)]
 pub struct GenerateArgs {
-    /// Which generator.
+    /// The generator.
     #[command(flatten)]
     pub generator: GeneratorOptions,
     /// How many images; with --latents, as many as there are latents.
@@ -34,7 +34,7 @@ pub struct GenerateArgs {
     /// grid: one image of all; png: a directory of images; idx: a directory in MNIST's format.
     #[arg(long, value_enum)]
     pub format: Format,
-    /// How an IDX directory is laid out.
+    /// The file layout of an IDX directory.
     #[arg(long, value_enum, default_value_t)]
     pub layout: Layout,
     /// The image, or the directory, to write.
@@ -43,10 +43,10 @@ pub struct GenerateArgs {
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,
-    /// Where to compute.
+    /// The device.
     #[command(flatten)]
     pub device: DeviceOption,
-    /// How precisely the CPU multiplies.
+    /// The precision of matrix products on the CPU.
     #[command(flatten)]
     pub precision: PrecisionOption,
 }
@@ -54,14 +54,14 @@ pub struct GenerateArgs {
 /// Options of `interpolate`.
 #[derive(Args, Debug)]
 pub struct InterpolateArgs {
-    /// Which generator.
+    /// The generator.
     #[command(flatten)]
     pub generator: GeneratorOptions,
     /// How many latents to visit; 1 keeps one latent and interpolates between classes [default: one
     /// for each class visited, at least 2].
     #[arg(long, value_name = "N")]
     pub points: Option<usize>,
-    /// The classes to visit, in turn [default: all, where the generator is conditional].
+    /// The classes to visit in turn [default: all, if the generator is class-conditional].
     #[arg(long, value_name = "C[,C...]", value_delimiter = ',')]
     pub class: Vec<String>,
     /// Steps from each point to the next.
@@ -73,7 +73,7 @@ pub struct InterpolateArgs {
     /// grid: a row from each point to the next; animation: an animated PNG that loops.
     #[arg(long, value_enum, default_value = "grid")]
     pub format: InterpolationFormat,
-    /// Images a second of an animation.
+    /// Images per second of an animation.
     #[arg(long, value_name = "N", default_value_t = 12)]
     pub fps: u16,
     /// Pixels of the file for each pixel of an image, along each side: 1 to 16.
@@ -93,7 +93,7 @@ pub struct ScoreArgs {
     /// The run whose discriminator is used [default: the newest under runs].
     #[arg(long, value_name = "RUN")]
     pub run: Option<PathBuf>,
-    /// The class to score the images as, where the discriminator is class-conditional.
+    /// The class that the images are scored as, if the discriminator is class-conditional.
     #[arg(long, value_name = "C")]
     pub class: Option<String>,
     /// CPU threads.
@@ -107,27 +107,27 @@ pub struct ScoreArgs {
 /// Options of `summary`.
 #[derive(Args, Debug)]
 pub struct SummaryArgs {
-    /// A run, whose networks are shown.
+    /// The run whose networks are shown.
     #[arg(long, value_name = "RUN", conflicts_with_all = ids_of::<NetworkOptions>())]
     pub run: Option<PathBuf>,
-    /// What would be trained.
+    /// The networks of a recipe.
     #[command(flatten)]
     pub network: NetworkOptions,
 }
 
-/// What decides the networks of a run that is not made yet.
+/// Options that determine the networks of a new run.
 #[derive(Args, Clone, Debug)]
 pub struct NetworkOptions {
     /// A built-in recipe or a recipe file [default: as in training].
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub recipe: Option<String>,
-    /// How the networks are conditioned on the class, where there are several.
+    /// How the networks are conditioned on the class, if there are several classes.
     #[arg(long, value_enum, value_name = "HOW")]
     pub condition: Option<ConditionName>,
-    /// The images that would be trained on.
+    /// The data set, whose images determine the shapes.
     #[command(flatten)]
     pub data: DataOptions,
-    /// What happens to damaged images.
+    /// Whether damaged images are skipped.
     #[command(flatten)]
     pub strict: StrictOption,
 }
@@ -135,7 +135,7 @@ pub struct NetworkOptions {
 /// Options of `evaluate`.
 #[derive(Args, Debug)]
 pub struct EvaluateArgs {
-    /// Which generator.
+    /// The generator.
     #[command(flatten)]
     pub generator: GeneratorOptions,
     /// Images to measure: a PNG file, a directory of them, an IDX file, a directory of IDX files.
@@ -144,7 +144,7 @@ pub struct EvaluateArgs {
     /// The real images to measure against.
     #[command(flatten)]
     pub dataset: DatasetOption,
-    /// The real classes to measure against; those of the generator where none is given.
+    /// The real classes to measure against [default: those of the generator].
     #[command(flatten)]
     pub classes: ClassesOption,
     /// How many images to generate.
@@ -171,7 +171,7 @@ pub struct ClassifierArgs {
     /// The images to train on.
     #[command(flatten)]
     pub dataset: DatasetOption,
-    /// How often every image is seen.
+    /// Number of passes over the images.
     #[arg(long, value_name = "N", default_value_t = CLASSIFIER_EPOCHS)]
     pub epochs: u64,
     /// Seed of weights, shuffles, distortions and dropout.
@@ -180,7 +180,7 @@ pub struct ClassifierArgs {
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,
-    /// How precisely the CPU multiplies.
+    /// The precision of matrix products on the CPU.
     #[command(flatten)]
     pub precision: PrecisionOption,
     /// The directory that the weights are written into.
@@ -194,16 +194,16 @@ pub struct ExportArgs {
     /// The images to write.
     #[command(flatten)]
     pub data: DataOptions,
-    /// What happens to damaged images.
+    /// Whether damaged images are skipped.
     #[command(flatten)]
     pub strict: StrictOption,
-    /// The part of the data set.
+    /// The split to write.
     #[arg(long, value_enum, default_value_t)]
     pub split: SplitName,
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,
-    /// The directory to make; it must be new or empty.
+    /// The directory to write. It must be new or empty.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }
@@ -223,13 +223,13 @@ pub struct BenchArgs {
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,
-    /// How precisely the CPU multiplies.
+    /// The precision of matrix products on the CPU.
     #[command(flatten)]
     pub precision: PrecisionOption,
-    /// Whose operators to time.
+    /// The operators to time.
     #[arg(long, value_enum, default_value_t)]
     pub operators: Operators,
-    /// Print the time of each layer's passes and of the updates too.
+    /// Also print the times of each layer's passes and of the updates.
     #[arg(long)]
     pub layers: bool,
     /// Print one JSON object.

@@ -1,4 +1,4 @@
-//! Options that several commands share, each defined once.
+//! Options that several commands have, each defined once.
 
 use super::values::{ColourName, DeviceName, PrecisionName};
 use clap::{Args, Id};
@@ -16,7 +16,7 @@ pub struct DatasetOption {
 }
 
 impl DatasetOption {
-    /// The data set given, else MNIST.
+    /// Returns the given data set, or else MNIST.
     pub fn or_mnist(&self) -> &str {
         self.dataset.as_deref().unwrap_or("mnist")
     }
@@ -41,15 +41,15 @@ pub struct ImageOptions {
     pub colour: Option<ColourName>,
 }
 
-/// What happens to damaged images of a directory.
+/// Whether damaged images of a directory are skipped.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct StrictOption {
-    /// Fail at an image that cannot be read, instead of leaving it out with a warning.
+    /// Stop with an error at an image that cannot be read, instead of skipping it with a warning.
     #[arg(long, help_heading = DIRECTORIES)]
     pub strict: bool,
 }
 
-/// A data set and the part of it that is used.
+/// A data set, the classes that are used and how images are read.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DataOptions {
     /// The data set.
@@ -63,7 +63,7 @@ pub struct DataOptions {
     pub images: ImageOptions,
 }
 
-/// A trained generator: a run's, or that of a directory.
+/// A trained generator, of a run or of a directory.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GeneratorOptions {
     /// The run whose generator is used [default: the newest under runs].
@@ -77,7 +77,7 @@ pub struct GeneratorOptions {
     pub best: bool,
 }
 
-/// Threads of the CPU.
+/// The number of CPU threads.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ThreadsOption {
     /// CPU threads [default: all]. Results do not depend on their number.
@@ -85,7 +85,7 @@ pub struct ThreadsOption {
     pub threads: Option<usize>,
 }
 
-/// Where to compute.
+/// The device to compute on.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct DeviceOption {
     /// The device to compute on.
@@ -93,7 +93,7 @@ pub struct DeviceOption {
     pub device: DeviceName,
 }
 
-/// How precisely the CPU multiplies.
+/// The precision of matrix products on the CPU.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct PrecisionOption {
     /// Precision of matrix products on the CPU [default: high; that of the run for its generator].
@@ -101,23 +101,23 @@ pub struct PrecisionOption {
     pub precision: Option<PrecisionName>,
 }
 
-/// The seed of everything random.
+/// The seed of all random numbers.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct SeedOption {
-    /// Seed of everything random [default: 0].
+    /// Seed of all random numbers [default: 0].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 }
 
 impl SeedOption {
-    /// The seed given, else 0.
+    /// Returns the given seed, or else 0.
     pub fn or_zero(self) -> u64 {
         self.seed.unwrap_or(0)
     }
 }
 
-/// The ids of all options of `T`, those of flattened structs included, for
-/// `conflicts_with_all`: an option that is added to the struct is in conflict too.
+/// Returns the ids of all options of `T`, including flattened structs, for `conflicts_with_all`. An
+/// option that is added to the struct is then in conflict, too.
 pub(crate) fn ids_of<T: Args>() -> Vec<Id> {
     let command = T::augment_args(clap::Command::new(""));
     command.get_arguments().map(|argument| argument.get_id().clone()).collect()

@@ -1,4 +1,4 @@
-//! Options of `train`: those that decide what a run computes, and those of any session.
+//! The options of `train`: those that determine what a run computes, and those of each session.
 
 use super::options::{
     DataOptions, DeviceOption, PrecisionOption, SeedOption, StrictOption, ThreadsOption, ids_of,
@@ -10,15 +10,15 @@ use std::path::PathBuf;
 /// Options of `train`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct TrainArgs {
-    /// What a new run computes.
+    /// Options of a new run.
     #[command(flatten)]
     pub run: NewRunOptions,
-    /// How this session trains.
+    /// Options of this session.
     #[command(flatten)]
     pub session: SessionOptions,
 }
 
-/// What a new run computes; a run that is resumed keeps its own.
+/// Options that determine what a new run computes. A resumed run keeps its own.
 #[derive(Args, Clone, Debug, Default)]
 pub struct NewRunOptions {
     /// The images to train on.
@@ -38,13 +38,13 @@ pub struct NewRunOptions {
     /// recipe's].
     #[arg(long, value_name = "X", num_args = 1..=2)]
     pub lr: Vec<f64>,
-    /// The objective.
+    /// Changes to the recipe's loss and regularisation.
     #[command(flatten)]
     pub loss: LossOptions,
     /// Seed of weights, latents, shuffles and dropout.
     #[command(flatten)]
     pub seed: SeedOption,
-    /// How precisely the CPU multiplies.
+    /// The precision of matrix products on the CPU.
     #[command(flatten)]
     pub precision: PrecisionOption,
     /// The directory that run directories are made in [default: runs].
@@ -52,22 +52,22 @@ pub struct NewRunOptions {
     pub out: Option<PathBuf>,
 }
 
-/// How a session trains, of a new run or of one that is resumed.
+/// Options of a session, of a new run or of a resumed one.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SessionOptions {
-    /// Train until every image has been seen this often, steps of earlier sessions included.
+    /// Train for this many epochs in total, including earlier sessions.
     #[arg(long, value_name = "N", conflicts_with = "steps")]
     pub epochs: Option<u64>,
-    /// Train until this step, those of earlier sessions included.
+    /// Train for this many steps in total, including earlier sessions.
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,
-    /// Where to train.
+    /// The device.
     #[command(flatten)]
     pub device: DeviceOption,
-    /// What happens to damaged images.
+    /// Whether damaged images are skipped.
     #[command(flatten)]
     pub strict: StrictOption,
     /// Continue this run from its last checkpoint, with its own configuration.
@@ -81,13 +81,13 @@ pub struct SessionOptions {
 /// Heading of the loss options in help texts.
 const LOSS: &str = "Loss and regularisation [default: the recipe's]";
 
-/// What to change of a recipe's loss and regularisation.
+/// Changes to a recipe's loss and regularisation.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LossOptions {
     /// The loss of both networks.
     #[arg(long, help_heading = LOSS, value_enum, value_name = "NAME")]
     pub loss: Option<LossName>,
-    /// How the networks are conditioned on the class, where there are several.
+    /// How the networks are conditioned on the class, if there are several classes.
     #[arg(long, help_heading = LOSS, value_enum, value_name = "HOW")]
     pub condition: Option<ConditionName>,
     /// Gamma of the R1 penalty: gamma/2 times the squared norm of the discriminator's gradient at
@@ -106,8 +106,8 @@ pub struct LossOptions {
     /// Black out a square of this side in the images that the discriminator sees.
     #[arg(long, help_heading = LOSS, value_name = "PIXELS")]
     pub cutout: Option<usize>,
-    /// Add noise of this standard deviation to the images that the discriminator sees; it fades to
-    /// none over the recipe's length.
+    /// Add noise of this standard deviation to the images that the discriminator sees; it falls
+    /// to 0 over the recipe's length.
     #[arg(long, help_heading = LOSS, value_name = "STD")]
     pub instance_noise: Option<f32>,
 }
@@ -118,7 +118,7 @@ mod tests {
     use crate::cli::Cli;
     use clap::Parser;
 
-    /// Every option of a new run, those of nested structs too, is refused beside `--resume`.
+    /// Every option of a new run, including nested structs, conflicts with `--resume`.
     #[test]
     fn a_run_that_is_resumed_takes_no_option_of_a_new_one() {
         let new_run = NewRunOptions::augment_args(clap::Command::new(""));

@@ -1,4 +1,4 @@
-//! Values that options take.
+//! The values that options take.
 
 use clap::ValueEnum;
 use gan_data::folder::Colour;
@@ -6,7 +6,7 @@ use gan_models::Conditioning;
 use gan_training::GanLoss;
 use serde::{Deserialize, Serialize};
 
-/// Epochs that a classifier is trained for, unless told otherwise.
+/// Default number of epochs that a classifier is trained for.
 pub const CLASSIFIER_EPOCHS: u64 = 12;
 
 /// Channels of images.
@@ -58,7 +58,7 @@ pub enum ConditionName {
     Projection,
     /// A channel for each class beside those of the image.
     Concatenation,
-    /// Not conditioned.
+    /// Unconditional.
     None,
 }
 
@@ -83,14 +83,14 @@ pub enum Format {
     Idx,
 }
 
-/// How an IDX directory is laid out.
+/// The file layout of an IDX directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Layout {
-    /// One file of images, and one of labels where the classes are known.
+    /// One file of images, and one of labels if the classes are known.
     #[default]
     Flat,
-    /// The four files of `torchvision.datasets.MNIST(root)`, in `MNIST/raw`; all images are both the
-    /// training and the test part.
+    /// The four files of `torchvision.datasets.MNIST(root)`, in `MNIST/raw`; the training
+    /// and the test split both hold all images.
     Torchvision,
 }
 
@@ -104,32 +104,32 @@ pub enum InterpolationFormat {
     Animation,
 }
 
-/// A part of a data set.
+/// A split of a data set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum SplitName {
-    /// The part that models are trained on.
+    /// The training images.
     #[default]
     Train,
-    /// The part that models are tested on.
+    /// The test images.
     Test,
 }
 
-/// Whose operators run the networks.
+/// The operators that run the networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operators {
-    /// This project's.
+    /// The operators of `gan-kernels`.
     #[default]
     Kernels,
-    /// candle's own.
+    /// candle's own operators.
     Candle,
 }
 
-/// How precisely the CPU multiplies.
+/// The precision of matrix products on the CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PrecisionName {
-    /// On a matrix unit (AMX) where there is one, with 16 bits of each factor's mantissa.
+    /// With 16 bits of each factor's mantissa on a CPU with AMX, else in f32.
     #[default]
     High,
     /// In f32 throughout.
@@ -137,16 +137,16 @@ pub enum PrecisionName {
 }
 
 impl PrecisionName {
-    /// The precision of runs that were made before there was a choice.
+    /// Returns the precision of runs from before this option existed.
     pub(crate) fn of_old_runs() -> Self {
         Self::Highest
     }
 }
 
-/// Where to compute.
+/// The device to compute on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum DeviceName {
-    /// CUDA or Metal where there is one, else the CPU.
+    /// CUDA or Metal if available, else the CPU.
     #[default]
     Auto,
     /// The CPU.

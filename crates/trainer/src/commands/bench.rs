@@ -1,4 +1,4 @@
-//! `bench`: the time of a recipe's training step, and of its parts.
+//! `bench`: times a recipe's training step and its layers.
 
 mod span_times;
 
@@ -22,12 +22,12 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Steps before those that are timed.
+/// Number of warm-up steps, which are not timed.
 const WARM_UP: u64 = 3;
-/// Batches of random images that the steps take in turn.
+/// Number of batches of random images. The steps cycle through them.
 const BATCHES: usize = 8;
 
-/// What `--json` prints.
+/// The result that `--json` prints.
 #[derive(Serialize)]
 struct Report {
     recipe: String,
@@ -163,7 +163,7 @@ impl Report {
     }
 }
 
-/// Multiply-adds that a step needs for each image of a batch.
+/// Returns the multiply-adds of a training step per image of a batch.
 fn multiply_adds(gan: &Gan) -> usize {
     // A forward pass, the input gradients of all layers and the weight gradients of all layers
     // cost the same; the input gradient of a network's first layer is seldom needed.
@@ -189,7 +189,7 @@ fn multiply_adds(gan: &Gan) -> usize {
     }
 }
 
-/// Rate of a large product in f32 throughout, the best of ten.
+/// Measures the rate of a large f32 matrix product: the best of ten.
 fn sgemm_gflop_per_s() -> Result<f64> {
     const SIZE: usize = 1024;
     let before = gan_kernels::precision();
@@ -207,7 +207,7 @@ fn sgemm_gflop_per_s() -> Result<f64> {
     Ok(2.0 * (SIZE as f64).powi(3) / best / 1e9)
 }
 
-/// Peak memory from Linux's /proc; other systems have no safe way to ask.
+/// Returns the peak memory of the process. It is read from `/proc`, so `None` except on Linux.
 fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

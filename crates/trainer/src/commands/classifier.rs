@@ -1,4 +1,4 @@
-//! `classifier`: trains a classifier, such as the one whose features the metrics use.
+//! `classifier`: trains a digit classifier, like the one whose features the metrics use.
 
 use crate::cli::commands::ClassifierArgs;
 use crate::dataset;

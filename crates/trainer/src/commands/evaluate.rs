@@ -1,4 +1,4 @@
-//! `evaluate`: metrics of generated images, or any others, against real ones.
+//! `evaluate`: metrics of generated or other images against real ones.
 
 mod report;
 
@@ -22,7 +22,7 @@ use report::{Column, Report, TrainOnFake, pixels};
 use std::io::Write;
 use std::time::Instant;
 
-/// Images to train a classifier on ([`EvaluateArgs::train_on_fake`]).
+/// Number of images that `--train-on-fake` trains a classifier on.
 const TRAIN_ON_FAKE: usize = 60_000;
 
 /// Measures images and prints the result.
@@ -41,7 +41,7 @@ pub(crate) fn evaluate(args: &EvaluateArgs, print: &mut (dyn Write + Send)) -> R
     })
 }
 
-/// What is measured, and the real images it is measured against.
+/// The images to measure, and the real images to compare them with.
 struct Measured {
     name: String,
     source: ImageSource,
@@ -50,7 +50,7 @@ struct Measured {
     test: Dataset,
 }
 
-/// Where the measured images come from.
+/// The source of the measured images.
 enum ImageSource {
     /// Generated, at this precision.
     Generator(Box<Generator>, PrecisionName),
@@ -206,7 +206,7 @@ impl Measured {
     }
 }
 
-/// The images of a real data set, labelled with digits where its classes are named by digits.
+/// Loads images of a real data set. Their labels are digits if the class names are digits.
 fn real_images(set: &Dataset) -> ImageSet {
     let digits: Option<Vec<u32>> = set.classes().iter().map(|class| class.parse().ok()).collect();
     let labels =

@@ -60,7 +60,7 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     Ok(())
 }
 
-/// Where the latents come from, and how many images there are to generate.
+/// Returns the source of the latents and the number of images to generate.
 fn latents(
     args: &GenerateArgs,
     config: &GeneratorConfig,
@@ -84,7 +84,7 @@ fn latents(
     Ok((Latents::Given(latents.to_device(device)?), count))
 }
 
-/// The class of each image, as the generator counts them.
+/// Returns the class index of each image, in the generator's order of classes.
 ///
 /// # Errors
 /// A class that the generator does not generate, or cannot generate alone.

@@ -4,7 +4,7 @@ use anyhow::Result;
 use gan_training::Recipe;
 use std::io::Write;
 
-/// Prints the built-in recipes, a line for each.
+/// Prints the built-in recipes, one per line.
 ///
 /// # Errors
 /// Output that cannot be written.

@@ -14,7 +14,7 @@ use gan_models::Mode;
 use std::io::Write;
 use std::path::Path;
 
-/// Images scored at a time.
+/// Number of images in a forward pass.
 const CHUNK: usize = 256;
 
 /// Prints the decision value of each image: negative for fake, positive for real.

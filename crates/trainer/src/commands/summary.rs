@@ -84,7 +84,7 @@ fn table(
     Ok(writeln!(print)?)
 }
 
-/// Channels, height and width; a vector as its length.
+/// Formats a shape as channels x height x width, or a vector as its length.
 fn shape(FeatureShape { channels, height, width }: FeatureShape) -> String {
     match (height, width) {
         (1, 1) => channels.to_string(),

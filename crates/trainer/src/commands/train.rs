@@ -1,4 +1,4 @@
-//! `train`: a new run, or one that is resumed.
+//! `train`: starts or resumes a run.
 
 use crate::cli::train::TrainArgs;
 use crate::commands::summary;
@@ -17,7 +17,7 @@ use gan_training::Gan;
 use std::io::Write;
 use std::time::Instant;
 
-/// Trains, and prints where everything is.
+/// Trains, then prints the paths of the results.
 ///
 /// # Errors
 /// Bad input before anything is written; files that cannot be written; a loss that is not finite.
@@ -30,7 +30,7 @@ pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<
     })
 }
 
-/// Prints the configuration and the networks' sizes; reads no images.
+/// Prints the configuration and the networks' sizes, without reading images.
 fn dry_run(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     let device = device::device(args.session.device.device)?;
     let (config, resumed) = configure(args, |data| data.info(Split::Train))?;
@@ -84,7 +84,7 @@ fn networks(
     Ok((gan, device))
 }
 
-/// A session of training.
+/// A training session.
 struct Session {
     config: TrainConfig,
     batches: Batches,
@@ -152,7 +152,7 @@ impl Session {
     }
 }
 
-/// Logs what is trained and where.
+/// Logs the data, the device and the run directory.
 fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDirectory) {
     let TrainConfig { dataset, images, steps, training, recipe, seed, .. } = config;
     tracing::info!(
@@ -163,7 +163,7 @@ fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDir
     tracing::info!("run directory {}", directory.path().display());
 }
 
-/// Prints where everything is and what can be done with it.
+/// Prints the paths of the results and commands that use them.
 fn conclude(directory: &RunDirectory, step: u64, print: &mut (dyn Write + Send)) -> Result<()> {
     let path = directory.path().display();
     let count = std::fs::read_dir(directory.samples()).map_or(0, Iterator::count);

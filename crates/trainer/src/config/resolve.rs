@@ -1,4 +1,4 @@
-//! From options and recipe to the configuration of a run, checked against the data set.
+//! Merges options, recipe and data set into the configuration of a run.
 //!
 //! [`Request::new`] looks up the names that were typed, [`Request::resolve`] merges flags, recipe and
 //! what the data set holds. Neither reads an image.
@@ -13,11 +13,11 @@ use gan_data::{DatasetInfo, ImageShape};
 use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig, Layer};
 use gan_training::{Hyperparameters, Recipe, Regularization, TrainingLength};
 
-/// A run that was asked for: names are looked up, the data set is not read.
+/// The options of a run with all names looked up. The data set is not read yet.
 pub(crate) struct Request<'a> {
     run: &'a NewRunOptions,
     length: Option<TrainingLength>,
-    /// The recipe that was named, and its name.
+    /// The recipe and its name.
     recipe: Option<(String, Recipe)>,
     data: Selection,
 }
@@ -39,7 +39,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The data set asked for.
+    /// Returns the chosen data set.
     pub(crate) fn data(&self) -> &Selection {
         &self.data
     }
@@ -99,7 +99,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The data set of a run that is resumed.
+/// Returns the data set of a run that is resumed.
 ///
 /// # Errors
 /// A data set that this program does not know.
@@ -108,7 +108,7 @@ pub(crate) fn data_of(config: &TrainConfig, session: &SessionOptions) -> Result<
     Selection::of_run(dataset, *size, *colour, classes, session.strict.strict)
 }
 
-/// The configuration of a run that is resumed, with a new end.
+/// Returns the configuration of a run that is resumed, with a new number of steps.
 ///
 /// # Errors
 /// A data set that has changed since the run began.
@@ -137,12 +137,12 @@ pub(crate) fn resume(
     Ok(config)
 }
 
-/// The length that the flags ask for.
+/// Returns the training length that the flags set.
 fn length(session: &SessionOptions) -> Option<TrainingLength> {
     session.steps.map(TrainingLength::Steps).or(session.epochs.map(TrainingLength::Epochs))
 }
 
-/// Steps of a length: the least number that shows every image so often.
+/// Returns the number of steps of a training length, rounded up to whole steps.
 fn steps(length: TrainingLength, images: usize, batch_size: usize) -> u64 {
     match length {
         TrainingLength::Steps(steps) => steps,
@@ -154,7 +154,7 @@ fn steps(length: TrainingLength, images: usize, batch_size: usize) -> u64 {
 }
 
 impl NewRunOptions {
-    /// Changes a recipe as asked.
+    /// Applies the flags to a recipe.
     fn apply(&self, recipe: &mut Recipe) {
         let Recipe { schedule, training, .. } = recipe;
         training.batch_size = self.batch_size.unwrap_or(training.batch_size);
@@ -168,7 +168,7 @@ impl NewRunOptions {
 }
 
 impl LossOptions {
-    /// Changes a recipe as asked.
+    /// Applies the flags to a recipe.
     fn apply(&self, recipe: &mut Recipe) {
         let training = &mut recipe.training;
         let Regularization { r1_gamma, spectral_norm, augmentation } = &mut training.regularization;
@@ -189,7 +189,7 @@ impl LossOptions {
     }
 }
 
-/// The networks of a recipe, for a data set.
+/// Returns the networks of a recipe for a data set.
 fn networks(recipe: &Recipe, info: &DatasetInfo) -> Result<(GeneratorConfig, DiscriminatorConfig)> {
     let ImageShape { channels, height, width } = info.shape();
     let image = (channels, height, width).into();

@@ -1,14 +1,15 @@
-//! Mode collapse: whether generated images are of one class, or one image of a class repeated.
+//! Detects mode collapse: generated images of one class only, or nearly identical images in a class.
 
 use anyhow::Result;
 use gan_metrics::{FeatureStats, Predictions};
 
-/// Classes of the built-in classifier: the digits.
+/// Number of classes of the built-in classifier: the digits.
 pub(crate) const DIGITS: usize = 10;
-/// Fraction of a single class above which generated images count as collapsed, if no real class
-/// reaches it.
+/// Generated images count as collapsed if one class has more than this fraction of them, and no class
+/// has that much of the real images.
 const ONE_CLASS: f64 = 0.9;
-/// Fraction of the real features' variance within a class below which generated images count as one.
+/// Generated images count as collapsed if the variance of features within classes is below this
+/// fraction of the real images' variance.
 const ONE_IMAGE: f64 = 0.05;
 
 /// Detects a collapse of generated images, compared with real ones.
@@ -47,7 +48,7 @@ impl CollapseDetector {
     }
 }
 
-/// The variance of features around the mean of the class that they are recognised as.
+/// Returns the variance of features around the mean of their predicted class.
 fn variance_within_classes(predicted: &Predictions) -> Result<f64> {
     let features = predicted.features()?;
     let (mut sum, mut count) = (0.0, 0);

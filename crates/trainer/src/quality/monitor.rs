@@ -1,4 +1,4 @@
-//! The quality of a generator, measured while it trains.
+//! Measures the quality of a generator during training.
 
 use crate::quality::collapse::CollapseDetector;
 use crate::quality::{MIN_IMAGES, can_measure, predict};
@@ -11,11 +11,11 @@ use gan_metrics::{Classifier, Predictions, Reference};
 use gan_models::{Generator, Mode};
 use gan_training::RandomStream;
 
-/// Real images that a generator in training is compared with, at most.
+/// Maximum number of real images in a measurement.
 const REAL_IMAGES: usize = 5_000;
-/// Generated images of each measurement.
+/// Number of generated images in a measurement.
 const GENERATED_IMAGES: usize = 2_000;
-/// Images generated at a time.
+/// Number of images generated at a time.
 const CHUNK: usize = 250;
 
 /// Measures a generator while it trains, on fewer images and with fewer metrics than `evaluate`.
@@ -25,12 +25,13 @@ pub(crate) struct QualityMonitor {
     detector: CollapseDetector,
     /// The generator's input: the same latents each time.
     input: Vec<Tensor>,
-    /// The digits asked for.
+    /// The digits that the generator was trained on.
     wanted: Option<Vec<u32>>,
 }
 
 impl QualityMonitor {
-    /// Prepares for a generator of the data set's images; `None` if these cannot be measured.
+    /// Prepares to measure generators of a data set's images. Returns `None` for images that the
+    /// classifier does not take.
     ///
     /// # Errors
     /// Failures of the device.
@@ -64,7 +65,7 @@ impl QualityMonitor {
         }))
     }
 
-    /// Measures the generator as it is now.
+    /// Measures the generator in its current state.
     ///
     /// # Errors
     /// Failures of the device.

@@ -6,9 +6,9 @@ use gan_data::{Batches, Dataset};
 use gan_metrics::{ClassifierTraining, TrainedClassifier};
 use std::time::{Duration, Instant};
 
-/// Images in a batch.
+/// Batch size.
 const BATCH: usize = 128;
-/// Time between two messages.
+/// Time between two progress messages.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Trains a classifier on a data set.

@@ -1,4 +1,4 @@
-//! The checkpoints of a run: which are kept, and which is resumed from.
+//! Writes, removes and restores the checkpoints of a run.
 
 use anyhow::{Context, Result, bail};
 use gan_training::{Gan, checkpoint_step};
@@ -6,10 +6,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Checkpoints that a run keeps. If the last is damaged, for example by a power cut, there is another.
+/// Number of checkpoints that a run keeps. If a power failure damages the last, the other is left.
 const KEPT: usize = 2;
 
-/// The checkpoint of the step that measured best.
+/// Directory name of the checkpoint of the step with the best measurement.
 const BEST: &str = "best";
 
 /// Writes the checkpoint of the current step into `directory` and removes all but the newest and
@@ -83,7 +83,7 @@ pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path) -> Result<()> {
     })
 }
 
-/// Checkpoints by step, the newest last.
+/// Returns the checkpoints in the order of their steps.
 fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let context = || format!("reading checkpoints in {}", directory.display());
     let mut all = Vec::new();

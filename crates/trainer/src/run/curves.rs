@@ -1,19 +1,19 @@
-//! The curves of a run: losses, scores and, where it was measured, the distance from real images.
+//! Draws the curves of a run: losses, scores and, if measured, the Frechet distance.
 
 use crate::format::thousands;
 use crate::run::drawing::{Anchor, Color, Drawing, text_width};
 use crate::run::record::StatsLine;
 
 const WIDTH: f32 = 800.0;
-/// Sides of a panel's diagram.
+/// Width and height of a panel's diagram.
 const LEFT: f32 = 64.0;
 const RIGHT: f32 = 780.0;
 const HEIGHT: f32 = 170.0;
-/// From a panel's top to its diagram's, and from there to the next panel's.
+/// Distance from the top of a panel to its diagram, and from there to the next panel.
 const HEAD: f32 = 38.0;
 const PITCH: f32 = HEAD + HEIGHT + 36.0;
 
-/// How values are placed between a diagram's bottom and top.
+/// The scale of a diagram's vertical axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Scale {
     /// From 0, or from the minimum if that is negative.
@@ -38,7 +38,7 @@ const SCORES: [Curve; 2] = [
 const DISTANCE: [Curve; 1] =
     [("fd-mnistnet-2k", Color::Green, |line| line.quality.as_ref().map(|quality| quality.frechet))];
 
-/// Draws the statistics of a run, in the order of their steps.
+/// Draws the statistics of a run. `lines` is in the order of the steps.
 pub(crate) fn curves(lines: &[StatsLine]) -> Drawing {
     let mut panels: Vec<(&str, Scale, &[Curve])> =
         vec![("Losses", Scale::Linear, &LOSSES), ("Scores", Scale::Fraction, &SCORES)];
@@ -107,7 +107,7 @@ fn panel(
     }
 }
 
-/// The range of a diagram's values, and its ticks.
+/// The vertical axis of a diagram: range and ticks.
 struct Axis {
     low: f64,
     high: f64,
@@ -151,7 +151,7 @@ fn step(range: f64, max: usize) -> f64 {
     times.unwrap_or(10.0) * power
 }
 
-/// Round numbers from `low` to `high`.
+/// Returns round numbers from `low` to `high`.
 fn ticks(low: f64, high: f64, max: usize) -> Vec<f64> {
     let step = step(high - low, max);
     let (first, last) = ((low / step - 1e-6).ceil() as i64, (high / step + 1e-6).floor() as i64);

@@ -1,4 +1,4 @@
-//! The directory that a run writes: `runs/00003-mnist-5-default`.
+//! The directory of a run, e.g. `runs/00003-mnist-5-default`.
 
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
@@ -8,7 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Where run directories are made, unless `--out` names another place.
+/// The default of `--out`, the directory of all run directories.
 pub(crate) const DEFAULT_RUNS: &str = "runs";
 
 /// The directory of a run and the paths in it.
@@ -175,7 +175,7 @@ impl RunDirectory {
     }
 }
 
-/// Run directories by number, the newest last.
+/// Returns the run directories in the order of their numbers.
 fn all(runs: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let entries = match fs::read_dir(runs) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! Line drawings: described once, written as SVG and as PNG.
+//! Line drawings that are written as SVG and as PNG.
 
 use anyhow::{Context, Result};
 use std::fmt::Write as _;
@@ -7,10 +7,10 @@ use ttf_parser::{Face, GlyphId, OutlineBuilder};
 
 /// Pixels of the PNG for each unit of the drawing.
 const PNG_SCALE: f32 = 2.0;
-/// The font of the PNG; programs that show SVG have their own.
+/// The font of the PNG. Viewers of SVG use their own.
 const FONT: &[u8] = include_bytes!("../../assets/font/DejaVuSans-subset.ttf");
 
-/// The color of a shape. SVG has another shade of it for dark pages.
+/// The color of a shape. SVG uses another shade on dark pages.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Color {
     Ground,
@@ -47,7 +47,7 @@ impl Color {
     }
 }
 
-/// The point of a text that is placed.
+/// The alignment of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Anchor {
     Start,
@@ -62,7 +62,7 @@ enum Shape {
     Text { at: (f32, f32), size: f32, anchor: Anchor, color: Color, text: String },
 }
 
-/// A drawing: shapes, later ones over earlier ones.
+/// A list of shapes. Later ones cover earlier ones.
 #[derive(Debug)]
 pub(crate) struct Drawing {
     width: f32,
@@ -204,7 +204,7 @@ impl Drawing {
     }
 }
 
-/// Width of a text in the font of the PNG.
+/// Returns the width of a text in the font of the PNG.
 pub(crate) fn text_width(text: &str, size: f32) -> f32 {
     let Ok(font) = Face::parse(FONT, 0) else { return 0.0 };
     let advance = |c| f32::from(font.glyph_hor_advance(glyph(&font, c)).unwrap_or(0));
@@ -228,7 +228,7 @@ fn encode(pixmap: &Pixmap) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Outlines of letters, one after the other, in the font's units.
+/// The outlines of a text's letters, in the font's units.
 struct Letters {
     path: PathBuilder,
     left: f32,

@@ -1,4 +1,4 @@
-//! TensorBoard event files: records of a small part of TensorFlow's `Event` message.
+//! Writes TensorBoard event files: scalars and images as TensorFlow's `Event` messages.
 //!
 //! Fields are numbered as in `event.proto` and `summary.proto`.
 
@@ -90,12 +90,12 @@ impl EventFile {
     }
 }
 
-/// A big-endian number, as in PNG.
+/// Reads a big-endian number of a PNG header.
 fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
@@ -106,7 +106,7 @@ const FIXED64: u8 = 1;
 const LENGTH: u8 = 2;
 const FIXED32: u8 = 5;
 
-/// An event's time (field 1) and step (field 2).
+/// Encodes an event's time (field 1) and step (field 2).
 fn event(step: u64) -> Vec<u8> {
     let mut event = Vec::new();
     key(&mut event, 1, FIXED64);
@@ -134,7 +134,7 @@ fn varint(message: &mut Vec<u8>, mut value: u64) {
     message.push(value as u8);
 }
 
-/// TFRecord framing: length, its checksum, data, its checksum.
+/// Frames a TFRecord: length, its checksum, data, its checksum.
 fn record(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
     let mut record = length.to_vec();
@@ -148,7 +148,7 @@ fn masked(crc: u32) -> u32 {
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
-/// Castagnoli's CRC by a table: a record may hold an image.
+/// Computes the CRC-32C (Castagnoli) with a table, since records with images are long.
 fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, |crc, byte| crc >> 8 ^ CRC_OF_BYTE[(crc as u8 ^ byte) as usize])
 }

@@ -1,4 +1,4 @@
-//! The trained generator that the options name.
+//! Finds and loads the trained generator that the options name.
 
 use crate::cli::options::GeneratorOptions;
 use crate::cli::values::PrecisionName;
@@ -6,7 +6,7 @@ use crate::run::directory::RunDirectory;
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 
-/// Where a trained generator is.
+/// The directory of a trained generator, and its run.
 #[derive(Debug)]
 pub(crate) struct GeneratorLocation {
     /// The run that it belongs to, if it is a run's.

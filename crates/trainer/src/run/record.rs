@@ -1,12 +1,12 @@
-//! What a run records of its steps: a line of `stats.jsonl`.
+//! The record of a run's statistics: a line of `stats.jsonl`.
 
 use gan_training::{StepStats, UpdateCounts};
 use serde::{Deserialize, Serialize};
 
-/// The quality of a generator, measured while it trains.
+/// Metrics of a generator, measured during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quality {
-    /// Generated images that were measured.
+    /// Number of generated images.
     #[serde(rename = "pictures")]
     pub(crate) images: usize,
     /// Frechet distance from the training set.
@@ -14,15 +14,15 @@ pub(crate) struct Quality {
     pub(crate) frechet: f64,
     pub(crate) precision: f64,
     pub(crate) recall: f64,
-    /// Fraction recognised as the class that was asked for, where the generator is conditional or
-    /// has one class.
+    /// Fraction of images classified as the intended class. `None` if an unconditional generator has
+    /// several classes.
     #[serde(rename = "agreement")]
     pub(crate) accuracy: Option<f64>,
     /// The reason, if the images have collapsed.
     pub(crate) collapse: Option<String>,
 }
 
-/// One line of `stats.jsonl`: means since the line before.
+/// One line of `stats.jsonl`: means over the steps since the previous line.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct StatsLine {
     pub(crate) step: u64,
@@ -34,11 +34,11 @@ pub(crate) struct StatsLine {
     /// Fraction of images that the discriminator classified correctly.
     #[serde(default)]
     pub(crate) accuracy: f64,
-    /// Updates made since the line before, where they can be skipped.
+    /// Number of updates since the previous line, if updates can be skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) updates: Option<UpdateCounts>,
     pub(crate) images_per_second: f64,
-    /// The generator's quality at this step, where it was measured.
+    /// Metrics of the generator at this step, if measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quality: Option<Quality>,
 }

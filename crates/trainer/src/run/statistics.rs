@@ -1,4 +1,4 @@
-//! Statistics of a run's steps: `stats.jsonl`, TensorBoard events and curves.
+//! Writes the statistics of a run: `stats.jsonl`, TensorBoard events and curves.
 
 use crate::run::curves::curves;
 use crate::run::directory::RunDirectory;
@@ -10,10 +10,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Time between two drawings of the curves, which must not slow training down.
+/// Minimum time between two drawings of the curves, so that they do not slow training down.
 const DRAW_EVERY: Duration = Duration::from_secs(10);
 
-/// A TensorBoard tag and the value of a line that it shows.
+/// A TensorBoard tag, and the function that reads its value from a line.
 type Scalar = (&'static str, fn(&StatsLine) -> Option<f64>);
 
 const SCALARS: &[Scalar] = &[
@@ -32,7 +32,7 @@ const SCALARS: &[Scalar] = &[
     ("quality/wanted_class", |line| line.quality.as_ref()?.accuracy),
 ];
 
-/// The statistics of a run, those of earlier sessions included.
+/// The statistics of a run, including earlier sessions.
 pub(crate) struct Statistics {
     path: PathBuf,
     file: File,

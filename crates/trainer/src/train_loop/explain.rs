@@ -1,4 +1,4 @@
-//! What a user can do about a failed step.
+//! Adds advice to the errors of training steps.
 
 use anyhow::anyhow;
 use gan_training::Error;

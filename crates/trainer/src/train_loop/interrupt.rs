@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends training after the step, the second ends the program.
+//! Handles Ctrl-C: the first ends training after the current step, the second ends the program.
 
 use anyhow::{Context, Result};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// unfinished run for a finished one.
 pub const INTERRUPTED: u8 = 130;
 
-/// Whether the user asked to stop.
+/// Returns whether the user asked to stop.
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {

@@ -1,4 +1,4 @@
-//! Progress for people: a bar on a terminal, plain lines elsewhere.
+//! Shows progress: a bar on a terminal, plain lines elsewhere.
 
 use crate::format::duration;
 use crate::run::record::Quality;
@@ -12,7 +12,7 @@ const BAR_EVERY: Duration = Duration::from_millis(100);
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// Reports to standard error.
+/// Shows progress on standard error.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     first_step: u64,

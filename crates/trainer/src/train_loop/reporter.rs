@@ -1,4 +1,4 @@
-//! Reports of a run: statistics, sample grids, measurements, progress.
+//! Writes the reports of a run: statistics, sample grids, measurements and progress.
 
 use crate::config::TrainConfig;
 use crate::quality::monitor::QualityMonitor;
@@ -16,12 +16,12 @@ use gan_models::{Generator, Mode};
 use gan_training::{Gan, RandomStream, StepOutput, StepStats};
 use std::path::PathBuf;
 
-/// Images in a row of a sample grid.
+/// Number of images in a row of a sample grid.
 const GRID_COLUMNS: usize = 10;
-/// Rows of a sample grid, unless the generator is conditional.
+/// Number of rows of an unconditional generator's sample grid.
 const GRID_ROWS: usize = 10;
 
-/// Writes what a session reports.
+/// Writes the reports of a session.
 pub(crate) struct Reporter<'a> {
     directory: &'a RunDirectory,
     statistics: Statistics,

@@ -1,9 +1,9 @@
-//! What is due at which step.
+//! Decides which reports and checkpoints are due after a step.
 
 use crate::config::TrainConfig;
 use gan_training::Intervals;
 
-/// When a run reports and saves.
+/// The intervals of a run's reports and checkpoints, and its last step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     /// The last step.
@@ -12,7 +12,7 @@ pub(crate) struct Schedule {
     pub(crate) intervals: Intervals,
 }
 
-/// What is due after a step.
+/// The reports and checkpoints that are due after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     /// A measurement of the generator's quality.
@@ -25,7 +25,7 @@ pub(crate) struct Due {
     pub(crate) checkpoint: bool,
 }
 
-/// Which measurement is due.
+/// The kind of measurement that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Measurement {
     /// One of the interval's; the best of them is kept.

@@ -1,4 +1,4 @@
-//! Time spent in spans: where a step's milliseconds go.
+//! Measures the time spent in each tracing span of a training step.
 
 use anyhow::Result;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
-/// Adds up the time between entering and leaving each span, by the path of its names.
+/// A tracing layer that sums the time in each span. The key is the path of span names.
 #[derive(Clone, Default)]
 pub(crate) struct SpanTimes(Arc<Mutex<BTreeMap<String, Duration>>>);
 

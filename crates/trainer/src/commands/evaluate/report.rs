@@ -8,10 +8,10 @@ use gan_metrics::{Features, Predictions, Reference, nearest};
 use serde::{Serialize, Serializer};
 use std::io::Write;
 
-/// Pixel distance below which an image is a copy: rounding causes that much.
+/// Pixel distance below which an image counts as a copy. Rounding causes smaller distances.
 const COPY: f32 = 0.5;
 
-/// Pixels as features, in [-1, 1].
+/// Converts pixels to features in [-1, 1].
 pub(crate) fn pixels(images: &ImageSet) -> Result<Features> {
     let values = images.pixels.iter().map(|&byte| range::to_unit(byte)).collect();
     Ok(Features::new(values, images.shape.len())?)

@@ -1,4 +1,4 @@
-//! Where generated images go.
+//! Writes generated images in the chosen format.
 
 use crate::cli::commands::GenerateArgs;
 use crate::cli::values::{Format, Layout};
@@ -7,10 +7,10 @@ use gan_data::{ImageShape, files, idx, png};
 use std::fs;
 use std::path::Path;
 
-/// Bytes of images held in memory for one file.
+/// Maximum number of bytes of images held in memory for one file.
 const MAX_HELD: usize = u32::MAX as usize;
 
-/// Where torchvision's `MNIST(root)` looks for its files, below its root.
+/// Directory, below `root`, in which torchvision's `MNIST(root)` looks for its files.
 const TORCHVISION: &str = "MNIST/raw";
 
 /// The output of `generate`: single files are written at once, one file of all images at the end.
@@ -97,12 +97,12 @@ pub(crate) fn check_count(format: Format, shape: ImageShape, count: usize) -> Re
     Ok(())
 }
 
-/// Images in a row of a grid.
+/// Returns the number of images in a row of a grid.
 pub(crate) fn columns(count: usize) -> usize {
     (count as f64).sqrt().ceil() as usize
 }
 
-/// Writes the four files that torchvision's MNIST reads; the same images are both parts.
+/// Writes the four files that torchvision's MNIST reads. Both splits hold the same images.
 fn write_torchvision(
     directory: &Path,
     shape: ImageShape,
