@@ -31,6 +31,7 @@ pub struct GradMask {
 
 /// The gradients of a layer.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct LayerGradients {
     /// Of the input, in its shape.
     pub input: Option<Tensor>,

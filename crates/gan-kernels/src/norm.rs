@@ -10,6 +10,7 @@ use candle_core::{Device, Result, Tensor};
 
 /// Batch statistics of a normalised layer, for its running averages.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BatchStatistics {
     /// The mean of each feature.
     pub mean: Tensor,
