@@ -20,7 +20,7 @@ enum Check {
 }
 
 /// The checks, the cheapest first.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
@@ -30,6 +30,10 @@ const CHECKS: [Check; 7] = [
     },
     cargo(&["xtask", "package", "--quick"]),
     cargo(&["test", "--workspace"]),
+    Check::Cargo {
+        args: &["test", "--profile", "checked", "--package", "gan-kernels"],
+        env: &[("GAN_KERNELS_CHECKED", "1")],
+    },
     cargo(&["xtask", "downstream"]),
 ];
 

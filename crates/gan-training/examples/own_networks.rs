@@ -1,7 +1,8 @@
 //! Trains candle modules of your own by the same step, through candle's autograd.
 //!
-//! `cargo run -p gan-training --example own_networks` trains dense networks on handwritten fives and
-//! compares the time of a step with that of the same networks built from a recipe.
+//! `cargo run --release -p gan-training --example own_networks` trains dense networks on handwritten
+//! fives and compares the time of a step with that of the same networks built from a recipe. Dev
+//! builds do not optimise candle's own products, so this example wants `--release`.
 
 pub(crate) mod fives;
 
