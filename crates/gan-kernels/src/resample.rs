@@ -86,19 +86,20 @@ pub fn resample(x: &Tensor, map: &Arc<Resampling>) -> Result<Tensor> {
 fn weighted_sums(sums: &WeightedSums, values: &[f32], len: usize) -> Vec<f32> {
     let work = len * sums.iter().map(Vec::len).sum::<usize>();
     parallel::init_equal_parts(sums.len(), len, work, |pixel, result| {
-        let Some(((first, weight), others)) = sums[pixel].split_first() else {
+        let Some((&(first, weight), others)) = sums[pixel].split_first() else {
             return parallel::zeroed(result);
         };
-        let pixel = |index: usize| &values[index * len..][..len];
-        let first = pixel(*first);
         vectorized!({
-            for (result, value) in result.iter_mut().zip(first) {
+            // Copies, because the compiler reloads a captured value after each write.
+            let (weight, result) = (weight, &mut *result);
+            let pixel = |index: usize| &values[index * len..][..len];
+            for (result, value) in result.iter_mut().zip(pixel(first)) {
                 result.write(value * weight);
             }
             // SAFETY: a pixel has as many values, so all are written just above.
             let result = unsafe { result.assume_init_mut() };
-            for (other, weight) in others {
-                for (result, value) in result.iter_mut().zip(pixel(*other)) {
+            for &(other, weight) in others {
+                for (result, value) in result.iter_mut().zip(pixel(other)) {
                     *result += value * weight;
                 }
             }

@@ -4,10 +4,10 @@ use std::fmt;
 
 /// The lines for the Cargo.toml of a program that uses this crate. They stand in the README too.
 const PROFILE: &str = "\
-[profile.dev.package]
-gan-kernels.opt-level = 3
-gan-models.opt-level = 3
-candle-core.opt-level = 1";
+[profile.dev.package.gan-kernels]
+opt-level = 3
+debug-assertions = false
+overflow-checks = false";
 
 /// Prints a warning to standard error.
 #[expect(clippy::print_stderr, reason = "the crate has no logger, and the user must see this")]
@@ -19,8 +19,8 @@ pub(crate) fn print(message: fmt::Arguments) {
 pub(crate) fn print_if_unoptimized() {
     if cfg!(unoptimized) {
         print(format_args!(
-            "compiled without optimisation, about 100 times slower. Build with --release, or add \
-             to Cargo.toml:\n\n{PROFILE}\n"
+            "compiled without optimisation, more than 100 times slower. Build with --release, or add \
+             to Cargo.toml:\n\n{PROFILE}\n\nand the same for gan-models, if you use it"
         ));
     }
 }
