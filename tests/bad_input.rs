@@ -170,8 +170,8 @@ fn the_last_checkpoint_survives_a_nan_loss() {
     let kept = ["checkpoints", "generator"].map(|part| tree(&place.path(&format!("{run}/{part}"))));
     let good = place.read(&config);
     let mut bad: Value = serde_json::from_slice(&good).unwrap();
-    bad["generator_adam"]["lr"] = 1e30.into();
-    bad["discriminator_adam"]["lr"] = 1e30.into();
+    bad["training"]["generator_adam"]["lr"] = 1e30.into();
+    bad["training"]["discriminator_adam"]["lr"] = 1e30.into();
     place.write(&config, serde_json::to_vec(&bad).unwrap());
     let error = place.fail(&format!("--resume {run} --steps 9"));
     assert!(error.contains("step 8"), "{error}");

@@ -134,11 +134,16 @@ fn images_that_cannot_be_measured_are_errors() {
 fn losses_and_regularisation_are_set_by_flags() {
     let place = Place::new();
     for (out, flags, key, value) in [
-        ("a", "--loss hinge", "/loss", "\"hinge\""),
-        ("b", "--loss wasserstein --spectral-norm 1", "/regularization/spectral_norm", "1.0"),
-        ("c", "--loss least-squares --r1-gamma 0.5", "/loss", "\"least_squares\""),
-        ("d", "--translation 2 --cutout 6", "/regularization/augmentation/cutout", "6"),
-        ("e", "--instance-noise 0.25", "/regularization/augmentation/noise", "0.25"),
+        ("a", "--loss hinge", "/training/loss", "\"hinge\""),
+        (
+            "b",
+            "--loss wasserstein --spectral-norm 1",
+            "/training/regularization/spectral_norm",
+            "1.0",
+        ),
+        ("c", "--loss least-squares --r1-gamma 0.5", "/training/loss", "\"least_squares\""),
+        ("d", "--translation 2 --cutout 6", "/training/regularization/augmentation/cutout", "6"),
+        ("e", "--instance-noise 0.25", "/training/regularization/augmentation/noise", "0.25"),
     ] {
         place.succeed(&format!("{SMALL} --steps 6 --out {out} {flags}"));
         let run = format!("{out}/00000-idx-set-tiny");
@@ -147,14 +152,14 @@ fn losses_and_regularisation_are_set_by_flags() {
         // The run can be resumed.
         place.succeed(&format!("--resume {run} --steps 9"));
     }
-    place.refuse_saying(&format!("{SMALL} --loss wasserstein"), &["Wasserstein", "--r1-gamma"]);
+    place.refuse_saying(&format!("{SMALL} --loss wasserstein"), &["Wasserstein", "r1_gamma"]);
     place.refuse_saying(&format!("{SMALL} --translation 28"), &["translation 28", "28 pixels"]);
     place.refuse_saying(&format!("{SMALL} --cutout 18446744073709551615"), &["cutout 1844674"]);
     place.refuse_saying(
         "--dataset idx:set --recipe mlp-like.toml --r1-gamma 1",
-        &["gradient_penalty", "dropout"],
+        &["r1_gamma", "dropout"],
     );
-    place.refuse_saying(&format!("{SMALL} --r1-gamma=-1"), &["gradient_penalty -1"]);
+    place.refuse_saying(&format!("{SMALL} --r1-gamma=-1"), &["r1_gamma -1"]);
     place.write(
         "smooth.toml",
         crate::TINY.replace("real_label = 1.0", "real_label = 0.9\nloss = \"hinge\""),

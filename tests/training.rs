@@ -53,13 +53,13 @@ fn a_run_on_fives_writes_its_directory() {
         ("images", json!(5421)),
         ("seed", json!(3)),
         ("steps", json!(12)),
-        ("batch_size", json!(9)),
-        ("update", json!("simultaneous")),
-        ("sample_every", json!(4)),
-        ("generator_adam", json!({ "lr": 1e-3, "beta1": 0.5, "beta2": 0.999 })),
-        ("discriminator_adam", json!({ "lr": 2e-3, "beta1": 0.5, "beta2": 0.999 })),
+        ("training/batch_size", json!(9)),
+        ("training/update", json!("simultaneous")),
+        ("schedule/sample_every", json!(4)),
+        ("training/generator_adam", json!({ "lr": 1e-3, "beta1": 0.5, "beta2": 0.999 })),
+        ("training/discriminator_adam", json!({ "lr": 2e-3, "beta1": 0.5, "beta2": 0.999 })),
     ] {
-        assert_eq!(config[key], value, "{key}");
+        assert_eq!(config.pointer(&format!("/{key}")), Some(&value), "{key}");
     }
     assert_eq!(config["generator"]["image"], json!([1, 28, 28]));
 

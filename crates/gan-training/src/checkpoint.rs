@@ -191,9 +191,10 @@ fn failed(path: &Path, reason: impl ToString) -> Error {
 /// An error of the weights of one part.
 fn in_part(part: &str, error: gan_models::Error) -> Error {
     match error {
-        gan_models::Error::Architecture { path, difference, .. } => {
-            Error::Checkpoint { path, reason: format!("{part}: {difference}") }
-        }
+        gan_models::Error::Architecture { path, difference, .. } => Error::Checkpoint {
+            path,
+            reason: format!("weights of another architecture: {part}: {difference}"),
+        },
         other => other.into(),
     }
 }

@@ -144,7 +144,7 @@ impl Hyperparameters {
     /// # Errors
     /// [`Error::Hyperparameter`] names the first value that is out of range and the range.
     pub fn check(&self, (height, width): (usize, usize)) -> Result<()> {
-        require(self.batch_size > 0, || "batch_size must be at least 1".to_string())?;
+        require(self.batch_size > 0, || "batch size 0 must be at least 1".to_string())?;
         if let UpdateScheme::Separate(separate) = self.update {
             self.check_separate(separate)?;
         }
@@ -270,7 +270,7 @@ mod tests {
             h.regularization.r1_gamma = 1.0;
         };
         let cases: [(Change, &str); 9] = [
-            (|h| h.batch_size = 0, "batch_size must be at least 1"),
+            (|h| h.batch_size = 0, "batch size 0 must be at least 1"),
             (|h| h.real_label = 1.5, "real_label 1.5 must be above 0 and at most 1"),
             (|h| h.ema_decay = 1.0, "ema_decay 1 must be at least 0 and below 1"),
             (|h| h.generator_adam.lr = -1.0, "learning rate -1 must be above 0"),
