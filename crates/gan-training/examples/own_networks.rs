@@ -3,6 +3,7 @@
 //! `cargo run --release -p gan-training --example own_networks` trains dense networks on handwritten
 //! fives and compares the time of a step with that of the same networks built from a recipe. Dev
 //! builds do not optimise candle's own products, so this example wants `--release`.
+#![allow(clippy::print_stdout, reason = "examples print what they do")]
 
 pub(crate) mod fives;
 

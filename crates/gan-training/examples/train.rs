@@ -2,6 +2,7 @@
 //!
 //! `cargo run -p gan-training --example train -- DIRECTORY` trains handwritten fives. Stop it and run
 //! it again: it continues from the last checkpoint.
+#![allow(clippy::print_stdout, reason = "examples print what they do")]
 
 pub(crate) mod fives;
 

@@ -1,6 +1,6 @@
 //! Losses on logits, with their gradients in closed form.
 //!
-//! A gradient is where a backward pass begins ([`crate::Tape::backward`]); in candle's autograd,
+//! A gradient is where a backward pass begins ([`crate::Backward::backward`]); in candle's autograd,
 //! `(logits * grad).sum_all()?.backward()` has the loss's gradients. Values and gradients are
 //! computed and stay on the logits' device.
 

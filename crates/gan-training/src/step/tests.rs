@@ -1,4 +1,5 @@
 //! Gradients of every update scheme against candle's autograd of the losses' values.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::discriminator_pass::PERTURBATION_STD;
 use crate::losses::r1_penalty;
