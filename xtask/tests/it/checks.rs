@@ -118,10 +118,13 @@ mod ci {
             "ci: cargo test --workspace",
             "ROOT none test --workspace",
             "ci: passed",
+            "ci: GAN_KERNELS_CHECKED='1' cargo test --profile checked --package gan-kernels",
+            "ROOT none test --profile checked --package gan-kernels",
+            "ci: passed",
             "ci: cargo xtask downstream",
             "ROOT none xtask downstream",
             "ci: passed",
-            "ci: all 7 checks passed",
+            "ci: all 8 checks passed",
         ];
         assert_eq!(lines, want);
     }
