@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
 use candle_core::{Device, Result, Tensor};
-use gan_kernels::{Activation, Epilogue, Geometry, GradMask, SavedLayer, ScaleShift, Window};
+use gan_kernels::{Epilogue, Geometry, GradMask, SavedLayer, ScaleShift, Window};
 use std::{sync::Arc, time::Instant};
 
 #[global_allocator]
@@ -110,7 +110,7 @@ fn main() -> Result<()> {
         let x = Tensor::randn(0f32, 1.0, (height, width, batch, channels.0), &Device::Cpu)?;
         let weight = (kernel.0, kernel.1, channels.0, channels.1);
         let weight = Tensor::randn(0f32, 0.02, weight, &Device::Cpu)?;
-        let epilogue = Epilogue { activation: Activation::Identity, dropout: None };
+        let epilogue = Epilogue::NONE;
         let run = || SavedLayer::forward(&x, &weight, ScaleShift::None, &geometry, epilogue);
         let flop = (2 * geometry.multiply_adds() * batch * channels.0 * channels.1) as f64;
         let forward = median(|| run().map(drop))?;

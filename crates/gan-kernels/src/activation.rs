@@ -2,6 +2,7 @@
 
 /// An elementwise activation whose derivative follows from its output.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Activation {
     /// `z`
     Identity,
@@ -159,6 +160,7 @@ impl Dropout {
 
 /// What follows the linear map of a layer and its bias or normalisation.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Epilogue {
     /// Applied first.
     pub activation: Activation,
@@ -167,6 +169,19 @@ pub struct Epilogue {
 }
 
 impl Epilogue {
+    /// Nothing.
+    pub const NONE: Self = Self::new(Activation::Identity);
+
+    /// An activation without dropout.
+    pub const fn new(activation: Activation) -> Self {
+        Self { activation, dropout: None }
+    }
+
+    /// The same activation, then this dropout.
+    pub const fn with_dropout(self, dropout: Option<Dropout>) -> Self {
+        Self { dropout, ..self }
+    }
+
     /// Applies both to the elements that begin at `first`.
     #[inline(always)]
     pub(crate) fn apply(self, first: usize, values: &mut [f32]) {

@@ -1,6 +1,6 @@
 //! Batch normalisation as an operator of its own, outside of candle's autograd.
 
-use crate::activation::{Activation, Epilogue};
+use crate::activation::Epilogue;
 use crate::norm::{self, BatchStatistics, MeanVariance, NormGradients, Parameters, Rows};
 use crate::storage::with;
 use candle_core::{Device, Result, Tensor, bail};
@@ -15,8 +15,6 @@ pub struct SavedBatchNorm {
     rows: Rows,
     output: Tensor,
 }
-
-const NO_EPILOGUE: Epilogue = Epilogue { activation: Activation::Identity, dropout: None };
 
 impl SavedBatchNorm {
     /// Computes `gamma * (x - mean) / sqrt(variance + epsilon) + beta` with the batch's own
@@ -39,7 +37,7 @@ impl SavedBatchNorm {
         let (statistics, output) = with(&[Some(&x)], |values| {
             let statistics = norm::mean_variance(values[0], rows);
             let parameters =
-                Parameters { gamma: &gamma, beta: &beta, epsilon, epilogue: NO_EPILOGUE };
+                Parameters { gamma: &gamma, beta: &beta, epsilon, epilogue: Epilogue::NONE };
             let output = norm::normalise(values[0], rows, &statistics, parameters);
             Ok((statistics, output))
         })?;
@@ -74,7 +72,7 @@ impl SavedBatchNorm {
                 gamma: &self.gamma,
                 beta: &self.beta,
                 epsilon: self.epsilon,
-                epilogue: NO_EPILOGUE,
+                epilogue: Epilogue::NONE,
             };
             let tensors = (values[0], values[1], values[2]);
             let NormGradients { values, gamma, beta } =

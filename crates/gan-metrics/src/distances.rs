@@ -8,7 +8,7 @@
 use crate::error::Result;
 use crate::features::Features;
 use candle_core::{Device, Storage, Tensor};
-use gan_kernels::{Activation, Epilogue, Geometry};
+use gan_kernels::{Epilogue, Geometry};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ pub(crate) fn with_product<T>(
     let shape = (1, 1, rows.len() / dim, dim);
     let rows = Tensor::from_vec(rows, shape, &Device::Cpu)?;
     let geometry = Arc::new(Geometry::dense());
-    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let plain = Epilogue::NONE;
     let products = gan_kernels::layer(&rows, columns, None, &geometry, plain)?;
     let (storage, layout) = products.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {

@@ -195,7 +195,7 @@ impl FusedLayer {
             None => gan_kernels::Activation::Identity,
             Some(activation) => activation.into(),
         };
-        Ok(Epilogue { activation, dropout: mode.dropout(self.dropout)? })
+        Ok(Epilogue::new(activation).with_dropout(mode.dropout(self.dropout)?))
     }
 
     fn batch_norm(&self, norm: &BatchNormLayer) -> BatchNorm {

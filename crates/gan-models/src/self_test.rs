@@ -22,13 +22,15 @@ const TOLERANCE: f32 = 0.05;
 /// Runs forward and backward passes of both networks on new weights, once on the device and once on
 /// the CPU, and compares the results. Without a discriminator, runs the generator alone.
 ///
+/// Returns the largest norm of a tensor's difference, relative to the norm of the tensor.
+///
 /// # Errors
 /// [`Error::Device`] names the first tensor that differs; failures of the device.
 pub fn self_test(
     generator: &GeneratorConfig,
     discriminator: Option<&DiscriminatorConfig>,
     device: &Device,
-) -> Result<()> {
+) -> Result<f32> {
     let want = trial(generator, discriminator, &Device::Cpu, Backend::of(&Device::Cpu))?;
     let got = trial(generator, discriminator, device, Backend::of(device))?;
     compare(&got, &want)
@@ -84,11 +86,12 @@ fn output_gradient(output: &Tensor) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, output.dims(), output.device())?)
 }
 
-fn compare(got: &Named, want: &Named) -> Result<()> {
+fn compare(got: &Named, want: &Named) -> Result<f32> {
     if got.len() != want.len() {
         let text = format!("{} tensors came back, {} on the CPU", got.len(), want.len());
         return Err(Error::Device(text));
     }
+    let mut largest = 0f32;
     for ((name, got), (_, want)) in got.iter().zip(want) {
         let want = want.to_device(&Device::Cpu)?;
         let norm = |tensor: &Tensor| tensor.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>();
@@ -100,8 +103,11 @@ fn compare(got: &Named, want: &Named) -> Result<()> {
                 "{name} differs from the CPU's by {difference}, norms of {size}"
             )));
         }
+        if size > 0.0 {
+            largest = largest.max(difference / size);
+        }
     }
-    Ok(())
+    Ok(largest)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{Linear, VarBuilder, VarMap, linear};
 use fives::Result;
 use gan_models::{Latent, LatentDistribution, Parameters};
-use gan_training::{Autograd, Gan, Hyperparameters, Recipe, TrainableNetwork};
+use gan_training::{Autograd, Gan, Recipe, TrainableNetwork};
 use gan_training::{candle_core, gan_models, rand};
 use rand::SeedableRng;
 use std::time::Instant;
@@ -49,7 +49,8 @@ impl Mlp {
 pub(crate) fn train(images: &Tensor, steps: u64) -> Result<(f64, f64, f64)> {
     let device = Device::Cpu;
     let recipe = Recipe::built_in("mlp-small")?.ok_or("no such recipe")?;
-    let settings = Hyperparameters { schedule_steps: steps, ..recipe.training };
+    let mut settings = recipe.training;
+    settings.schedule_steps = steps;
 
     // `Parameters::init` in the place of the two `VarMap`s draws the weights from a seed.
     let (generator_vars, discriminator_vars) = (VarMap::new(), VarMap::new());

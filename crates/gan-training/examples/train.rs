@@ -8,7 +8,7 @@ pub(crate) mod fives;
 
 use candle_core::{Device, Tensor};
 use fives::Result;
-use gan_training::{Gan, Hyperparameters, Recipe, candle_core, rand};
+use gan_training::{Gan, Recipe, candle_core, rand};
 use rand::SeedableRng;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +28,8 @@ pub(crate) fn train(images: &Tensor, directory: &Path, steps: u64) -> Result<f64
     let shape = (channels, height, width).into();
     let generator = recipe.network.generator(shape, vec!["5".to_string()], false)?;
     let discriminator = recipe.network.discriminator(shape, None)?;
-    let settings = Hyperparameters { schedule_steps: steps, ..recipe.training };
+    let mut settings = recipe.training;
+    settings.schedule_steps = steps;
     let mut gan = Gan::init(&generator, &discriminator, settings, 1, &Device::Cpu)?;
 
     std::fs::create_dir_all(directory)?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Sonderby et al. 2017, "Amortised MAP inference for image super-resolution".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Augmentation {
     /// Largest shift up, down, left and right, in pixels. What comes in from outside is black.
     pub translation: usize,

@@ -3,19 +3,15 @@
 use crate::augmentation::{Augmentation, Augmented};
 use crate::error::{Error, Result, check_shape};
 use crate::gan::{Batch, Gan};
+use crate::losses::R1Penalty;
 use crate::network::{Backward, INPUT, TrainableNetwork};
+use crate::stats::Logits;
 use candle_core::Tensor;
 use gan_models::{GradMask, Gradients};
 
-/// Standard deviation of the noise that R1's finite differences use; pixels are in [-1, 1].
-pub(crate) const PERTURBATION_STD: f32 = 0.02;
-
 /// Real and fake images, and for R1 real images with noise, which the discriminator saw.
 pub(crate) struct DiscriminatorPass<T> {
-    pub(crate) real: Tensor,
-    pub(crate) fake: Tensor,
-    /// Logits of the perturbed real images, where R1 needs them.
-    pub(crate) perturbed: Option<Tensor>,
+    pub(crate) logits: Logits,
     /// One tape for all parts, or one for each.
     tapes: Vec<T>,
     /// What augmentation did to the fakes.
@@ -45,7 +41,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         let (fake, augmented_fake) = augmentation.apply(fake, &mut self.rng)?;
         let mut parts = vec![real_images, fake];
         if self.hyperparameters.regularization.r1_gamma > 0.0 {
-            let noise = Augmentation::only_noise(PERTURBATION_STD);
+            let noise = Augmentation::only_noise(R1Penalty::STD);
             parts.push(noise.apply(&parts[0], &mut self.rng)?.0);
         }
         let mut passes = Vec::new();
@@ -62,7 +58,19 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         let (Some(real), Some(fake)) = (logits.next(), logits.next()) else {
             unreachable!("real and fake are always parts")
         };
-        Ok(DiscriminatorPass { real, fake, perturbed: logits.next(), tapes, augmented_fake })
+        let logits = Logits { real, fake, perturbed: logits.next() };
+        Ok(DiscriminatorPass { logits, tapes, augmented_fake })
+    }
+
+    /// The gradients of the discriminator's loss by the logits of every part (real, fake,
+    /// perturbed), given that by the logits of fakes.
+    pub(crate) fn grad_logits(&self, logits: &Logits, grad_fake: Tensor) -> Result<Vec<Tensor>> {
+        let on_real = self.hyperparameters.loss.on_real(self.hyperparameters.real_label);
+        let grad_real = on_real.grad(&logits.real)?;
+        let Some(perturbed) = &logits.perturbed else { return Ok(vec![grad_real, grad_fake]) };
+        let grad_perturbed =
+            self.hyperparameters.regularization.r1_penalty().grad(&logits.real, perturbed)?;
+        Ok(vec![(grad_real - &grad_perturbed)?, grad_fake, grad_perturbed])
     }
 
     /// Runs augmented fakes through the discriminator, for the generator's update.

@@ -12,14 +12,15 @@ pub enum Error {
     /// A recipe that cannot be read: line, key and reason.
     #[error("{0}")]
     Recipe(String),
-    /// A loss that is NaN or infinite. The network that it belongs to was not updated with it.
+    /// A loss that is NaN or infinite, or the logits that it is computed from. The network that it
+    /// belongs to was not updated with it.
     #[error("step {step}: the {network}'s loss is {value}, and {parameters}")]
     Diverged {
         /// The step, from 1.
         step: u64,
         /// "generator" or "discriminator".
         network: &'static str,
-        /// The loss.
+        /// The loss, NaN where a logit is not finite.
         value: f64,
         /// The first parameter that is not finite, or that all are finite.
         parameters: String,

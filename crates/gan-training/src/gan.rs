@@ -7,7 +7,7 @@ use crate::network::{Backward, PARAMETERS, TrainableNetwork};
 use crate::optimizer::Optimizer;
 use crate::random::RandomStream;
 use crate::spectral::bound_spectral_norms;
-use crate::stats::{StepOutput, StepStats};
+use crate::stats::{Logits, StepOutput, StepStats, to_host};
 use candle_core::{Device, Tensor};
 use gan_models::{
     Backend, Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, Gradients, Latent,
@@ -148,8 +148,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// # Range
     /// Images in [-1, 1].
     /// # Errors
-    /// [`Error::Diverged`] if a loss is NaN or infinite; on the CPU the network that the loss
-    /// belongs to is then not updated, on other devices it is [`Gan::read_stats`] that tells.
+    /// [`Error::Diverged`] if a logit is NaN or infinite; on the CPU the network that it would update
+    /// is then not updated, on other devices it is [`Gan::read_stats`] that tells.
     /// [`Error::Shape`] if a network's output has another shape than it must have. Networks are not
     /// updated with a step that failed.
     pub fn train_step(&mut self, images: &Tensor, labels: &[u32]) -> Result<StepOutput> {
@@ -176,7 +176,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// # Errors
     /// [`Error::Diverged`] if a loss is NaN or infinite; failures of the device.
     pub fn read_stats(&self, output: &StepOutput) -> Result<StepStats> {
-        let stats = output.read()?;
+        let stats = output.read(&self.hyperparameters)?;
         self.check_finite(output.step, "discriminator", f64::from(stats.discriminator_loss))?;
         self.check_finite(output.step, "generator", f64::from(stats.generator_loss))?;
         Ok(stats)
@@ -239,33 +239,24 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         optimizer.update(parameters, gradients)
     }
 
-    /// What a step returns, given the logits of real images and of fakes and both losses.
-    pub(crate) fn output(
-        &self,
-        (real_logits, fake_logits): (Tensor, Tensor),
-        discriminator_loss: Tensor,
-        generator_loss: Tensor,
-    ) -> StepOutput {
-        let Hyperparameters { loss, real_label, .. } = self.hyperparameters;
-        StepOutput {
-            step: self.step + 1,
-            loss,
-            real_label,
-            real_logits,
-            fake_logits,
-            discriminator_loss,
-            generator_loss,
-            updates: None,
-        }
+    /// What a step returns, given the logits of the discriminator's update and of the generator's.
+    pub(crate) fn output(&self, logits: Logits, generator_logits: Tensor) -> StepOutput {
+        StepOutput { step: self.step + 1, logits, generator_logits, updates: None }
     }
 
-    /// Checks a loss before the update that it belongs to. Only the CPU's losses are at hand
-    /// without waiting for the device.
-    pub(crate) fn check_loss(&self, network: &'static str, loss: &Tensor) -> Result<()> {
-        if !loss.device().is_cpu() {
-            return Ok(());
+    /// Checks that logits are finite, as all losses then are, before the update that they are for.
+    /// Only the CPU's are at hand without waiting for the device.
+    pub(crate) fn check_logits<'a>(
+        &self,
+        network: &'static str,
+        logits: impl IntoIterator<Item = &'a Tensor>,
+    ) -> Result<()> {
+        for logits in logits.into_iter().filter(|logits| logits.device().is_cpu()) {
+            if to_host(logits)?.iter().any(|logit| !logit.is_finite()) {
+                self.check_finite(self.step + 1, network, f64::NAN)?;
+            }
         }
-        self.check_finite(self.step + 1, network, crate::stats::scalar(loss)?)
+        Ok(())
     }
 
     fn check_finite(&self, step: u64, network: &'static str, value: f64) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use crate::augmentation::Augmentation;
 use crate::error::{Error, Result};
-use crate::losses::GanLoss;
+use crate::losses::{GanLoss, R1Penalty};
 use gan_kernels::Adam;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Keys that a file leaves out have the value that runs had before the key existed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Hyperparameters {
     /// Images in a batch.
     pub batch_size: usize,
@@ -43,6 +44,7 @@ pub struct Hyperparameters {
 /// The order in which the two networks are updated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum UpdateScheme {
     /// The discriminator is updated on real and fake images; then the generator is updated on
     /// fresh latents against the updated discriminator.
@@ -81,15 +83,22 @@ pub struct LossThresholds {
 /// Regularisation of the discriminator; all of it is off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Regularization {
     /// Gamma of the R1 penalty, gamma / 2 times the mean squared norm of the discriminator's
-    /// gradient at real images, estimated by finite differences ([`crate::losses::r1_penalty`]).
+    /// gradient at real images, estimated by finite differences ([`crate::R1Penalty`]).
     #[serde(alias = "gradient_penalty")]
     pub r1_gamma: f64,
     /// Largest spectral norm of each weight ([`crate::bound_spectral_norms`]); 0 for no bound.
     pub spectral_norm: f64,
     /// Augmentation of the images that the discriminator sees.
     pub augmentation: Augmentation,
+}
+
+impl Regularization {
+    pub(crate) fn r1_penalty(&self) -> R1Penalty {
+        R1Penalty { gamma: self.r1_gamma, std: R1Penalty::STD }
+    }
 }
 
 /// Linear learning-rate decay over the last part of the schedule. The rates stay at their final

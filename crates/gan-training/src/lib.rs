@@ -17,7 +17,7 @@ mod ema;
 mod error;
 mod gan;
 mod hyperparameters;
-pub mod losses;
+mod losses;
 mod network;
 mod optimizer;
 mod random;
@@ -38,7 +38,7 @@ pub use hyperparameters::{
     AdamConfig, Hyperparameters, LossThresholds, LrDecay, Regularization, SeparateUpdates,
     UpdateScheme,
 };
-pub use losses::GanLoss;
+pub use losses::{GanLoss, LogitLoss, R1Penalty};
 pub use network::{Autograd, AutogradTape, Backward, TrainableNetwork};
 pub use optimizer::Optimizer;
 pub use rand;

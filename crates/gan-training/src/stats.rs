@@ -1,34 +1,51 @@
 //! What a step measures.
 
 use crate::error::Result;
-use crate::losses::GanLoss;
-use candle_core::{DType, Device, Tensor};
+use crate::hyperparameters::Hyperparameters;
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
+use std::ops::Add;
+
+/// The discriminator's logits of one pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Logits {
+    /// (B)
+    pub(crate) real: Tensor,
+    /// (B)
+    pub(crate) fake: Tensor,
+    /// Those of the perturbed real images, where R1 needs them, (B).
+    pub(crate) perturbed: Option<Tensor>,
+}
+
+impl<'a> IntoIterator for &'a Logits {
+    type Item = &'a Tensor;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<&'a Tensor>, 3>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        [Some(&self.real), Some(&self.fake), self.perturbed.as_ref()].into_iter().flatten()
+    }
+}
 
 /// What a step computed, still on its device: [`crate::Gan::read_stats`] copies it to the host.
 #[derive(Clone, Debug)]
 pub struct StepOutput {
     /// The step, from 1.
     pub(crate) step: u64,
-    pub(crate) loss: GanLoss,
-    pub(crate) real_label: f64,
-    /// (B)
-    pub(crate) real_logits: Tensor,
-    /// (B')
-    pub(crate) fake_logits: Tensor,
-    pub(crate) discriminator_loss: Tensor,
-    pub(crate) generator_loss: Tensor,
+    pub(crate) logits: Logits,
+    /// Of the fakes that the generator was updated with, (B).
+    pub(crate) generator_logits: Tensor,
     pub(crate) updates: Option<UpdateCounts>,
 }
 
 /// Statistics of one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct StepStats {
     /// The discriminator's loss, penalties included.
     pub discriminator_loss: f32,
     /// The generator's loss.
     pub generator_loss: f32,
-    /// Mean score of real images ([`GanLoss::score`]).
+    /// Mean score of real images ([`crate::GanLoss::score`]).
     pub real_score: f32,
     /// Mean score of fakes.
     pub fake_score: f32,
@@ -40,6 +57,7 @@ pub struct StepStats {
 
 /// How often each update was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct UpdateCounts {
     /// The discriminator's on real images.
     pub real: u64,
@@ -49,22 +67,42 @@ pub struct UpdateCounts {
     pub generator: u64,
 }
 
+impl Add for UpdateCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            real: self.real + other.real,
+            fake: self.fake + other.fake,
+            generator: self.generator + other.generator,
+        }
+    }
+}
+
 impl StepOutput {
-    pub(crate) fn read(&self) -> Result<StepStats> {
-        let real = self.real_logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
-        let fake = self.fake_logits.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+    /// Copies the logits to the host and computes the statistics from them.
+    pub(crate) fn read(&self, hyperparameters: &Hyperparameters) -> Result<StepStats> {
+        let Hyperparameters { loss, real_label, regularization, .. } = *hyperparameters;
+        let (real, fake) = (to_host(&self.logits.real)?, to_host(&self.logits.fake)?);
+        let penalty = match &self.logits.perturbed {
+            Some(perturbed) => regularization.r1_penalty().value(&real, &to_host(perturbed)?),
+            None => 0.0,
+        };
+        let discriminator_loss =
+            loss.on_real(real_label).value(&real) + loss.on_fake().value(&fake) + penalty;
+        let generator_loss = loss.generator().value(&to_host(&self.generator_logits)?);
         Ok(StepStats {
-            discriminator_loss: scalar(&self.discriminator_loss)? as f32,
-            generator_loss: scalar(&self.generator_loss)? as f32,
-            real_score: self.loss.score(&real),
-            fake_score: self.loss.score(&fake),
-            accuracy: self.loss.accuracy(&real, &fake, self.real_label),
+            discriminator_loss: discriminator_loss as f32,
+            generator_loss: generator_loss as f32,
+            real_score: loss.score(&real),
+            fake_score: loss.score(&fake),
+            accuracy: loss.accuracy(&real, &fake, real_label),
             updates: self.updates,
         })
     }
 }
 
-/// A scalar tensor as a number.
-pub(crate) fn scalar(value: &Tensor) -> Result<f64> {
-    Ok(value.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.to_scalar()?)
+/// Copies logits to the host.
+pub(crate) fn to_host(logits: &Tensor) -> Result<Vec<f32>> {
+    Ok(logits.to_vec1()?)
 }

@@ -46,7 +46,10 @@ pub(crate) fn trusted(
         return Ok(device);
     }
     match gan_models::self_test(generator, discriminator, &device) {
-        Ok(()) => Ok(device),
+        Ok(difference) => {
+            tracing::info!("the device's gradients differ from the CPU's by {difference:.1e}");
+            Ok(device)
+        }
         Err(error) if name == DeviceName::Auto => {
             tracing::warn!("{error}; using the CPU");
             Ok(Device::Cpu)

@@ -8,7 +8,7 @@ use gan_kernels::{
 };
 use std::sync::Arc;
 
-const LEAKY: Epilogue = Epilogue { activation: Activation::LeakyRelu(0.2), dropout: None };
+const LEAKY: Epilogue = Epilogue::new(Activation::LeakyRelu(0.2));
 
 /// A layer's geometry and its settings.
 struct Case {
@@ -138,7 +138,7 @@ fn gradients_are_adjoint_to_the_definition() {
         for case in cases() {
             let x = Var::from_tensor(&case.x()).unwrap();
             let weight = Var::from_tensor(&case.weight()).unwrap();
-            let plain = Epilogue { activation: Activation::Identity, dropout: None };
+            let plain = Epilogue::NONE;
             let y = layer(&x, &weight, None, &case.geometry, plain).unwrap();
             let r = random(y.dims(), 4);
             let gradients = (&y * &r).unwrap().sum_all().unwrap().backward().unwrap();
@@ -210,7 +210,7 @@ fn gradients_through_bias_activation_and_dropout() {
         let bias_per_pixel = Var::from_tensor(&random(&[h * w * 4], 3)).unwrap();
         for activation in [Activation::Tanh, Activation::Sigmoid, Activation::Identity] {
             for dropout in [None, Some(Dropout::new(0.3, 7).unwrap())] {
-                let epilogue = Epilogue { activation, dropout };
+                let epilogue = Epilogue::new(activation).with_dropout(dropout);
                 let bias = if dropout.is_none() { &bias } else { &bias_per_pixel };
                 let run = || layer(&x, &weight, Some(bias), &case.geometry, epilogue).unwrap();
                 let r = random(run().dims(), 4);
@@ -225,7 +225,7 @@ fn gradients_through_bias_activation_and_dropout() {
 fn a_bias_may_differ_from_pixel_to_pixel() {
     let case = small(true);
     let bias = random(&[36 * 4], 3);
-    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let plain = Epilogue::NONE;
     let y = layer(&case.x(), &case.weight(), Some(&bias), &case.geometry, plain).unwrap();
     let mut want = case.linear(&case.x(), &case.weight()).data;
     let bias = values(&bias);
@@ -247,7 +247,7 @@ fn gradient_through_leaky_relu() {
     let got = (&y * &r).unwrap().sum_all().unwrap().backward().unwrap();
     let slopes: Vec<f32> = values(&y).iter().map(|&y| if y > 0.0 { 1.0 } else { 0.2 }).collect();
     let slopes = Tensor::from_vec(slopes, y.dims(), y.device()).unwrap();
-    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let plain = Epilogue::NONE;
     let z = layer(&x, &weight, Some(&bias), &case.geometry, plain).unwrap();
     let want = (z * (r * slopes).unwrap()).unwrap().sum_all().unwrap().backward().unwrap();
     let want: Vec<f64> = values(want.get(&x).unwrap()).into_iter().map(f64::from).collect();
@@ -266,7 +266,7 @@ fn batch_norm_equals_the_definition() {
                     .map(|t| Var::from_tensor(&t).unwrap());
             let norm = BatchNorm { epsilon: 1e-3, per_pixel };
             let run = |dropout| {
-                let epilogue = Epilogue { activation: Activation::Tanh, dropout };
+                let epilogue = Epilogue::new(Activation::Tanh).with_dropout(dropout);
                 let affine = (&*gamma, &*beta);
                 layer_batch_norm(&x, &weight, affine, &case.geometry, norm, epilogue).unwrap()
             };

@@ -106,6 +106,7 @@ pub(crate) fn activate(activation: Activation, z: f64) -> f64 {
         Activation::LeakyRelu(slope) => z.max(0.0) + f64::from(slope) * z.min(0.0),
         Activation::Tanh => z.tanh(),
         Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+        other => panic!("no reference for {other:?}"),
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[test]
 fn operators_and_updates_of_one_tensor_do_not_wait_for_each_other() {
     let geometry = Arc::new(Geometry::dense());
-    let epilogue = Epilogue { activation: Activation::Identity, dropout: None };
+    let epilogue = Epilogue::NONE;
     let (x, weight) = (random(&[1, 1, 64, 64], 1), random(&[1, 1, 64, 64], 2));
     let (first, second) = (random(&[1, 1, 64, 64], 3), random(&[1, 1, 64, 64], 4).sqr().unwrap());
     let gradient = random(&[1, 1, 64, 64], 5);
@@ -38,7 +38,7 @@ fn operators_and_updates_of_one_tensor_do_not_wait_for_each_other() {
 fn arguments_may_share_memory() {
     let x = random(&[1, 1, 8, 8], 1);
     let geometry = Arc::new(Geometry::dense());
-    let epilogue = Epilogue { activation: Activation::Tanh, dropout: None };
+    let epilogue = Epilogue::new(Activation::Tanh);
     let copy = |x: &Tensor| x.copy().unwrap();
     let run = |weight: &Tensor| {
         let saved = SavedLayer::forward(&x, weight, ScaleShift::None, &geometry, epilogue).unwrap();

@@ -4,9 +4,9 @@
 use crate::error::Result;
 use crate::gan::{Batch, Gan};
 use crate::hyperparameters::{LossThresholds, SeparateUpdates};
-use crate::losses::Loss;
+use crate::losses::LogitLoss;
 use crate::network::{Backward, PARAMETERS, TrainableNetwork};
-use crate::stats::{StepOutput, UpdateCounts, scalar};
+use crate::stats::{Logits, StepOutput, UpdateCounts, to_host};
 use candle_core::Tensor;
 
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
@@ -22,23 +22,20 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         let labels = &real.labels[..shown.min(real.labels.len())];
 
         // The discriminator on real images.
-        let on_real = |logits: &Tensor| loss.on_real(logits, label);
-        let on_real =
-            self.update_on(Batch { images: &images, labels }, thresholds.real, on_real)?;
+        let shown = Batch { images: &images, labels };
+        let on_real = self.update_on(shown, loss.on_real(label), thresholds.real)?;
         // The discriminator on fakes.
-        let (fake, _) = self.generate(Batch { images: &images, labels })?;
-        let on_fake = |logits: &Tensor| loss.on_fake(logits);
-        let on_fake = self.update_on(Batch { images: &fake, labels }, thresholds.fake, on_fake)?;
-        let discriminator_loss = (on_real.loss + on_fake.loss)?;
+        let (fake, _) = self.generate(shown)?;
+        let shown = Batch { images: &fake, labels };
+        let on_fake = self.update_on(shown, loss.on_fake(), thresholds.fake)?;
 
         // The generator, on fresh fakes.
         let (fake, generator_tape) = self.generate(real)?;
         let pass = self.discriminate_fakes(&fake, real.labels)?;
-        let on_generator = loss.generator(&pass.logits)?;
-        self.check_loss("generator", &on_generator.value)?;
-        let generator_due = is_due(&on_generator.value, thresholds.generator)?;
+        self.check_logits("generator", [&pass.logits])?;
+        let generator_due = is_due(loss.generator(), &pass.logits, thresholds.generator)?;
         if generator_due {
-            let grad_images = pass.backward(&on_generator.grad)?;
+            let grad_images = pass.backward(&loss.generator().grad(&pass.logits)?)?;
             let gradients = self.generator_gradients(&generator_tape, &grad_images)?;
             self.update_generator(&gradients)?;
         }
@@ -49,8 +46,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             generator: generator_due.into(),
         };
         let can_skip = thresholds != LossThresholds::default();
-        let logits = (on_real.logits, on_fake.logits);
-        let output = self.output(logits, discriminator_loss, on_generator.value);
+        let logits = Logits { real: on_real.logits, fake: on_fake.logits, perturbed: None };
+        let output = self.output(logits, pass.logits);
         Ok(StepOutput { updates: can_skip.then_some(updates), ..output })
     }
 
@@ -59,35 +56,34 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     fn update_on(
         &mut self,
         shown: Batch,
+        loss: LogitLoss,
         threshold: Option<f32>,
-        loss: impl Fn(&Tensor) -> Result<Loss>,
     ) -> Result<OnePart> {
         let _span = tracing::trace_span!("discriminator").entered();
         let (images, _) = self.augmentation().apply(shown.images, &mut self.rng)?;
         let (logits, tape) = self.logits(&images, shown.labels)?;
-        let Loss { value, grad } = loss(&logits)?;
-        self.check_loss("discriminator", &value)?;
-        let is_due = is_due(&value, threshold)?;
+        self.check_logits("discriminator", [&logits])?;
+        let is_due = is_due(loss, &logits, threshold)?;
         if is_due {
-            let (_, gradients) = tape.backward(&grad, PARAMETERS)?;
+            let (_, gradients) = tape.backward(&loss.grad(&logits)?, PARAMETERS)?;
             self.update_discriminator(&gradients)?;
         }
-        Ok(OnePart { loss: value, logits, is_due })
+        Ok(OnePart { logits, is_due })
     }
 }
 
 /// The discriminator's pass over real images, or over fakes.
 struct OnePart {
-    loss: Tensor,
     logits: Tensor,
     /// Whether the update was made.
     is_due: bool,
 }
 
-/// Whether a loss is above its threshold. Only with a threshold is it copied from the device.
-fn is_due(loss: &Tensor, threshold: Option<f32>) -> Result<bool> {
+/// Whether a loss is above its threshold. Only with a threshold are the logits copied from the
+/// device.
+fn is_due(loss: LogitLoss, logits: &Tensor, threshold: Option<f32>) -> Result<bool> {
     match threshold {
-        Some(threshold) => Ok(scalar(loss)? as f32 > threshold),
+        Some(threshold) => Ok(loss.value(&to_host(logits)?) as f32 > threshold),
         None => Ok(true),
     }
 }

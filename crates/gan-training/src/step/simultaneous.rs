@@ -1,10 +1,10 @@
 //! Both networks are updated from one pass through the discriminator (Shen et al. 2021, "Training
 //! generative adversarial networks in one stage").
 
-use crate::discriminator_pass::{PERTURBATION_STD, required};
+use crate::discriminator_pass::required;
 use crate::error::Result;
 use crate::gan::{Batch, Gan};
-use crate::losses::{GanLoss, mean_grad, r1_penalty};
+use crate::losses::{GanLoss, mean_grad};
 use crate::network::{BOTH, TrainableNetwork};
 use crate::stats::StepOutput;
 use candle_core::Tensor;
@@ -12,26 +12,11 @@ use candle_core::Tensor;
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// One step of [`crate::UpdateScheme::Simultaneous`].
     pub(crate) fn simultaneous_step(&mut self, real: Batch) -> Result<StepOutput> {
-        let (loss, label) = (self.hyperparameters.loss, self.hyperparameters.real_label);
-        let gamma = self.hyperparameters.regularization.r1_gamma;
-
         let (fake, generator_tape) = self.generate(real)?;
         let pass = self.discriminate(real, &fake)?;
-
-        let on_real = loss.on_real(&pass.real, label)?;
-        let on_fake = loss.on_fake(&pass.fake)?;
-        let on_generator = loss.generator(&pass.fake)?;
-        let mut discriminator_loss = (on_real.value + on_fake.value)?;
-        let one_stage = OneStage::new(loss, &pass.fake)?;
-        let mut grad_logits = vec![on_real.grad, one_stage.grad_fake.clone()];
-        if let Some(perturbed) = &pass.perturbed {
-            let r1 = r1_penalty(&pass.real, perturbed, gamma, PERTURBATION_STD)?;
-            discriminator_loss = (discriminator_loss + r1.value)?;
-            grad_logits[0] = (&grad_logits[0] - &r1.grad)?;
-            grad_logits.push(r1.grad);
-        }
-        self.check_loss("discriminator", &discriminator_loss)?;
-        self.check_loss("generator", &on_generator.value)?;
+        self.check_logits("discriminator", &pass.logits)?;
+        let one_stage = OneStage::new(self.hyperparameters.loss, &pass.logits.fake)?;
+        let grad_logits = self.grad_logits(&pass.logits, one_stage.grad_fake.clone())?;
 
         // One backward pass gives the discriminator's gradients, and at the fakes those of its loss,
         // which a factor for each image turns into those of the generator's loss.
@@ -42,7 +27,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         let generator_gradients = self.generator_gradients(&generator_tape, &grad_images)?;
         self.update_discriminator(&gradients)?;
         self.update_generator(&generator_gradients)?;
-        Ok(self.output((pass.real, pass.fake), discriminator_loss, on_generator.value))
+        let generator = pass.logits.fake.clone();
+        Ok(self.output(pass.logits, generator))
     }
 }
 
@@ -112,7 +98,7 @@ mod tests {
         {
             let one_stage = OneStage::new(loss, &logits)?;
             let got = (one_stage.grad_fake * one_stage.ratio)?.to_vec1::<f32>()?;
-            let want = loss.generator(&logits)?.grad.to_vec1::<f32>()?;
+            let want = loss.generator().grad(&logits)?.to_vec1::<f32>()?;
             for (got, want) in got.into_iter().zip(want) {
                 assert!((got - want).abs() < 1e-5 * want.abs(), "{loss:?}: {got}, not {want}");
             }
@@ -129,7 +115,7 @@ mod tests {
             [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein]
         {
             let got = OneStage::new(loss, &logits)?.grad_fake.to_vec1::<f32>()?;
-            let want = loss.on_fake(&logits)?.grad.to_vec1::<f32>()?;
+            let want = loss.on_fake().grad(&logits)?.to_vec1::<f32>()?;
             for (got, want) in got.into_iter().zip(want) {
                 assert!((got - want).abs() < 1e-6, "{loss:?}: {got}, not {want}");
             }

@@ -1,10 +1,8 @@
 //! Gradients of every update scheme against candle's autograd of the losses' values.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::discriminator_pass::PERTURBATION_STD;
-use crate::losses::r1_penalty;
 use crate::*;
-use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
 use gan_models::{
     Activation, Architecture, Backend, ClassCondition, Conditioning, ConvStack, Dcgan,
     Discriminator, Generator, Gradients, Mode, Norm, Parameters, WeightInit,
@@ -125,17 +123,35 @@ impl<'a> Reference<'a> {
         let h = self.gan.hyperparameters;
         let (real, _) = self.gan.augmentation().apply(real, &mut self.rng).unwrap();
         let (fake, _) = self.gan.augmentation().apply(fake, &mut self.rng).unwrap();
-        let noise = Augmentation::only_noise(PERTURBATION_STD);
+        let noise = Augmentation::only_noise(R1Penalty::STD);
         let (perturbed, _) = noise.apply(&real, &mut self.rng).unwrap();
         let (clean, fake) = (self.logits(&real), self.logits(&fake));
         let perturbed = self.logits(&perturbed);
-        let gamma = h.regularization.r1_gamma;
-        let r1 = r1_penalty(&clean, &perturbed, gamma, PERTURBATION_STD).unwrap();
-        let on_real = h.loss.on_real(&clean, h.real_label).unwrap();
-        let on_fake = h.loss.on_fake(&fake).unwrap();
-        let value = ((on_real.value + on_fake.value).unwrap() + r1.value).unwrap();
+        let change = ((perturbed - &clean).unwrap() / f64::from(R1Penalty::STD)).unwrap();
+        let r1 = (change.sqr().unwrap() * (h.regularization.r1_gamma / 2.0)).unwrap();
+        let on_real = value(h.loss.on_real(h.real_label), &clean);
+        let on_fake = value(h.loss.on_fake(), &fake);
+        let value = ((on_real + on_fake).unwrap() + r1.mean_all().unwrap()).unwrap();
         (value, fake)
     }
+}
+
+/// The value of a loss in candle's operators, which its autograd can differentiate.
+fn value(loss: LogitLoss, logits: &Tensor) -> Tensor {
+    let logits = logits.to_dtype(DType::F64).unwrap();
+    let values = match loss {
+        LogitLoss::CrossEntropy { label } => {
+            let log = (logits.abs().unwrap().neg().unwrap().exp().unwrap() + 1.0).unwrap().log();
+            let softplus = (logits.relu().unwrap() + log.unwrap()).unwrap();
+            (softplus - (logits * label).unwrap()).unwrap()
+        }
+        LogitLoss::Hinge { sign } => logits.affine(-sign, 1.0).unwrap().relu().unwrap(),
+        LogitLoss::SquaredError { target } => {
+            ((logits - target).unwrap().sqr().unwrap() / 2.0).unwrap()
+        }
+        LogitLoss::Linear { slope } => (logits * slope).unwrap(),
+    };
+    values.mean_all().unwrap().to_dtype(DType::F32).unwrap()
 }
 
 const LOSSES: [GanLoss; 4] =
@@ -157,9 +173,9 @@ fn a_simultaneous_step_has_the_gradients_of_both_losses() {
 
             let mut reference = Reference::of(&gan, &labels);
             let fake = reference.fake();
-            let (value, fake_logits) = reference.discriminator_loss(&images, &fake);
-            let of_discriminator = value.backward().unwrap();
-            let of_generator = loss.generator(&fake_logits).unwrap().value.backward().unwrap();
+            let (loss_value, fake_logits) = reference.discriminator_loss(&images, &fake);
+            let of_discriminator = loss_value.backward().unwrap();
+            let of_generator = value(loss.generator(), &fake_logits).backward().unwrap();
 
             gan.train_step(&images, &labels).unwrap();
             // Beyond the hinge's margin the true gradient is 0, and MIN_GRAD stands in its place.
@@ -195,8 +211,8 @@ fn an_alternating_step_has_the_gradients_of_its_losses() {
 
         let mut reference = Reference::of(&probe, &labels);
         let fake = reference.fake().detach();
-        let (value, _) = reference.discriminator_loss(&images, &fake);
-        let of_discriminator = value.backward().unwrap();
+        let (loss_value, _) = reference.discriminator_loss(&images, &fake);
+        let of_discriminator = loss_value.backward().unwrap();
 
         gan.train_step(&images, &labels).unwrap();
         let got = gradients(&gan.discriminator.optimizer);
@@ -209,7 +225,7 @@ fn an_alternating_step_has_the_gradients_of_its_losses() {
         let fake = reference.fake();
         let (fake, _) = probe.augmentation().apply(&fake, &mut reference.rng).unwrap();
         let logits = reference.logits(&fake);
-        let of_generator = loss.generator(&logits).unwrap().value.backward().unwrap();
+        let of_generator = value(loss.generator(), &logits).backward().unwrap();
         let got = gradients(&gan.generator.optimizer);
         assert_same(&got, &of_generator, probe.generator_parameters(), &what);
     }

@@ -3,7 +3,7 @@
 use crate::{all_values, hyperparameters, images, networks};
 use candle_core::{Device, Tensor};
 use gan_models::{Backend, Discriminator, Generator, Latent, LatentDistribution, Mode, Parameters};
-use gan_training::{Autograd, Gan, GanLoss, Hyperparameters, UpdateScheme};
+use gan_training::{Autograd, Gan, GanLoss, UpdateScheme};
 use gan_training::{candle_core, gan_models};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,8 @@ const LATENT: Latent = Latent { dim: 64, distribution: LatentDistribution::Norma
 #[test]
 fn autograd_and_the_recorded_pass_take_the_same_steps() {
     for update in [UpdateScheme::Alternating, UpdateScheme::Simultaneous] {
-        let mut settings = Hyperparameters { update, batch_size: 4, ..hyperparameters() };
+        let mut settings = hyperparameters();
+        (settings.update, settings.batch_size) = (update, 4);
         settings.loss = GanLoss::LeastSquares;
         settings.regularization.r1_gamma = 0.3;
 

@@ -3,7 +3,7 @@
 use crate::{all_values, gan, hyperparameters, images, networks};
 use candle_core::{DType, Device, Tensor, Var};
 use gan_models::{Latent, LatentDistribution, Parameters};
-use gan_training::{Autograd, Error, Gan, Hyperparameters, TrainableNetwork, UpdateScheme};
+use gan_training::{Autograd, Error, Gan, TrainableNetwork, UpdateScheme};
 use gan_training::{candle_core, gan_models};
 
 const LATENT: Latent = Latent { dim: 64, distribution: LatentDistribution::Normal };
@@ -13,7 +13,8 @@ fn generator_error<G: TrainableNetwork>(generator: G, parameters: &Parameters) -
     let (_, discriminator) = networks();
     let judge = discriminator.1.clone();
     let before = (all_values(parameters), all_values(&judge));
-    let settings = Hyperparameters { update: UpdateScheme::Simultaneous, ..hyperparameters() };
+    let mut settings = hyperparameters();
+    settings.update = UpdateScheme::Simultaneous;
     let mut gan =
         Gan::new((generator, parameters.clone()), discriminator, LATENT, settings, 1).unwrap();
     let error = gan.train_step(&images(0), &[]).unwrap_err();

@@ -37,7 +37,8 @@ fn gan_of(recipe: &str, seed: u64) -> Gan {
     let shape = (1, 28, 28).into();
     let generator = recipe.network.generator(shape, Vec::new(), false).unwrap();
     let discriminator = recipe.network.discriminator(shape, None).unwrap();
-    let settings = Hyperparameters { batch_size: 4, ..recipe.training };
+    let mut settings = recipe.training;
+    settings.batch_size = 4;
     Gan::init(&generator, &discriminator, settings, seed, &Device::Cpu).unwrap()
 }
 

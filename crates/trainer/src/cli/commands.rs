@@ -226,6 +226,9 @@ pub struct BenchArgs {
     /// The precision of matrix products on the CPU.
     #[command(flatten)]
     pub precision: PrecisionOption,
+    /// The device to time.
+    #[command(flatten)]
+    pub device: DeviceOption,
     /// The operators to time.
     #[arg(long, value_enum, default_value_t)]
     pub operators: Operators,

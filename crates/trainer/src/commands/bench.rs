@@ -11,9 +11,9 @@ use crate::device;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{Batch, Split};
-use gan_kernels::{Activation, Epilogue, Geometry, Precision};
+use gan_kernels::{Epilogue, Geometry, Precision};
 use gan_models::{Backend, Network};
-use gan_training::{Gan, SeparateUpdates, UpdateScheme};
+use gan_training::{Gan, SeparateUpdates, StepOutput, UpdateScheme};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -24,6 +24,8 @@ use std::time::Instant;
 
 /// Number of warm-up steps, which are not timed.
 const WARM_UP: u64 = 3;
+/// Steps that are timed together on a device that computes while the host goes on.
+const DEVICE_BLOCK: u64 = 10;
 /// Number of batches of random images. The steps cycle through them.
 const BATCHES: usize = 8;
 
@@ -32,7 +34,11 @@ const BATCHES: usize = 8;
 struct Report {
     recipe: String,
     batch: usize,
+    /// The device and, for the CPU, its threads and number format.
+    device: String,
     threads: usize,
+    /// Largest relative difference of the device's gradients from the CPU's.
+    device_difference: f32,
     /// How the program was built.
     profile: &'static str,
     operators: Operators,
@@ -43,7 +49,7 @@ struct Report {
     /// Multiply-adds that the step needs, two operations each; products with padding and
     /// gradients that are not used are not counted.
     gflop_per_s: f64,
-    /// Rate of a large product of matrices in f32 on the vector units.
+    /// Rate of a large product of matrices in f32 on the device; on the CPU's vector units.
     sgemm_gflop_per_s: f64,
     /// Largest resident memory of the process, where the system tells.
     peak_rss_mib: Option<f64>,
@@ -66,29 +72,43 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     let request = Request::new(&train)?;
     let info = request.data().info(Split::Train)?;
     let config = request.resolve(&info)?;
-    let mut gan = config.gan(&Device::Cpu)?;
+    let device = device::device(args.device.device)?;
+    let device_difference = match device {
+        Device::Cpu => 0.0,
+        _ => gan_models::self_test(&config.generator, Some(&config.discriminator), &device)?,
+    };
+    let mut gan = config.gan(&device)?;
     if args.operators == Operators::Candle {
         gan = gan.with_backend(Backend::Candle);
     }
     let batches = random_batches(&config)?;
     let mut steps = batches.iter().cycle();
-    let mut step = || -> Result<f64> {
+    let mut step = |gan: &mut Gan| -> Result<StepOutput> {
         let Some(batch) = steps.next() else { unreachable!("there are batches") };
+        Ok(gan.train_step(&batch.images.to_device(&device)?, &batch.labels)?)
+    };
+    // The time of one step. Reading the statistics of the last waits for the device.
+    let block = if device.is_cpu() { 1 } else { DEVICE_BLOCK };
+    let mut time = || -> Result<f64> {
         let start = Instant::now();
-        let output = gan.train_step(&batch.images, &batch.labels)?;
+        for _ in 1..block {
+            step(&mut gan)?;
+        }
+        let output = step(&mut gan)?;
         gan.read_stats(&output)?;
-        Ok(start.elapsed().as_secs_f64() * 1e3)
+        Ok(start.elapsed().as_secs_f64() * 1e3 / block as f64)
     };
     for _ in 0..WARM_UP {
-        step()?;
+        time()?;
     }
-    let mut times = (0..args.steps).map(|_| step()).collect::<Result<Vec<_>>>()?;
+    let blocks = args.steps.div_ceil(block);
+    let mut times = (0..blocks).map(|_| time()).collect::<Result<Vec<_>>>()?;
     // Before the large matrices of the rate's measurement.
     let peak_rss_mib = peak_rss_mib();
     let layers = if args.layers {
         let times = SpanTimes::default();
-        times.record(|| (0..args.steps).try_for_each(|_| step().map(drop)))?;
-        times.per_step(args.steps)
+        times.record(|| (0..blocks).try_for_each(|_| time().map(drop)))?;
+        times.per_step(blocks * block)
     } else {
         Vec::new()
     };
@@ -98,7 +118,9 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     let report = Report {
         recipe: config.recipe,
         batch: config.training.batch_size,
+        device: device::describe(&device, rayon::current_num_threads()),
         threads: rayon::current_num_threads(),
+        device_difference,
         profile: if cfg!(debug_assertions) { "dev" } else { "release" },
         operators: args.operators,
         precision: device::describe_precision(match args.operators {
@@ -108,7 +130,7 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
         ms_per_step,
         images_per_s: config.training.batch_size as f64 / ms_per_step * 1e3,
         gflop_per_s: 2.0 * multiply_adds as f64 / ms_per_step / 1e6,
-        sgemm_gflop_per_s: sgemm_gflop_per_s()?,
+        sgemm_gflop_per_s: sgemm_gflop_per_s(&device)?,
         peak_rss_mib,
     };
     if args.json {
@@ -144,15 +166,14 @@ impl Report {
         let peak = self.peak_rss_mib.map_or("unknown".into(), |mib| format!("{mib:.0} MiB"));
         writeln!(
             print,
-            "{} batch {}, {} threads, {} profile, products {}\n\
+            "{} batch {}, {}, {} profile\n\
              {:.2} ms a step, {:.0} images/s\n\
              {:.0} GFLOP/s, {:.0}% of sgemm's {:.0}\n\
              peak memory {peak}",
             self.recipe,
             self.batch,
-            self.threads,
+            self.device,
             self.profile,
-            self.precision,
             self.ms_per_step,
             self.images_per_s,
             self.gflop_per_s,
@@ -183,28 +204,31 @@ fn multiply_adds(gan: &Gan) -> usize {
         UpdateScheme::Simultaneous => train_generator + 6 * discriminator - first,
         // The discriminator on real and fake, with fakes made for it; then the generator through
         // the discriminator's input gradients.
-        UpdateScheme::Alternating | UpdateScheme::Separate(_) => {
-            generator + 2 * (3 * discriminator - first) + train_generator + 2 * discriminator
-        }
+        _ => generator + 2 * (3 * discriminator - first) + train_generator + 2 * discriminator,
     }
 }
 
 /// Measures the rate of a large f32 matrix product: the best of ten.
-fn sgemm_gflop_per_s() -> Result<f64> {
-    const SIZE: usize = 1024;
+fn sgemm_gflop_per_s(device: &Device) -> Result<f64> {
+    let size = if device.is_cpu() { 1024 } else { 8192 };
     let before = gan_kernels::precision();
     gan_kernels::set_precision(Precision::Highest);
-    let matrix = Tensor::ones((1, 1, SIZE, SIZE), candle_core::DType::F32, &Device::Cpu)?;
+    let matrix = Tensor::ones((1, 1, size, size), candle_core::DType::F32, device)?;
     let geometry = Arc::new(Geometry::dense());
-    let plain = Epilogue { activation: Activation::Identity, dropout: None };
+    let plain = Epilogue::NONE;
     let mut best = f64::INFINITY;
     for _ in 0..10 {
         let start = Instant::now();
-        gan_kernels::layer(&matrix, &matrix, None, &geometry, plain)?;
+        if device.is_cpu() {
+            gan_kernels::layer(&matrix, &matrix, None, &geometry, plain)?;
+        } else {
+            matrix.matmul(&matrix)?;
+            device.synchronize()?;
+        }
         best = best.min(start.elapsed().as_secs_f64());
     }
     gan_kernels::set_precision(before);
-    Ok(2.0 * (SIZE as f64).powi(3) / best / 1e9)
+    Ok(2.0 * (size as f64).powi(3) / best / 1e9)
 }
 
 /// Returns the peak memory of the process. It is read from `/proc`, so `None` except on Linux.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use gan_data::folder::Colour;
 use gan_data::{DatasetInfo, ImageShape};
 use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig, Layer};
-use gan_training::{Hyperparameters, Recipe, Regularization, TrainingLength};
+use gan_training::{Recipe, Regularization, TrainingLength};
 
 /// The options of a run with all names looked up. The data set is not read yet.
 pub(crate) struct Request<'a> {
@@ -71,7 +71,8 @@ impl<'a> Request<'a> {
         );
         let steps =
             |length: TrainingLength| steps(length, info.images(), recipe.training.batch_size);
-        let schedule_steps = match recipe.training.schedule_steps {
+        let mut training = recipe.training;
+        training.schedule_steps = match recipe.training.schedule_steps {
             0 => steps(recipe.length),
             chosen => chosen,
         };
@@ -90,7 +91,7 @@ impl<'a> Request<'a> {
             precision: run.precision.precision.unwrap_or_default(),
             steps: steps(length.unwrap_or(recipe.length)),
             schedule: recipe.schedule,
-            training: Hyperparameters { schedule_steps, ..recipe.training },
+            training,
             generator,
             discriminator,
         };
@@ -171,7 +172,8 @@ impl LossOptions {
     /// Applies the flags to a recipe.
     fn apply(&self, recipe: &mut Recipe) {
         let training = &mut recipe.training;
-        let Regularization { r1_gamma, spectral_norm, augmentation } = &mut training.regularization;
+        let Regularization { r1_gamma, spectral_norm, augmentation, .. } =
+            &mut training.regularization;
         *r1_gamma = self.r1_gamma.or(self.gradient_penalty).unwrap_or(*r1_gamma);
         *spectral_norm = self.spectral_norm.unwrap_or(*spectral_norm);
         augmentation.translation = self.translation.unwrap_or(augmentation.translation);

@@ -2,6 +2,7 @@
 
 use gan_training::{StepStats, UpdateCounts};
 use serde::{Deserialize, Serialize};
+use std::ops::Add;
 
 /// Metrics of a generator, measured during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,13 +63,7 @@ impl StatsLine {
             real_score: mean(|stats| stats.real_score),
             fake_score: mean(|stats| stats.fake_score),
             accuracy: mean(|stats| stats.accuracy),
-            updates: window.iter().filter_map(|stats| stats.updates).reduce(|sum, one| {
-                UpdateCounts {
-                    real: sum.real + one.real,
-                    fake: sum.fake + one.fake,
-                    generator: sum.generator + one.generator,
-                }
-            }),
+            updates: window.iter().filter_map(|stats| stats.updates).reduce(Add::add),
             images_per_second,
             quality: None,
         }
@@ -89,16 +84,26 @@ mod tests {
 
     #[test]
     fn lines_are_means_over_their_window() {
-        let stats = |loss| StepStats { discriminator_loss: loss, ..StepStats::default() };
+        let stats = |loss| {
+            let mut stats = StepStats::default();
+            stats.discriminator_loss = loss;
+            stats
+        };
         let line = StatsLine::new(10, 4.0, &[stats(1.0), stats(2.0)], 3.0);
         assert_eq!((line.discriminator_loss, line.epoch, line.generator_loss), (1.5, 2.5, 0.0));
         assert_eq!(line.updates, None);
+        let counts = |real, fake, generator| {
+            let mut counts = UpdateCounts::default();
+            (counts.real, counts.fake, counts.generator) = (real, fake, generator);
+            counts
+        };
         let updates = |real, fake| {
-            let updates = Some(UpdateCounts { real, fake, generator: 1 });
-            StepStats { updates, ..StepStats::default() }
+            let mut stats = StepStats::default();
+            stats.updates = Some(counts(real, fake, 1));
+            stats
         };
         let line = StatsLine::new(10, 4.0, &[updates(1, 0), updates(1, 0), updates(0, 1)], 3.0);
-        assert_eq!(line.updates, Some(UpdateCounts { real: 2, fake: 1, generator: 3 }));
+        assert_eq!(line.updates, Some(counts(2, 1, 3)));
     }
 
     /// Other programs read these lines.
