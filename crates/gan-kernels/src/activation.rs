@@ -1,5 +1,7 @@
 //! Activations and dropout, applied to a layer's output while it is still in the cache.
 
+use crate::storage::map_chunks;
+
 /// An elementwise activation whose derivative follows from its output.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
@@ -152,9 +154,11 @@ impl Dropout {
 
     /// Returns the mask of a tensor of this many elements, (H, W, B, C): 0 or the scale.
     pub fn mask(self, elements: usize) -> Vec<f32> {
-        let mut mask = vec![1.0; elements];
-        self.apply(0, &mut mask);
-        mask
+        map_chunks(
+            &vec![1.0; elements],
+            #[inline(always)]
+            |first, chunk| self.apply(first, chunk),
+        )
     }
 }
 
@@ -259,6 +263,7 @@ mod tests {
         let both = a.iter().zip(&b).filter(|(a, b)| **a == 0.0 && **b == 0.0).count() as f64;
         assert!((both / n as f64 - 0.09).abs() < 0.006, "masks of two seeds are related: {both}");
         assert_eq!(a, dropped(1)?);
+        assert_eq!(a, Dropout::new(0.3, 1)?.mask(n));
         // A part of the tensor has that part of the mask.
         let mut part = vec![1.0; 500];
         Dropout::new(0.3, 1)?.apply(1000, &mut part);

@@ -118,8 +118,16 @@ impl Geometry {
     }
 
     /// The number of kernel taps.
-    pub(crate) fn taps(&self) -> usize {
+    pub fn taps(&self) -> usize {
         self.kernel.0 * self.kernel.1
+    }
+
+    /// Every product of the map as (input pixel, output pixel, kernel tap), in the order of output
+    /// pixels and taps. Pixels and taps are counted row by row; taps on padding are left out.
+    pub fn products(&self) -> impl Iterator<Item = (usize, usize, usize)> {
+        let of_output = |output| self.forward.pairs(output).iter().map(move |pair| (pair, output));
+        let products = (0..self.forward.outputs()).flat_map(of_output);
+        products.map(|(pair, output)| (pair.a as usize, output, pair.b as usize))
     }
 
     /// Height and width of the input.
@@ -187,6 +195,17 @@ mod tests {
         // 5x5 on 7x7, stride 1: per axis 7 * 5 - 2 * (1 + 2) = 29 taps fall inside.
         let window = Window::same((5, 5), 1, (7, 7));
         assert_eq!(Geometry::conv(window, (7, 7), (7, 7))?.multiply_adds(), 29 * 29);
+        Ok(())
+    }
+
+    #[test]
+    fn products_of_a_small_convolution() -> Result<()> {
+        // Two taps on two pixels, with padding above: output 0 is tap 1 of input 0.
+        let window = Window { kernel: (2, 1), stride: 1, padding: (1, 0) };
+        let conv = Geometry::conv(window, (2, 1), (2, 1))?;
+        assert_eq!(conv.products().collect::<Vec<_>>(), [(0, 0, 1), (0, 1, 0), (1, 1, 1)]);
+        let transposed = Geometry::transposed(window, (2, 1), (2, 1))?;
+        assert_eq!(transposed.products().collect::<Vec<_>>(), [(1, 0, 0), (0, 0, 1), (1, 1, 1)]);
         Ok(())
     }
 

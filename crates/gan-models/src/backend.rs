@@ -1,6 +1,5 @@
 //! The operators that run a network, and the mode of a forward pass.
 
-use crate::batch_norm::FeatureAxes;
 use crate::error::Result;
 use candle_core::{Device, Tensor};
 use gan_kernels::Dropout;
@@ -22,12 +21,12 @@ impl Backend {
         if device.is_cpu() { Self::Kernels } else { Self::Candle }
     }
 
-    /// Converts (B, C, H, W) to this backend's layout: (H, W, B, C) for the kernels, unchanged for
-    /// candle.
+    /// Converts (B, C, H, W) to this backend's layout: (H, W, B, C) for the kernels, (B, H, W, C) for
+    /// candle, where the patches of a convolution are the rows of one matrix.
     pub(crate) fn to_features(self, images: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Kernels => gan_kernels::nchw_to_hwnc(images)?,
-            Self::Candle => images.clone(),
+            Self::Candle => images.permute((0, 2, 3, 1))?.contiguous()?,
         })
     }
 
@@ -35,15 +34,7 @@ impl Backend {
     pub(crate) fn to_images(self, features: &Tensor) -> Result<Tensor> {
         Ok(match self {
             Self::Kernels => gan_kernels::hwnc_to_nchw(features)?,
-            Self::Candle => features.clone(),
-        })
-    }
-
-    /// The channels of features in this backend's layout.
-    pub(crate) fn channels(self) -> FeatureAxes {
-        FeatureAxes::Channels(match self {
-            Self::Kernels => 3,
-            Self::Candle => 1,
+            Self::Candle => features.permute((0, 3, 1, 2))?.contiguous()?,
         })
     }
 }

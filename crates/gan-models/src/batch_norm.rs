@@ -1,8 +1,7 @@
-//! Batch normalisation: parameters, running statistics, and the forward pass in candle's operators.
+//! Batch normalisation: parameters, running statistics, and the passes in candle's operators.
 //!
 //! Ioffe and Szegedy 2015, "Batch Normalization".
 
-use crate::config::FeatureShape;
 use crate::error::Result;
 use crate::layout::Layout;
 use candle_core::{Tensor, Var};
@@ -20,46 +19,16 @@ pub(crate) struct BatchNormLayer {
     momentum: f32,
 }
 
-/// The dimensions of a batch that hold its features.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum FeatureAxes {
-    /// One of four dimensions: each index along it is a feature.
-    Channels(usize),
-    /// Every value of (B, C, H, W) but the batch is a feature of its own; vectors of features have
-    /// the order (H, W, C).
-    Values(FeatureShape),
-}
-
-impl FeatureAxes {
-    /// The dimensions that statistics are reduced over.
-    fn reduced(self) -> Vec<usize> {
-        match self {
-            Self::Channels(axis) => (0..4).filter(|&other| other != axis).collect(),
-            Self::Values(_) => vec![0],
-        }
-    }
-
-    /// Reshapes a vector of one value per feature so that it broadcasts over the batch.
-    pub(crate) fn broadcastable(self, values: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::Channels(axis) => {
-                let mut dims = [1; 4];
-                dims[axis] = values.elem_count();
-                values.reshape(&dims)?
-            }
-            Self::Values(FeatureShape { channels, height, width }) => {
-                values.reshape((height, width, channels))?.permute((2, 0, 1))?.unsqueeze(0)?
-            }
-        })
-    }
-
-    /// The inverse of [`FeatureAxes::broadcastable`].
-    fn vector(self, values: &Tensor) -> Result<Tensor> {
-        Ok(match self {
-            Self::Channels(_) => values.flatten_all()?,
-            Self::Values(_) => values.squeeze(0)?.permute((1, 2, 0))?.flatten_all()?,
-        })
-    }
+/// A training pass of batch normalisation, with what its backward pass needs. Every tensor but the
+/// output is (rows, features), or (1, features) for one value per feature.
+pub(crate) struct NormPass {
+    /// (1, rows): a product with it sums up rows.
+    ones: Tensor,
+    centred: Tensor,
+    inverse_std: Tensor,
+    /// `gamma * inverse_std`
+    scale: Tensor,
+    output: Tensor,
 }
 
 impl BatchNormLayer {
@@ -95,37 +64,42 @@ impl BatchNormLayer {
         ]
     }
 
-    /// Names and layouts of all tensors.
-    pub(crate) fn layouts(&self, features: FeatureAxes) -> Vec<(String, Layout)> {
-        let layout = match features {
-            FeatureAxes::Values(shape) => Layout::projected_vector(shape),
-            FeatureAxes::Channels(_) => Layout::vector(self.gamma.elem_count()),
-        };
+    /// Names of all tensors, with the layout of every one.
+    pub(crate) fn layouts(&self, layout: &Layout) -> Vec<(String, Layout)> {
         let names = ["weight", "bias", "running_mean", "running_var"];
         names.map(|name| (format!("{}.{name}", self.name), layout.clone())).into()
     }
 
     /// Normalises with the batch's statistics and updates the running ones, or in evaluation
-    /// normalises with the running ones.
-    pub(crate) fn forward(&self, x: &Tensor, features: FeatureAxes, train: bool) -> Result<Tensor> {
-        if !train {
-            let (scale, shift) = self.scale_and_shift()?;
-            let scaled = x.broadcast_mul(&features.broadcastable(&scale)?)?;
-            return Ok(scaled.broadcast_add(&features.broadcastable(&shift)?)?);
+    /// normalises with the running ones. The last dimensions of `x` are the features.
+    pub(crate) fn forward(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        if train {
+            return Ok(self.forward_train(x)?.output);
         }
-        let reduced = features.reduced();
-        let mean = x.mean_keepdim(reduced.as_slice())?;
-        let centred = x.broadcast_sub(&mean)?;
-        let variance = centred.sqr()?.mean_keepdim(reduced.as_slice())?;
-        let std = (&variance + f64::from(self.epsilon))?.sqrt()?;
-        let y = centred
-            .broadcast_div(&std)?
-            .broadcast_mul(&features.broadcastable(&self.gamma)?)?
-            .broadcast_add(&features.broadcastable(&self.beta)?)?;
-        let count = x.elem_count() as f64 / mean.elem_count() as f64;
+        let (scale, shift) = self.scale_and_shift()?;
+        let y = self.rows(x)?.broadcast_mul(&scale)?.broadcast_add(&shift)?;
+        Ok(y.reshape(x.dims())?)
+    }
+
+    /// Normalises as [`BatchNormLayer::forward`] in training, and keeps what the backward pass needs.
+    pub(crate) fn forward_train(&self, x: &Tensor) -> Result<NormPass> {
+        let rows = self.rows(x)?;
+        let count = rows.dim(0)? as f64;
+        let ones = Tensor::ones((1, rows.dim(0)?), x.dtype(), x.device())?;
+        let mean = (ones.matmul(&rows)? / count)?;
+        let centred = rows.broadcast_sub(&mean)?;
+        let variance = (ones.matmul(&centred.sqr()?)? / count)?;
+        let inverse_std = (&variance + f64::from(self.epsilon))?.sqrt()?.recip()?;
+        let scale = inverse_std.broadcast_mul(&self.gamma)?;
+        let output = centred.broadcast_mul(&scale)?.broadcast_add(&self.beta)?.reshape(x.dims())?;
         let unbiased = (variance.detach() * (count / (count - 1.0).max(1.0)))?;
-        self.update(&features.vector(&mean.detach())?, &features.vector(&unbiased)?)?;
-        Ok(y)
+        self.update(&mean.detach().flatten_all()?, &unbiased.flatten_all()?)?;
+        Ok(NormPass { ones, centred, inverse_std, scale, output })
+    }
+
+    /// The values as (rows, features).
+    fn rows(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.reshape(((), self.gamma.elem_count()))?)
     }
 
     /// Updates the running statistics with a batch's.
@@ -142,6 +116,26 @@ impl BatchNormLayer {
         let scale = (&self.gamma / std)?;
         let shift = (&self.beta - (self.running_mean.detach() * &scale)?)?;
         Ok((scale, shift))
+    }
+}
+
+impl NormPass {
+    pub(crate) fn output(&self) -> &Tensor {
+        &self.output
+    }
+
+    /// The gradients of the input, gamma and beta, given that of the output.
+    pub(crate) fn backward(&self, grad: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
+        let Self { ones, centred, inverse_std, scale, output } = self;
+        let grad = grad.reshape(centred.dims())?;
+        let count = grad.dim(0)? as f64;
+        let grad_beta = ones.matmul(&grad)?;
+        let grad_gamma = (ones.matmul(&(&grad * centred)?)? * inverse_std)?;
+        // The output depends on the mean and on the standard deviation too.
+        let through_std = centred.broadcast_mul(&((&grad_gamma * inverse_std)? / count)?)?;
+        let through_mean = grad.broadcast_sub(&(&grad_beta / count)?)?;
+        let grad_x = (through_mean - through_std)?.broadcast_mul(scale)?;
+        Ok((grad_x.reshape(output.dims())?, vec![grad_gamma, grad_beta]))
     }
 }
 

@@ -1,18 +1,21 @@
 //! A layer with weights, fused with the batch normalisation, activation and dropout after it.
 
 use crate::backend::{Backend, Mode};
-use crate::batch_norm::{BatchNormLayer, FeatureAxes};
+use crate::batch_norm::{BatchNormLayer, NormPass};
 use crate::candle_ops;
 use crate::config::{Activation, FeatureShape, WeightInit};
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::linear_map::LinearMap;
 use crate::parameters::truncated_normal_init;
+use crate::patches::{Patches, Product};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use gan_kernels::{BatchNorm, Epilogue, Geometry, SavedLayer, ScaleShift, Window};
+use gan_kernels::{
+    BatchNorm, Epilogue, Geometry, GradMask, LayerGradients, SavedLayer, ScaleShift, Window,
+};
 use rand::RngCore;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A linear map, then bias or batch normalisation, activation and dropout.
 #[derive(Clone, Debug)]
@@ -21,14 +24,16 @@ pub(crate) struct FusedLayer {
     name: String,
     map: LinearMap,
     geometry: Arc<Geometry>,
+    /// The geometry for candle's operators, on the weight's device, from their first pass on.
+    patches: Arc<OnceLock<Patches>>,
     output: FeatureShape,
     /// (kernel H, kernel W, C in, C out)
     weight: Tensor,
     /// (C out), or (H * W * C out) after a projection.
     bias: Option<Tensor>,
     norm: Option<BatchNormLayer>,
-    /// The features that batch normalisation has statistics of.
-    normalised: FeatureAxes,
+    /// Whether bias or normalisation have a value for every pixel of each channel.
+    per_pixel: bool,
     pub(crate) activation: Option<Activation>,
     pub(crate) dropout: f32,
 }
@@ -85,20 +90,19 @@ impl FusedLayer {
         let shape = (kernel.0, kernel.1, input.channels, output.channels);
         let (weight_init, bias_init) = spec.initial(shape);
         let weight = vars.get_with_hints(shape, "weight", weight_init)?;
-        let features = match map {
-            LinearMap::Project => output.len(),
-            _ => output.channels,
-        };
+        let per_pixel = matches!(map, LinearMap::Project);
+        let features = if per_pixel { output.len() } else { output.channels };
         let bias = spec.bias.then(|| vars.get_with_hints(features, "bias", bias_init));
         Ok(Self {
             name: vars.prefix(),
             map,
             geometry: Arc::new(geometry),
+            patches: Arc::default(),
             output,
             weight,
             bias: bias.transpose()?,
             norm: None,
-            normalised: FeatureAxes::Channels(1),
+            per_pixel,
             activation: None,
             dropout: 0.0,
         })
@@ -121,13 +125,8 @@ impl FusedLayer {
         per_channel: bool,
         vars: &VarBuilder,
     ) -> Result<()> {
-        let (features, normalised) = match self.map {
-            LinearMap::Project if !per_channel => {
-                (self.output.len(), FeatureAxes::Values(self.output))
-            }
-            _ => (self.output.channels, FeatureAxes::Channels(1)),
-        };
-        self.normalised = normalised;
+        self.per_pixel &= !per_channel;
+        let features = if self.per_pixel { self.output.len() } else { self.output.channels };
         self.norm = Some(BatchNormLayer::new(features, epsilon, momentum, vars)?);
         Ok(())
     }
@@ -158,15 +157,16 @@ impl FusedLayer {
     pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
         let weight = self.map.weight_layout(self.weight.dims());
         let mut all = vec![(format!("{}.weight", self.name), weight)];
-        if self.bias.is_some() {
-            let layout = match self.map {
-                LinearMap::Project => Layout::projected_vector(self.output),
-                _ => Layout::vector(self.output.channels),
-            };
-            all.push((format!("{}.bias", self.name), layout));
-        }
+        let layout = if self.per_pixel {
+            Layout::projected_vector(self.output)
+        } else {
+            Layout::vector(self.output.channels)
+        };
         if let Some(norm) = &self.norm {
-            all.extend(norm.layouts(self.normalised));
+            all.extend(norm.layouts(&layout));
+        }
+        if self.bias.is_some() {
+            all.push((format!("{}.bias", self.name), layout));
         }
         all
     }
@@ -186,7 +186,7 @@ impl FusedLayer {
     pub(crate) fn forward(&self, x: &Tensor, backend: Backend, mode: &mut Mode) -> Result<Tensor> {
         match backend {
             Backend::Kernels => self.forward_kernels(x, mode),
-            Backend::Candle => self.forward_candle(x, mode),
+            Backend::Candle => Ok(self.candle_pass(x, mode)?.output),
         }
     }
 
@@ -199,12 +199,37 @@ impl FusedLayer {
     }
 
     fn batch_norm(&self, norm: &BatchNormLayer) -> BatchNorm {
-        let per_pixel = matches!(self.normalised, FeatureAxes::Values(_));
-        BatchNorm { epsilon: norm.epsilon, per_pixel }
+        BatchNorm { epsilon: norm.epsilon, per_pixel: self.per_pixel }
     }
 
-    /// Training pass of the kernels, without autograd: output and saved activations.
-    pub(crate) fn forward_train(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<SavedLayer> {
+    /// Training pass without autograd: output and saved activations.
+    pub(crate) fn forward_train(
+        &self,
+        x: &Tensor,
+        backend: Backend,
+        rng: &mut dyn RngCore,
+    ) -> Result<SavedFused> {
+        Ok(match backend {
+            Backend::Kernels => SavedFused::Kernels(self.kernels_pass(x, rng)?),
+            Backend::Candle => SavedFused::Candle(self.candle_pass(x, &mut Mode::Train(rng))?),
+        })
+    }
+
+    /// The gradients that `wants` asks for: of the input and, in their order, of the trainable
+    /// parameters, given the gradient of the output.
+    pub(crate) fn backward(
+        &self,
+        saved: &SavedFused,
+        grad: &Tensor,
+        wants: GradMask,
+    ) -> Result<(Option<Tensor>, Vec<Tensor>)> {
+        match saved {
+            SavedFused::Kernels(saved) => split(saved.backward(grad, wants)?),
+            SavedFused::Candle(pass) => self.candle_backward(pass, grad, wants),
+        }
+    }
+
+    fn kernels_pass(&self, x: &Tensor, rng: &mut dyn RngCore) -> Result<SavedLayer> {
         let affine = match (&self.norm, &self.bias) {
             (Some(norm), _) => {
                 ScaleShift::BatchNorm(&norm.gamma, &norm.beta, self.batch_norm(norm))
@@ -241,34 +266,120 @@ impl FusedLayer {
         }
         // With fixed statistics, normalisation is a scale and a shift of the weights.
         let (scale, shift) = norm.scale_and_shift()?;
-        let scale = match self.normalised {
-            FeatureAxes::Values(FeatureShape { channels, height, width }) => {
-                scale.reshape((height, width, 1, channels))?
-            }
-            FeatureAxes::Channels(_) => FeatureAxes::Channels(3).broadcastable(&scale)?,
+        let scale = if self.per_pixel {
+            scale.reshape((self.output.height, self.output.width, 1, self.output.channels))?
+        } else {
+            scale
         };
         let weight = self.weight.broadcast_mul(&scale)?;
         Ok(gan_kernels::layer(x, &weight, Some(&shift), &self.geometry, epilogue)?)
     }
 
-    fn forward_candle(&self, x: &Tensor, mode: &mut Mode) -> Result<Tensor> {
-        let mut y = self.map.forward(x, &self.weight, self.output)?;
+    /// Forward pass on (B, H, W, C), differentiable by candle's autograd.
+    fn candle_pass(&self, x: &Tensor, mode: &mut Mode) -> Result<CandlePass> {
+        let (product, y) = self.patches()?.forward(x, &self.weight)?;
+        let FeatureShape { channels, height, width } = self.output;
+        let mut y = y.reshape(((), height, width, channels))?;
         if let Some(bias) = &self.bias {
-            let features = match self.map {
-                LinearMap::Project => FeatureAxes::Values(self.output),
-                _ => FeatureAxes::Channels(1),
-            };
-            y = y.broadcast_add(&features.broadcastable(bias)?)?;
+            let rows = y.reshape(((), bias.elem_count()))?;
+            y = rows.broadcast_add(bias)?.reshape(y.dims())?;
         }
-        if let Some(norm) = &self.norm {
-            y = norm.forward(&y, self.normalised, mode.is_train())?;
-        }
+        let norm = match &self.norm {
+            Some(norm) if mode.is_train() => {
+                let pass = norm.forward_train(&y)?;
+                y = pass.output().clone();
+                Some(pass)
+            }
+            Some(norm) => {
+                y = norm.forward(&y, false)?;
+                None
+            }
+            None => None,
+        };
+        let activated = match self.activation {
+            Some(activation) => candle_ops::activate(&y, activation)?,
+            None => y,
+        };
+        let mask = match mode.dropout(self.dropout)? {
+            Some(dropout) => Some(candle_ops::dropout_mask(&activated, dropout, Backend::Candle)?),
+            None => None,
+        };
+        let output = match &mask {
+            Some(mask) => (&activated * mask)?,
+            None => activated.clone(),
+        };
+        Ok(CandlePass { product, norm, activated, mask, output })
+    }
+
+    /// The gradients that `wants` asks for, as [`FusedLayer::backward`] returns them.
+    fn candle_backward(
+        &self,
+        pass: &CandlePass,
+        grad: &Tensor,
+        wants: GradMask,
+    ) -> Result<(Option<Tensor>, Vec<Tensor>)> {
+        let mut grad = match &pass.mask {
+            Some(mask) => (grad * mask)?,
+            None => grad.clone(),
+        };
         if let Some(activation) = self.activation {
-            y = candle_ops::activate(&y, activation)?;
+            grad = candle_ops::activation_gradient(&pass.activated, &grad, activation)?;
         }
-        match mode.dropout(self.dropout)? {
-            Some(dropout) => candle_ops::drop_out(&y, dropout, Backend::Candle),
-            None => Ok(y),
+        let mut of_affine = Vec::new();
+        if let Some(norm) = &pass.norm {
+            (grad, of_affine) = norm.backward(&grad)?;
+        } else if let Some(bias) = self.bias.as_ref().filter(|_| wants.parameters) {
+            let rows = grad.reshape(((), bias.elem_count()))?;
+            let ones = Tensor::ones((1, rows.dim(0)?), rows.dtype(), rows.device())?;
+            of_affine.push(ones.matmul(&rows)?);
+        }
+        let (grad_input, of_weight) = self.patches()?.backward(&pass.product, &grad, wants)?;
+        Ok((grad_input, of_weight.into_iter().chain(of_affine).collect()))
+    }
+
+    fn patches(&self) -> Result<&Patches> {
+        if let Some(patches) = self.patches.get() {
+            return Ok(patches);
+        }
+        let device = self.weight.device();
+        let patches = Patches::new(&self.geometry, self.map.is_transposed(), device)?;
+        Ok(self.patches.get_or_init(|| patches))
+    }
+}
+
+/// The output of a training pass, and what its backward pass needs.
+pub(crate) enum SavedFused {
+    Kernels(SavedLayer),
+    Candle(CandlePass),
+}
+
+impl SavedFused {
+    pub(crate) fn output(&self) -> &Tensor {
+        match self {
+            Self::Kernels(saved) => saved.output(),
+            Self::Candle(pass) => &pass.output,
         }
     }
+}
+
+/// A pass in candle's operators on (B, H, W, C), with what its backward pass needs.
+pub(crate) struct CandlePass {
+    product: Product,
+    /// In training, where the layer has batch normalisation.
+    norm: Option<NormPass>,
+    /// The output before dropout.
+    activated: Tensor,
+    mask: Option<Tensor>,
+    output: Tensor,
+}
+
+/// The kernels' gradients: of the input, and of the parameters in their order.
+fn split(gradients: LayerGradients) -> Result<(Option<Tensor>, Vec<Tensor>)> {
+    let mut parameters = Vec::from_iter(gradients.weight);
+    match gradients.scale_shift {
+        // The gradients of (gamma, beta).
+        Some(both) if both.rank() == 2 => parameters.extend([both.get(0)?, both.get(1)?]),
+        bias => parameters.extend(bias),
+    }
+    Ok((gradients.input, parameters))
 }

@@ -44,6 +44,7 @@ mod linear_map;
 mod network;
 mod one_hot;
 mod parameters;
+mod patches;
 pub mod pytorch;
 mod resample;
 mod saved;

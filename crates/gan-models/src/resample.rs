@@ -32,22 +32,28 @@ impl Resample {
     pub(crate) fn forward(&self, x: &Tensor, backend: Backend) -> Result<Tensor> {
         match backend {
             Backend::Kernels => Ok(gan_kernels::resample(x, &self.map)?),
-            Backend::Candle => {
-                let (batch, channels, height, width) = x.dims4()?;
-                let (to_height, to_width) = (self.rows.dim(0)?, self.columns.dim(0)?);
-                let planes = batch * channels;
-                let x = x.contiguous()?.reshape((planes * height, width))?;
-                let x = x.matmul(&self.columns.t()?)?.reshape((planes, height, to_width))?;
-                let x = self.rows.unsqueeze(0)?.broadcast_matmul(&x)?;
-                Ok(x.reshape((batch, channels, to_height, to_width))?)
-            }
+            Backend::Candle => apply(&self.rows, &self.columns, x),
         }
     }
 
-    /// The gradient of the input, given the gradient of the output, in the kernels' layout.
-    pub(crate) fn backward(&self, grad: &Tensor) -> Result<Tensor> {
-        Ok(self.map.backward(grad)?)
+    /// The gradient of the input, given the gradient of the output, in the backend's layout.
+    pub(crate) fn backward(&self, grad: &Tensor, backend: Backend) -> Result<Tensor> {
+        match backend {
+            Backend::Kernels => Ok(self.map.backward(grad)?),
+            Backend::Candle => apply(&self.rows.t()?, &self.columns.t()?, grad),
+        }
     }
+}
+
+/// Multiplies the height of (B, H, W, C) by one matrix and the width by another.
+fn apply(rows: &Tensor, columns: &Tensor, x: &Tensor) -> Result<Tensor> {
+    let (batch, height, width, channels) = x.dims4()?;
+    let (to_height, to_width) = (rows.dim(0)?, columns.dim(0)?);
+    let x = x.reshape((batch, height, width * channels))?;
+    let x = rows.broadcast_as((batch, to_height, height))?.matmul(&x)?;
+    let x = x.reshape((batch * to_height, width, channels))?;
+    let x = columns.broadcast_as((batch * to_height, to_width, width))?.matmul(&x)?;
+    Ok(x.reshape((batch, to_height, to_width, channels))?)
 }
 
 /// Rows of weights as a matrix.
@@ -106,11 +112,10 @@ mod tests {
         ];
         for (layer, want, dims) in cases {
             let resample = Resample::new(&layer, (2, 4), &Device::Cpu)?;
-            let candle = resample.forward(&x, Backend::Candle)?;
-            assert_eq!(candle.dims4()?, dims);
-            let features = Backend::Kernels.to_features(&x)?;
-            let kernels = resample.forward(&features, Backend::Kernels)?;
-            for got in [candle, Backend::Kernels.to_images(&kernels)?] {
+            for backend in [Backend::Candle, Backend::Kernels] {
+                let features = backend.to_features(&x)?;
+                let got = backend.to_images(&resample.forward(&features, backend)?)?;
+                assert_eq!(got.dims4()?, dims);
                 for (got, want) in got.flatten_all()?.to_vec1::<f32>()?.iter().zip(&want) {
                     assert!((got - want).abs() < 1e-4, "{layer:?}: {got}, not {want}");
                 }

@@ -1,13 +1,13 @@
 //! A layer that is not fused with a linear map.
 
 use crate::backend::{Backend, Mode};
-use crate::batch_norm::{BatchNormLayer, FeatureAxes};
+use crate::batch_norm::{BatchNormLayer, NormPass};
 use crate::candle_ops;
 use crate::config::Activation;
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::resample::Resample;
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use gan_kernels::SavedBatchNorm;
 use rand::RngCore;
@@ -29,23 +29,30 @@ pub(crate) enum Op {
     Rescale { scale: f64, shift: f64 },
 }
 
-/// The output of a training pass of the kernels, and the activations that its backward pass needs.
+/// The output of a training pass, and what its backward pass needs.
 pub(crate) enum SavedStandalone {
-    /// A linear operation, whose gradient depends on no activation.
+    /// A layer whose gradient depends on no activation.
     Linear(Tensor),
-    BatchNorm(SavedBatchNorm),
-    /// The ends of a graph of candle's autograd.
-    Autograd {
-        input: Var,
+    /// An activation, whose gradient depends on its output.
+    Activation(Tensor),
+    Dropout {
+        mask: Tensor,
         output: Tensor,
     },
+    /// Batch normalisation by the kernels.
+    Kernels(SavedBatchNorm),
+    /// Batch normalisation in candle's operators.
+    Candle(NormPass),
 }
 
 impl SavedStandalone {
     pub(crate) fn output(&self) -> &Tensor {
         match self {
-            Self::Linear(output) | Self::Autograd { output, .. } => output,
-            Self::BatchNorm(pass) => pass.output(),
+            Self::Linear(output) | Self::Activation(output) | Self::Dropout { output, .. } => {
+                output
+            }
+            Self::Kernels(pass) => pass.output(),
+            Self::Candle(pass) => pass.output(),
         }
     }
 }
@@ -80,7 +87,7 @@ impl StandaloneLayer {
     /// Names and layouts of all tensors.
     pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
         match &self.op {
-            Op::BatchNorm(norm) => norm.layouts(FeatureAxes::Channels(1)),
+            Op::BatchNorm(norm) => norm.layouts(&Layout::vector(norm.gamma.elem_count())),
             _ => Vec::new(),
         }
     }
@@ -93,10 +100,10 @@ impl StandaloneLayer {
     /// Forward pass on features in the backend's layout.
     pub(crate) fn forward(&self, x: &Tensor, backend: Backend, mode: &mut Mode) -> Result<Tensor> {
         match &self.op {
-            Op::BatchNorm(norm) => norm.forward(x, backend.channels(), mode.is_train()),
+            Op::BatchNorm(norm) => norm.forward(x, mode.is_train()),
             Op::Activation(activation) => candle_ops::activate(x, *activation),
             Op::Dropout(probability) => match mode.dropout(*probability)? {
-                Some(dropout) => candle_ops::drop_out(x, dropout, backend),
+                Some(dropout) => Ok((x * candle_ops::dropout_mask(x, dropout, backend)?)?),
                 None => Ok(x.clone()),
             },
             Op::Resample(resample) => resample.forward(x, backend),
@@ -104,29 +111,38 @@ impl StandaloneLayer {
         }
     }
 
-    /// Training pass of the kernels, without autograd: output and saved activations.
+    /// Training pass without autograd.
     pub(crate) fn forward_train(
         &self,
         x: &Tensor,
+        backend: Backend,
         rng: &mut dyn RngCore,
     ) -> Result<SavedStandalone> {
-        let forward = |x: &Tensor, rng| self.forward(x, Backend::Kernels, &mut Mode::Train(rng));
-        match &self.op {
-            Op::Resample(_) | Op::Rescale { .. } => {
-                Ok(SavedStandalone::Linear(forward(&x.detach(), rng)?))
-            }
-            Op::BatchNorm(norm) => {
+        let mode = &mut Mode::Train(rng);
+        Ok(match (&self.op, backend) {
+            (Op::BatchNorm(norm), Backend::Kernels) => {
                 let pass = SavedBatchNorm::forward(x, &norm.gamma, &norm.beta, norm.epsilon)?;
                 let statistics = pass.statistics()?;
                 norm.update(&statistics.mean, &statistics.variance)?;
-                Ok(SavedStandalone::BatchNorm(pass))
+                SavedStandalone::Kernels(pass)
             }
-            Op::Activation(_) | Op::Dropout(_) => {
-                let input = Var::from_tensor(&x.detach())?;
-                let output = forward(&input, rng)?;
-                Ok(SavedStandalone::Autograd { input, output })
+            (Op::BatchNorm(norm), Backend::Candle) => {
+                SavedStandalone::Candle(norm.forward_train(x)?)
             }
-        }
+            (Op::Activation(activation), _) => {
+                SavedStandalone::Activation(candle_ops::activate(x, *activation)?)
+            }
+            (Op::Dropout(probability), _) => match mode.dropout(*probability)? {
+                Some(dropout) => {
+                    let mask = candle_ops::dropout_mask(x, dropout, backend)?;
+                    SavedStandalone::Dropout { output: (x * &mask)?, mask }
+                }
+                None => SavedStandalone::Linear(x.clone()),
+            },
+            (Op::Resample(_) | Op::Rescale { .. }, _) => {
+                SavedStandalone::Linear(self.forward(x, backend, mode)?)
+            }
+        })
     }
 
     /// Gradients of the input and of the trainable parameters, given the gradient of the output.
@@ -134,27 +150,27 @@ impl StandaloneLayer {
         &self,
         saved: &SavedStandalone,
         grad: &Tensor,
+        backend: Backend,
     ) -> Result<(Tensor, Vec<Tensor>)> {
-        match (saved, &self.op) {
-            (SavedStandalone::Linear(_), Op::Resample(resample)) => {
-                Ok((resample.backward(grad)?, Vec::new()))
-            }
-            (SavedStandalone::Linear(_), Op::Rescale { scale, .. }) => {
-                Ok(((grad * *scale)?, Vec::new()))
-            }
-            (SavedStandalone::Linear(_), _) => unreachable!("saved by another layer"),
-            (SavedStandalone::BatchNorm(pass), _) => {
+        let grad_input = match (saved, &self.op) {
+            (SavedStandalone::Kernels(pass), _) => {
                 let [grad_x, grad_gamma, grad_beta] = pass.backward(grad)?;
-                Ok((grad_x, vec![grad_gamma, grad_beta]))
+                return Ok((grad_x, vec![grad_gamma, grad_beta]));
             }
-            (SavedStandalone::Autograd { input, output }, _) => {
-                let found = (output * grad)?.sum_all()?.backward()?;
-                let grad_input = match found.get(input) {
-                    Some(grad) => grad.clone(),
-                    None => input.zeros_like()?,
-                };
-                Ok((grad_input, Vec::new()))
+            (SavedStandalone::Candle(pass), _) => return pass.backward(grad),
+            (SavedStandalone::Activation(output), Op::Activation(activation)) => {
+                candle_ops::activation_gradient(output, grad, *activation)?
             }
-        }
+            (SavedStandalone::Dropout { mask, .. }, _) => (grad * mask)?,
+            (SavedStandalone::Linear(_), Op::Dropout(_)) => grad.clone(),
+            (SavedStandalone::Linear(_), Op::Resample(resample)) => {
+                resample.backward(grad, backend)?
+            }
+            (SavedStandalone::Linear(_), Op::Rescale { scale, .. }) => (grad * *scale)?,
+            (SavedStandalone::Linear(_) | SavedStandalone::Activation(_), _) => {
+                unreachable!("saved by another layer")
+            }
+        };
+        Ok((grad_input, Vec::new()))
     }
 }

@@ -2,11 +2,11 @@
 
 use super::block::Block;
 use super::{Network, reshape};
-use crate::backend::{Backend, Mode};
 use crate::error::Result;
+use crate::fused_layer::SavedFused;
 use crate::standalone_layer::SavedStandalone;
-use candle_core::{Tensor, Var};
-use gan_kernels::{GradMask, SavedLayer};
+use candle_core::Tensor;
+use gan_kernels::GradMask;
 use rand::RngCore;
 use std::collections::BTreeMap;
 
@@ -20,37 +20,26 @@ impl Network {
     /// # Errors
     /// An input of another shape or on another device.
     pub fn forward_train(&self, input: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Tape)> {
-        let (output, saved) = match self.backend {
-            Backend::Kernels => self.forward_train_kernels(input, rng)?,
-            Backend::Candle => {
-                let input = Var::from_tensor(&input.detach())?;
-                let output = self.forward(&input, Mode::Train(rng))?;
-                (output.detach(), Saved::Autograd { input, output })
-            }
-        };
-        Ok((output, Tape { network: self.clone(), saved }))
-    }
-
-    fn forward_train_kernels(
-        &self,
-        input: &Tensor,
-        rng: &mut dyn RngCore,
-    ) -> Result<(Tensor, Saved)> {
-        let features = self.to_internal(&input.detach())?;
-        let mut saved: Vec<SavedBlock> = Vec::with_capacity(self.blocks.len());
-        for block in &self.blocks {
+        let network = self.detached();
+        let features = network.to_internal(&input.detach())?;
+        let mut saved: Vec<SavedBlock> = Vec::with_capacity(network.blocks.len());
+        for block in &network.blocks {
             let _span = tracing::trace_span!("forward", layer = block.name()).entered();
             let x = saved.last().map_or(&features, SavedBlock::output);
             saved.push(match block {
-                Block::Fused(layer) => SavedBlock::Fused(layer.forward_train(x, rng)?),
-                Block::Standalone(layer) => SavedBlock::Standalone(layer.forward_train(x, rng)?),
+                Block::Fused(layer) => {
+                    SavedBlock::Fused(layer.forward_train(x, self.backend, rng)?)
+                }
+                Block::Standalone(layer) => {
+                    SavedBlock::Standalone(layer.forward_train(x, self.backend, rng)?)
+                }
             });
         }
         let output = match saved.last() {
-            Some(last) => self.to_external(last.output())?,
+            Some(last) => network.to_external(last.output())?,
             None => input.clone(),
         };
-        Ok((output, Saved::Kernels(saved)))
+        Ok((output, Tape { network, saved }))
     }
 }
 
@@ -61,18 +50,12 @@ pub type Gradients = BTreeMap<String, Tensor>;
 /// updated.
 pub struct Tape {
     network: Network,
-    saved: Saved,
-}
-
-enum Saved {
     /// The saved activations of every block.
-    Kernels(Vec<SavedBlock>),
-    /// The ends of a graph of candle's autograd.
-    Autograd { input: Var, output: Tensor },
+    saved: Vec<SavedBlock>,
 }
 
 enum SavedBlock {
-    Fused(SavedLayer),
+    Fused(SavedFused),
     Standalone(SavedStandalone),
 }
 
@@ -94,44 +77,22 @@ impl Tape {
     /// # Errors
     /// A gradient of another shape.
     pub fn backward(&self, grad: &Tensor, wants: GradMask) -> Result<(Option<Tensor>, Gradients)> {
-        match &self.saved {
-            Saved::Kernels(saved) => self.backward_kernels(saved, grad, wants),
-            Saved::Autograd { input, output } => {
-                let found = (output * grad)?.sum_all()?.backward()?;
-                let mut gradients = Gradients::new();
-                for block in self.network.blocks.iter().filter(|_| wants.parameters) {
-                    for (name, value) in block.trainable_parameters() {
-                        gradients.extend(found.get(value).map(|grad| (name, grad.clone())));
-                    }
-                }
-                Ok((found.get(input).filter(|_| wants.input).cloned(), gradients))
-            }
-        }
-    }
-
-    fn backward_kernels(
-        &self,
-        saved: &[SavedBlock],
-        grad: &Tensor,
-        wants: GradMask,
-    ) -> Result<(Option<Tensor>, Gradients)> {
         let Network { blocks, input, output, backend, .. } = &self.network;
         let grad = reshape("the output's gradient", grad, output.external, output.internal)?;
         let mut grad = backend.to_features(&grad)?;
         let mut gradients = Gradients::new();
         let has_parameters = |block: &Block| !block.trainable_parameters().is_empty();
         let first = blocks.iter().position(has_parameters).unwrap_or(0);
-        for (number, (block, saved)) in blocks.iter().zip(saved).enumerate().rev() {
+        for (number, (block, saved)) in blocks.iter().zip(&self.saved).enumerate().rev() {
             let _span = tracing::trace_span!("backward", layer = block.name()).entered();
             let (grad_input, found) = match (block, saved) {
-                (Block::Fused(_), SavedBlock::Fused(saved)) => {
+                (Block::Fused(layer), SavedBlock::Fused(saved)) => {
                     // The input's gradient is needed where an earlier block has parameters.
                     let wants = GradMask { input: wants.input || number > first, ..wants };
-                    let found = saved.backward(&grad, wants)?;
-                    (found.input, split(found.weight, found.scale_shift)?)
+                    layer.backward(saved, &grad, wants)?
                 }
                 (Block::Standalone(layer), SavedBlock::Standalone(saved)) => {
-                    let (grad_input, found) = layer.backward(saved, &grad)?;
+                    let (grad_input, found) = layer.backward(saved, &grad, *backend)?;
                     (Some(grad_input), found)
                 }
                 _ => unreachable!("a block saves activations of its own kind"),
@@ -153,15 +114,4 @@ impl Tape {
         let grad = reshape("the input's gradient", &grad, input.internal, input.external)?;
         Ok((Some(grad), gradients))
     }
-}
-
-/// A fused layer's gradients, in the order of its trainable parameters.
-fn split(weight: Option<Tensor>, affine: Option<Tensor>) -> Result<Vec<Tensor>> {
-    let mut all = Vec::from_iter(weight);
-    match affine {
-        // The gradients of (gamma, beta).
-        Some(both) if both.rank() == 2 => all.extend([both.get(0)?, both.get(1)?]),
-        bias => all.extend(bias),
-    }
-    Ok(all)
 }

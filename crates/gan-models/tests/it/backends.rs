@@ -2,7 +2,10 @@
 
 use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, values};
 use candle_core::{Device, Tensor};
-use gan_models::{Architecture, Backend, FeatureShape, GradMask, Mode, Network, Parameters};
+use gan_models::{
+    Activation, Architecture, Backend, Custom, FeatureShape, GradMask, Layer, Mode, Momentum,
+    Network, Parameters, WeightInit,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -14,6 +17,40 @@ fn with_everything() -> Architecture {
     Architecture::Dcgan(dcgan)
 }
 
+/// Odd sizes, "same" padding that is larger on one side, strides beyond 2, and every activation,
+/// fused and on its own.
+fn odd() -> Architecture {
+    let batch_norm =
+        || Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel: false };
+    let generator = vec![
+        Layer::Project { to: (3, 7, 9).into(), bias: true },
+        Layer::Activation(Activation::Tanh),
+        Layer::Dropout(0.2),
+        Layer::Activation(Activation::Relu),
+        Layer::Conv { channels: 4, kernel: 4, stride: 3, bias: false },
+        batch_norm(),
+        Layer::Activation(Activation::LeakyRelu(1.5)),
+        Layer::ConvTranspose { channels: 3, kernel: 2, stride: 3, bias: false },
+        batch_norm(),
+        Layer::Resize(7, 9),
+        Layer::ConvTranspose { channels: 2, kernel: 4, stride: 1, bias: true },
+        Layer::Activation(Activation::Tanh),
+    ];
+    let discriminator = vec![
+        Layer::Conv { channels: 4, kernel: 4, stride: 2, bias: true },
+        Layer::Activation(Activation::Sigmoid),
+        Layer::Dropout(0.3),
+        batch_norm(),
+        Layer::Activation(Activation::Tanh),
+        Layer::Conv { channels: 5, kernel: 6, stride: 1, bias: true },
+        Layer::Activation(Activation::Relu),
+        batch_norm(),
+        Layer::Activation(Activation::Sigmoid),
+        Layer::Dense { units: 1, bias: true },
+    ];
+    Architecture::Custom(Custom::new(5, WeightInit::Normal(0.3), generator, discriminator))
+}
+
 fn architectures() -> Vec<(&'static str, Architecture, FeatureShape)> {
     vec![
         ("dcgan, kernel 5", dcgan(5), (1, 12, 8).into()),
@@ -23,6 +60,7 @@ fn architectures() -> Vec<(&'static str, Architecture, FeatureShape)> {
         ("mlp", mlp(), (1, 6, 5).into()),
         ("mlp in colour", mlp(), (3, 4, 5).into()),
         ("custom", custom(), (2, 8, 12).into()),
+        ("odd", odd(), (2, 7, 9).into()),
     ]
 }
 
