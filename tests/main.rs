@@ -13,6 +13,7 @@ mod disk;
 mod evaluate;
 mod folders;
 mod generate;
+mod locks;
 mod lost;
 mod reproducibility;
 mod tensorboard;

@@ -6,5 +6,6 @@ pub(crate) mod directory;
 mod drawing;
 mod events;
 pub(crate) mod generator;
+mod lock;
 pub(crate) mod record;
 pub(crate) mod statistics;

@@ -53,7 +53,10 @@ fn configure(
             Ok((request.resolve(&info)?, None))
         }
         Some(path) => {
-            let (directory, config) = RunDirectory::open(path)?;
+            let (mut directory, config) = RunDirectory::open(path)?;
+            if !args.session.dry_run {
+                directory.lock()?;
+            }
             let info = info(&resolve::data_of(&config, &args.session)?)?;
             Ok((resolve::resume(config, &args.session, &info)?, Some(directory)))
         }
