@@ -7,6 +7,7 @@ mod animation;
 mod bad_input;
 mod bench;
 mod commands;
+mod complete;
 mod damage;
 mod data;
 mod disk;

@@ -75,10 +75,12 @@ fn networks(
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
     let mut gan = config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?;
     if let Some(directory) = resumed {
-        checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+        if directory.has_begun()? {
+            checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+        }
         ensure!(
-            gan.step() < config.steps,
-            "{}: step {} is made already; --steps or --epochs must lead beyond it, not to {}",
+            gan.step() <= config.steps,
+            "{}: step {} is made already; --steps or --epochs must lead to it or beyond, not to {}",
             directory.path().display(),
             gan.step(),
             config.steps
@@ -117,8 +119,12 @@ impl Session {
         let Self { config, batches, mut gan, device, resumed } = self;
         let directory = match resumed {
             Some(directory) => {
+                directory.remove_leftovers()?;
                 directory.truncate_after(gan.step())?;
                 directory.write_config(&config)?;
+                if gan.step() == config.steps {
+                    return complete(&gan, &config, &directory, print);
+                }
                 directory
             }
             None => {
@@ -153,6 +159,26 @@ impl Session {
         conclude(&directory, gan.step(), print)?;
         Ok(outcome)
     }
+}
+
+/// Writes what a run lacks whose steps are all made, and prints what that was.
+fn complete(
+    gan: &Gan,
+    config: &TrainConfig,
+    directory: &RunDirectory,
+    print: &mut (dyn Write + Send),
+) -> Result<Outcome> {
+    let (step, written) = (gan.step(), train_loop::complete(gan, config, directory)?);
+    match &written[..] {
+        [] => writeln!(print, "the run is complete: step {step} is made, and nothing is missing")?,
+        names => writeln!(
+            print,
+            "the run is complete: step {step} is made; written now, because missing or out of date: {}",
+            names.join(", ")
+        )?,
+    }
+    conclude(directory, step, print)?;
+    Ok(Outcome::Complete)
 }
 
 /// Logs the data, the device and the run directory.

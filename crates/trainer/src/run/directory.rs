@@ -141,6 +141,14 @@ impl RunDirectory {
         }
     }
 
+    /// Whether the run has had a checkpoint; without one it begins again, which loses nothing.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub(crate) fn has_begun(&self) -> Result<bool> {
+        Ok(self.generator().exists() || !checkpoint::is_empty(&self.checkpoints())?)
+    }
+
     /// Writes the configuration.
     ///
     /// # Errors

@@ -4,17 +4,18 @@ use crate::config::TrainConfig;
 use crate::quality::monitor::QualityMonitor;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
+use crate::run::generator;
 use crate::run::record::{Quality, StatsLine};
 use crate::run::statistics::Statistics;
 use crate::train_loop::explain::explain;
 use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use gan_data::{Batches, ImageShape, png, range};
 use gan_models::{Generator, Mode};
 use gan_training::{Gan, RandomStream, StepOutput, StepStats};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Number of images in a row of a sample grid.
 const GRID_COLUMNS: usize = 10;
@@ -100,14 +101,29 @@ impl<'a> Reporter<'a> {
         if due.stats || quality.is_some() {
             self.read(gan)?;
             let line = StatsLine { quality, ..self.line(gan.step()) };
-            self.statistics.add(line)?;
             self.window.clear();
+            self.statistics.add(line)?;
         }
         if due.sample {
             let samples = (&self.generator, &self.samples);
             write_grid(self.directory, samples, gan.step(), &mut self.statistics)?;
         }
         Ok(())
+    }
+
+    /// Completes the statistics up to the current step, whose report failed, so that a session can
+    /// continue from it without a gap.
+    ///
+    /// # Errors
+    /// Statistics that cannot be written; a measurement that is not made.
+    pub(crate) fn rescue(&mut self, gan: &Gan, due: Due) -> Result<()> {
+        if self.statistics.last_step() != Some(gan.step()) && !self.window.is_empty() {
+            ensure!(due.measure.is_none(), "step {} is not measured", gan.step());
+            self.read(gan)?;
+            let line = self.line(gan.step());
+            self.statistics.keep(line);
+        }
+        self.statistics.repair()
     }
 
     /// Writes the statistics up to the last step before one that failed.
@@ -157,7 +173,8 @@ impl<'a> Reporter<'a> {
             checkpoint::best_step(&checkpoints).and_then(|best| self.statistics.distance_at(best));
         if measurement == Measurement::Regular && best.is_none_or(|best| quality.frechet < best) {
             checkpoint::save_best(gan, &checkpoints)?;
-            self.generator.save(gan.ema_parameters(), self.directory.best_generator())?;
+            let best = self.directory.best_generator();
+            generator::save(&self.generator, gan.ema_parameters(), &best)?;
         }
         self.progress.measured(&quality);
         Ok(Some(quality))
@@ -178,17 +195,38 @@ fn grid_path(directory: &RunDirectory, step: u64) -> PathBuf {
     directory.samples().join(format!("{step:06}.png"))
 }
 
-/// Writes the sample grid of the current step.
+/// Writes the sample grid of the current step, and shows it in TensorBoard.
 fn write_grid(
     directory: &RunDirectory,
-    (generator, input): (&Generator, &Tensor),
+    samples: (&Generator, &Tensor),
     step: u64,
     statistics: &mut Statistics,
 ) -> Result<()> {
+    let path = grid_path(directory, step);
+    draw_grid(&path, samples)?;
+    statistics.sample(step, &path)
+}
+
+/// Writes the sample grid of the last step if it is missing. Returns whether it was.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn sample_if_missing(
+    directory: &RunDirectory,
+    generator: &Generator,
+    (step, seed): (u64, u64),
+) -> Result<bool> {
+    let path = grid_path(directory, step);
+    let is_missing = !path.exists();
+    if is_missing {
+        draw_grid(&path, (generator, &samples_input(generator, seed)?))?;
+    }
+    Ok(is_missing)
+}
+
+fn draw_grid(path: &Path, (generator, input): (&Generator, &Tensor)) -> Result<()> {
     let images = generator.forward(input, Mode::Eval)?;
     let (_, channels, height, width) = images.dims4()?;
     let shape = ImageShape { channels, height, width };
-    let path = grid_path(directory, step);
-    png::write_grid(&path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?;
-    statistics.sample(step, &path)
+    Ok(png::write_grid(path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?)
 }
