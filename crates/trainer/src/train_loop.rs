@@ -28,7 +28,8 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Trains from the networks' current step to the last one of the configuration.
+/// Trains from the networks' current step to the last one of the configuration. Returns how it ended
+/// and the number of measurements that failed.
 ///
 /// # Errors
 /// A loss that is not finite; files that cannot be written.
@@ -38,7 +39,7 @@ pub(crate) fn train(
     config: &TrainConfig,
     directory: &RunDirectory,
     device: &Device,
-) -> Result<Outcome> {
+) -> Result<(Outcome, usize)> {
     let interrupt = Interrupt::listen()?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &batches, gan)?;
@@ -71,8 +72,7 @@ pub(crate) fn train(
     }
     reporter.end_progress();
     save(gan, directory)?;
-    reporter.finish()?;
-    Ok(outcome)
+    Ok((outcome, reporter.finish()?))
 }
 
 /// Writes the checkpoint of the current step, and the generator.

@@ -135,8 +135,15 @@ impl Session {
         announce(&config, gan.step(), &device, &directory);
         let epoch = batches.steps_per_epoch();
         let (first, started) = (gan.step(), Instant::now());
-        let outcome = train_loop::train(&mut gan, batches, &config, &directory, &device)?;
+        let (outcome, failed) = train_loop::train(&mut gan, batches, &config, &directory, &device)?;
         let seconds = started.elapsed().as_secs_f64();
+        if failed > 0 {
+            writeln!(
+                print,
+                "{failed} measurements of this session failed, see the warnings; the curves have gaps \
+                 there, and the best generator is the best of the others"
+            )?;
+        }
         if outcome == Outcome::Interrupted {
             writeln!(
                 print,
