@@ -18,6 +18,7 @@ mod locks;
 mod lost;
 mod reproducibility;
 mod tensorboard;
+mod torture;
 mod training;
 
 use std::collections::BTreeMap;
