@@ -48,7 +48,7 @@ impl GeneratorLocation {
 pub(crate) fn save(generator: &Generator, weights: &Parameters, place: &Path) -> Result<()> {
     match fs::create_dir(place) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            return Err(error).with_context(|| format!("making {}", place.display()));
+            Err(error).with_context(|| format!("making {}", place.display()))
         }
         _ => Ok(generator.save(weights, place)?),
     }
