@@ -124,6 +124,7 @@ impl Torture {
         let names = wanted.keys().chain(found.keys());
         let mut differing: Vec<_> =
             names.filter(|&name| wanted.get(name) != found.get(name)).collect();
+        differing.sort();
         differing.dedup();
         if !differing.is_empty() {
             self.tally.differences.push(format!("{run}: {differing:?}"));
