@@ -1,6 +1,6 @@
 //! Invalid flags and recipes: each is an error of one line, and no file is left behind.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Place, SMALL, TINY, assert_same, tree};
 
@@ -21,15 +21,15 @@ fn unknown_classes() {
 fn numbers_out_of_range() {
     let place = Place::new();
     for (args, parts) in [
-        ("--batch-size 0", ["batch size", "at least 1"]),
+        ("--batch-size 0", ["batch_size", "at least 1"]),
         ("--batch-size 25", ["batch size 25", "24 images"]),
         ("--steps 0", ["0 steps", "must"]),
         ("--epochs 0", ["0 steps", "must"]),
         ("--threads 0", ["--threads 0", "at least 1"]),
-        ("--lr 0", ["learning rate 0", "above 0"]),
-        ("--lr=-1", ["learning rate -1", "above 0"]),
-        ("--lr 1e-3 inf", ["learning rate inf", "finite"]),
-        ("--lr nan", ["learning rate NaN", "finite"]),
+        ("--lr 0", ["lr 0", "above 0"]),
+        ("--lr=-1", ["lr -1", "above 0"]),
+        ("--lr 1e-3 inf", ["lr inf", "finite"]),
+        ("--lr nan", ["lr NaN", "finite"]),
     ] {
         place.refuse_saying(&format!("{SMALL} {args}"), &parts);
     }
@@ -131,8 +131,8 @@ fn runs_that_cannot_be_resumed() {
     place.refuse_saying("--resume tiny.toml", &["tiny.toml"]);
     place.refuse_saying("--resume set", &["set/config.json", "not a run directory"]);
     place.refuse_saying(&format!("--resume {run}/generator"), &["generator", "not a run"]);
-    place.refuse_saying(&format!("--resume {run}"), &[run, "step 12 is made already", "--steps"]);
-    place.refuse_saying(&format!("--resume {run} --steps 5"), &[run, "12", "5", "--steps"]);
+    let made = [run, "step 12 is made already", "--steps", "not to 5"];
+    place.refuse_saying(&format!("--resume {run} --steps 5"), &made);
     place.refuse_saying(&format!("--resume {run} --steps 20 --threads 0"), &["--threads 0"]);
 }
 
@@ -196,4 +196,36 @@ fn broken_weights_are_not_saved() {
     let error = place.fail(&format!("{SMALL} --steps 1 --lr 1e39"));
     assert!(wanted.iter().all(|part| error.contains(part)), "{error}");
     assert!(!place.path("runs/00000-idx-set-tiny/generator").exists());
+}
+
+/// A run's configuration is checked like a recipe.
+#[test]
+fn configurations_with_wrong_values() {
+    let place = Place::new();
+    place.succeed(SMALL);
+    let resume = "--resume runs/00000-idx-set-tiny --steps 20";
+    let file = "runs/00000-idx-set-tiny/config.json";
+    let good = place.json(file);
+    for (key, value, wanted) in [
+        ("/training/ema_decay", json!(2.0), "ema_decay 2 must be"),
+        ("/training/generator_adam/lr", json!(-1.0), "generator_adam: lr -1 must be"),
+        (
+            "/training/discriminator_adam/beta2",
+            json!(1.0),
+            "discriminator_adam: beta1 0.5 and beta2 1",
+        ),
+        ("/training/loss", json!("wasserstein"), "loss: the Wasserstein loss needs"),
+        ("/training/batch_size", json!(0), "batch_size 0 must be"),
+        ("/schedule/sample_every", json!(0), "sample_every 0 must be"),
+        ("/schedule/stats_every", json!(0), "stats_every 0 must be"),
+        ("/schedule/checkpoint_every", json!(0), "checkpoint_every 0 must be"),
+        ("/training/regularization/augmentation/cutout", json!(28), "cutout 28 must be below"),
+    ] {
+        let mut bad = good.clone();
+        *bad.pointer_mut(key).unwrap_or_else(|| panic!("no {key}")) = value;
+        place.write(file, serde_json::to_vec(&bad).unwrap());
+        place.refuse_saying(resume, &[file, wanted]);
+    }
+    place.write(file, serde_json::to_vec_pretty(&good).unwrap());
+    place.succeed(resume);
 }

@@ -7,15 +7,18 @@ mod animation;
 mod bad_input;
 mod bench;
 mod commands;
+mod complete;
 mod damage;
 mod data;
 mod disk;
 mod evaluate;
 mod folders;
 mod generate;
+mod locks;
 mod lost;
 mod reproducibility;
 mod tensorboard;
+mod torture;
 mod training;
 
 use std::collections::BTreeMap;

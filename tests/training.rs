@@ -31,6 +31,7 @@ fn a_run_on_fives_writes_its_directory() {
         "curves.png",
         "curves.svg",
         "generator",
+        "run.lock",
         "samples",
         "stats.jsonl",
     ];

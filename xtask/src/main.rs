@@ -22,6 +22,7 @@ mod report;
 mod run_directory;
 mod sanitize;
 mod tidy;
+mod torture;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,8 @@ enum Task {
     Downstream,
     /// Run the tests of gan-kernels under AddressSanitizer and ThreadSanitizer, on nightly Rust
     Sanitize(sanitize::Sanitize),
+    /// Kill and starve runs of the trainer, resume them, and compare them with undisturbed ones
+    Torture(torture::Torture),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +81,7 @@ fn run(task: Task) -> Result<()> {
         Task::Downstream => downstream::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
         Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
+        Task::Torture(torture) => torture.run(&workspace_root())?,
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use crate::error::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use safetensors::SafeTensors;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 /// Writes named tensors as a safetensors file, whole or not at all.
@@ -66,21 +65,7 @@ pub(crate) fn difference<'a>(
     }
 }
 
-/// Writes a temporary file in the same directory and renames it to `path`.
+/// Writes a file whole or not at all.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = match path.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() => directory,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".weights-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(directory)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Io { path: path.into(), source })
+    gan_files::write(path, bytes).map_err(|source| Error::Io { path: path.into(), source })
 }

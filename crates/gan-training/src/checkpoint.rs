@@ -9,7 +9,6 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::path::Path;
 
 const TENSORS: &str = "state.safetensors";
@@ -44,29 +43,14 @@ impl<G, D> Gan<G, D> {
     /// A directory or file that cannot be written; an earlier checkpoint there is then still whole.
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
         let path = directory.as_ref();
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
             return Err(failed(path, "names no directory"));
         };
-        let name = name.to_string_lossy();
-        let unfinished = parent.join(format!(".{name}.unfinished"));
-        let old = parent.join(format!(".{name}.old"));
-        let write = || -> Result<()> {
-            // Of a program that was killed.
-            remove(&unfinished)?;
-            // Not its parents: a run that was moved or removed must not come back in part.
-            fs::create_dir(&unfinished).map_err(|error| failed(&unfinished, error))?;
-            self.write(&unfinished)?;
-            if path.exists() {
-                remove(&old)?;
-                fs::rename(path, &old).map_err(|error| failed(path, error))?;
-            }
-            fs::rename(&unfinished, path).map_err(|error| failed(path, error))?;
-            remove(&old)
-        };
-        write().inspect_err(|_| {
-            // The first error is the one to report.
-            let _ = fs::remove_dir_all(&unfinished);
-        })
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        // Not its parents: a run that was moved or removed must not come back in part.
+        let staged = gan_files::staging(parent).map_err(|error| failed(path, error))?;
+        self.write(staged.path())?;
+        gan_files::replace(staged, path).map_err(|error| failed(path, error))
     }
 
     fn write(&self, directory: &Path) -> Result<()> {
@@ -96,7 +80,7 @@ impl<G, D> Gan<G, D> {
         };
         let path = directory.join(STATE);
         let text = serde_json::to_vec_pretty(&state).map_err(|error| failed(&path, error))?;
-        fs::write(&path, text).map_err(|error| failed(&path, error))
+        gan_files::write(&path, &text).map_err(|error| failed(&path, error))
     }
 
     /// Restores a checkpoint that [`Gan::save`] wrote.
@@ -174,14 +158,6 @@ fn read_parts(path: &Path, device: &Device) -> Result<HashMap<String, HashMap<St
         parts.entry(part.to_string()).or_default().insert(name.to_string(), tensor);
     }
     Ok(parts)
-}
-
-/// Removes a directory, if it is there.
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(directory, error)),
-        _ => Ok(()),
-    }
 }
 
 fn failed(path: &Path, reason: impl ToString) -> Error {

@@ -153,7 +153,7 @@ impl Hyperparameters {
     /// # Errors
     /// [`Error::Hyperparameter`] names the first value that is out of range and the range.
     pub fn check(&self, (height, width): (usize, usize)) -> Result<()> {
-        require(self.batch_size > 0, || "batch size 0 must be at least 1".to_string())?;
+        require(self.batch_size > 0, || "batch_size 0 must be at least 1".to_string())?;
         if let UpdateScheme::Separate(separate) = self.update {
             self.check_separate(separate)?;
         }
@@ -177,8 +177,8 @@ impl Hyperparameters {
                 )
             })?;
         }
-        self.generator_adam.check()?;
-        self.discriminator_adam.check()?;
+        self.generator_adam.check("generator_adam")?;
+        self.discriminator_adam.check("discriminator_adam")?;
         self.check_regularization((height, width))
     }
 
@@ -190,7 +190,7 @@ impl Hyperparameters {
             })?;
         }
         require(self.batch_size > 1 || !separate.half_batches, || {
-            "batch size 1: half_batches needs at least 2 images to halve".to_string()
+            "batch_size 1: half_batches needs at least 2 images to halve".to_string()
         })?;
         require(self.regularization.r1_gamma == 0.0, || {
             "r1_gamma needs updates on real and fake images together; with \"separate\" updates, \
@@ -203,7 +203,7 @@ impl Hyperparameters {
         let Regularization { r1_gamma, spectral_norm, augmentation } = self.regularization;
         let Augmentation { translation, cutout, noise } = augmentation;
         require(self.loss != GanLoss::Wasserstein || r1_gamma + spectral_norm > 0.0, || {
-            "the Wasserstein loss needs a regularised discriminator: r1_gamma or spectral_norm \
+            "loss: the Wasserstein loss needs a regularised discriminator: r1_gamma or spectral_norm \
              above 0"
                 .to_string()
         })?;
@@ -225,13 +225,13 @@ impl Hyperparameters {
 }
 
 impl AdamConfig {
-    fn check(self) -> Result<()> {
+    fn check(self, table: &str) -> Result<()> {
         let Self { lr, beta1, beta2 } = self;
         require(lr > 0.0 && lr.is_finite(), || {
-            format!("learning rate {lr} must be above 0 and finite")
+            format!("{table}: lr {lr} must be above 0 and finite")
         })?;
         require([beta1, beta2].iter().all(|beta| (0.0..1.0).contains(beta)), || {
-            format!("beta1 {beta1} and beta2 {beta2} must be at least 0 and below 1")
+            format!("{table}: beta1 {beta1} and beta2 {beta2} must be at least 0 and below 1")
         })
     }
 }
@@ -279,11 +279,14 @@ mod tests {
             h.regularization.r1_gamma = 1.0;
         };
         let cases: [(Change, &str); 9] = [
-            (|h| h.batch_size = 0, "batch size 0 must be at least 1"),
+            (|h| h.batch_size = 0, "batch_size 0 must be at least 1"),
             (|h| h.real_label = 1.5, "real_label 1.5 must be above 0 and at most 1"),
             (|h| h.ema_decay = 1.0, "ema_decay 1 must be at least 0 and below 1"),
-            (|h| h.generator_adam.lr = -1.0, "learning rate -1 must be above 0"),
-            (|h| h.discriminator_adam.beta2 = 1.0, "beta1 0.5 and beta2 1 must be"),
+            (|h| h.generator_adam.lr = -1.0, "generator_adam: lr -1 must be above 0"),
+            (
+                |h| h.discriminator_adam.beta2 = 1.0,
+                "discriminator_adam: beta1 0.5 and beta2 1 must be",
+            ),
             (|h| h.loss = GanLoss::Wasserstein, "r1_gamma or spectral_norm above 0"),
             (|h| h.regularization.r1_gamma = f64::NAN, "r1_gamma NaN must be at least 0"),
             (|h| h.regularization.augmentation.cutout = 28, "cutout 28 must be below"),

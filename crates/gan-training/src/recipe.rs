@@ -69,13 +69,17 @@ impl Intervals {
     /// # Errors
     /// [`Error::Hyperparameter`] for an interval of 0 steps that must be at least 1.
     pub fn check(&self) -> Result<()> {
-        if [self.sample_every, self.checkpoint_every, self.stats_every].contains(&0) {
-            return Err(Error::Hyperparameter(
-                "sample_every, stats_every and checkpoint_every must be at least 1 step"
-                    .to_string(),
-            ));
+        let intervals = [
+            ("sample_every", self.sample_every),
+            ("stats_every", self.stats_every),
+            ("checkpoint_every", self.checkpoint_every),
+        ];
+        match intervals.iter().find(|(_, steps)| *steps == 0) {
+            Some((key, _)) => {
+                Err(Error::Hyperparameter(format!("{key} 0 must be at least 1 step")))
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -6,5 +6,7 @@ pub(crate) mod directory;
 mod drawing;
 mod events;
 pub(crate) mod generator;
+mod leftovers;
+mod lock;
 pub(crate) mod record;
 pub(crate) mod statistics;

@@ -9,14 +9,15 @@ mod schedule;
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
-use anyhow::Result;
+use crate::run::{generator, statistics};
+use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
 use gan_data::Batches;
 use gan_training::Gan;
 use interrupt::Interrupt;
 use reporter::Reporter;
-use schedule::Schedule;
+use schedule::{Due, Schedule};
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,8 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Trains from the networks' current step to the last one of the configuration.
+/// Trains from the networks' current step to the last one of the configuration. Returns how it ended
+/// and the number of measurements that failed.
 ///
 /// # Errors
 /// A loss that is not finite; files that cannot be written.
@@ -37,7 +39,7 @@ pub(crate) fn train(
     config: &TrainConfig,
     directory: &RunDirectory,
     device: &Device,
-) -> Result<Outcome> {
+) -> Result<(Outcome, usize)> {
     let interrupt = Interrupt::listen()?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &batches, gan)?;
@@ -52,7 +54,13 @@ pub(crate) fn train(
         let is_interrupted = interrupt.is_set() && gan.step() < schedule.steps;
         due.stats |= is_interrupted;
         if let Err(error) = reporter.report(gan, output, due) {
-            return Err(rescue(gan, directory, error));
+            let rescued = rescue(gan, directory, &mut reporter, due);
+            return Err(match rescued {
+                Ok(()) => {
+                    error.context(format!("stopped at step {}, its checkpoint written", gan.step()))
+                }
+                Err(_) => error,
+            });
         }
         if is_interrupted {
             outcome = Outcome::Interrupted;
@@ -64,8 +72,7 @@ pub(crate) fn train(
     }
     reporter.end_progress();
     save(gan, directory)?;
-    reporter.finish()?;
-    Ok(outcome)
+    Ok((outcome, reporter.finish()?))
 }
 
 /// Writes the checkpoint of the current step, and the generator.
@@ -75,14 +82,37 @@ pub(crate) fn train(
 fn save(gan: &Gan, directory: &RunDirectory) -> Result<()> {
     gan.check_parameters().map_err(explain)?;
     checkpoint::save(gan, &directory.checkpoints())?;
-    Ok(gan.ema_generator()?.save(gan.ema_parameters(), directory.generator())?)
+    generator::save(&gan.ema_generator()?, gan.ema_parameters(), &directory.generator())
 }
 
-/// Saves the checkpoint when a report could not be written, if that is possible.
-fn rescue(gan: &Gan, directory: &RunDirectory, error: anyhow::Error) -> anyhow::Error {
+/// Writes what a run lacks whose steps are all made, and returns its names: a session can end between
+/// the last checkpoint and the files after it.
+///
+/// # Errors
+/// Parameters that are not finite; files that cannot be written.
+pub(crate) fn complete(
+    gan: &Gan,
+    config: &TrainConfig,
+    directory: &RunDirectory,
+) -> Result<Vec<&'static str>> {
+    gan.check_parameters().map_err(explain)?;
+    checkpoint::prune(&directory.checkpoints())?;
+    let (network, place) = (gan.ema_generator()?, directory.generator());
+    let saved = generator::save_if_other(&network, gan.ema_parameters(), (directory, &place))?;
+    let sampled = reporter::sample_if_missing(directory, &network, (gan.step(), config.seed))?;
+    let drawn = statistics::draw_if_other(directory)?;
+    let written = [(saved, "generator"), (sampled, "sample grid"), (drawn, "curves")];
+    Ok(written.into_iter().filter(|(is_written, _)| *is_written).map(|(_, name)| name).collect())
+}
+
+/// Saves the checkpoint when a report could not be written.
+///
+/// # Errors
+/// A checkpoint that cannot be written, or one that would leave a gap in the statistics: the run then
+/// continues from the checkpoint before.
+fn rescue(gan: &Gan, directory: &RunDirectory, reporter: &mut Reporter, due: Due) -> Result<()> {
     // A run that was moved or removed must not reappear in part.
-    if directory.config().exists() && save(gan, directory).is_ok() {
-        return error.context(format!("stopped at step {}, its checkpoint written", gan.step()));
-    }
-    error
+    ensure!(directory.config().exists(), "{}: the run is gone", directory.path().display());
+    reporter.rescue(gan, due)?;
+    save(gan, directory)
 }

@@ -30,11 +30,7 @@ pub fn write(folder: &Path, dataset: &Dataset) -> Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(failed(parent))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let whole = builder.tempdir_in(parent).map_err(failed(folder))?;
+    let whole = gan_files::staging(parent).map_err(failed(folder))?;
     for class in dataset.non_empty_classes() {
         let path = whole.path().join(&class);
         is_name(&class)
@@ -50,10 +46,7 @@ pub fn write(folder: &Path, dataset: &Dataset) -> Result<()> {
     if folder.exists() {
         fs::remove_dir(folder).map_err(failed(folder))?;
     }
-    fs::rename(whole.path(), folder).map_err(failed(folder))?;
-    // The temporary folder is gone, so its guard has nothing to remove.
-    let _ = whole.keep();
-    Ok(())
+    gan_files::publish(whole, folder).map_err(failed(folder))
 }
 
 /// Checks that a class name is a folder name that [`load`](super::load) does not ignore.

@@ -53,7 +53,12 @@ fn configure(
             Ok((request.resolve(&info)?, None))
         }
         Some(path) => {
-            let (directory, config) = RunDirectory::open(path)?;
+            let (mut directory, config) = RunDirectory::open(path)?;
+            if !args.session.dry_run {
+                directory.lock()?;
+            }
+            resolve::check_values(&config.training, &config.schedule, &config.discriminator)
+                .with_context(|| directory.config().display().to_string())?;
             let info = info(&resolve::data_of(&config, &args.session)?)?;
             Ok((resolve::resume(config, &args.session, &info)?, Some(directory)))
         }
@@ -72,10 +77,12 @@ fn networks(
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
     let mut gan = config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?;
     if let Some(directory) = resumed {
-        checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+        if directory.has_begun()? {
+            checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+        }
         ensure!(
-            gan.step() < config.steps,
-            "{}: step {} is made already; --steps or --epochs must lead beyond it, not to {}",
+            gan.step() <= config.steps,
+            "{}: step {} is made already; --steps or --epochs must lead to it or beyond, not to {}",
             directory.path().display(),
             gan.step(),
             config.steps
@@ -114,8 +121,12 @@ impl Session {
         let Self { config, batches, mut gan, device, resumed } = self;
         let directory = match resumed {
             Some(directory) => {
+                directory.remove_leftovers()?;
                 directory.truncate_after(gan.step())?;
                 directory.write_config(&config)?;
+                if gan.step() == config.steps {
+                    return complete(&gan, &config, &directory, print);
+                }
                 directory
             }
             None => {
@@ -126,8 +137,15 @@ impl Session {
         announce(&config, gan.step(), &device, &directory);
         let epoch = batches.steps_per_epoch();
         let (first, started) = (gan.step(), Instant::now());
-        let outcome = train_loop::train(&mut gan, batches, &config, &directory, &device)?;
+        let (outcome, failed) = train_loop::train(&mut gan, batches, &config, &directory, &device)?;
         let seconds = started.elapsed().as_secs_f64();
+        if failed > 0 {
+            writeln!(
+                print,
+                "{failed} measurements of this session failed, see the warnings; the curves have gaps \
+                 there, and the best generator is the best of the others"
+            )?;
+        }
         if outcome == Outcome::Interrupted {
             writeln!(
                 print,
@@ -150,6 +168,26 @@ impl Session {
         conclude(&directory, gan.step(), print)?;
         Ok(outcome)
     }
+}
+
+/// Writes what a run lacks whose steps are all made, and prints what that was.
+fn complete(
+    gan: &Gan,
+    config: &TrainConfig,
+    directory: &RunDirectory,
+    print: &mut (dyn Write + Send),
+) -> Result<Outcome> {
+    let (step, written) = (gan.step(), train_loop::complete(gan, config, directory)?);
+    match &written[..] {
+        [] => writeln!(print, "the run is complete: step {step} is made, and nothing is missing")?,
+        names => writeln!(
+            print,
+            "the run is complete: step {step} is made; written now, because missing or out of date: {}",
+            names.join(", ")
+        )?,
+    }
+    conclude(directory, step, print)?;
+    Ok(Outcome::Complete)
 }
 
 /// Logs the data, the device and the run directory.

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use gan_data::folder::Colour;
 use gan_data::{DatasetInfo, ImageShape};
 use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig, Layer};
-use gan_training::{Recipe, Regularization, TrainingLength};
+use gan_training::{Hyperparameters, Intervals, Recipe, Regularization, TrainingLength};
 
 /// The options of a run with all names looked up. The data set is not read yet.
 pub(crate) struct Request<'a> {
@@ -57,18 +57,11 @@ impl<'a> Request<'a> {
         };
         run.apply(&mut recipe);
         let shape = info.shape();
-        let checked = recipe.training.check((shape.height, shape.width));
-        checked.and_then(|()| recipe.schedule.check()).with_context(|| format!("recipe {name}"))?;
-        check_batch_size(recipe.training.batch_size, info)?;
         let (generator, discriminator) = networks(&recipe, info)
             .with_context(|| format!("recipe {name} on {}", data.source()))?;
-        let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
-        ensure!(
-            recipe.training.regularization.r1_gamma == 0.0
-                || !discriminator.layers.iter().any(drops),
-            "recipe {name}: r1_gamma compares two outputs of the \
-             discriminator, which dropout makes differ by itself; use one of the two"
-        );
+        check_values(&recipe.training, &recipe.schedule, &discriminator)
+            .with_context(|| format!("recipe {name}"))?;
+        check_batch_size(recipe.training.batch_size, info)?;
         let steps =
             |length: TrainingLength| steps(length, info.images(), recipe.training.batch_size);
         let mut training = recipe.training;
@@ -98,6 +91,26 @@ impl<'a> Request<'a> {
         ensure!(config.steps > 0, "0 steps: --steps or --epochs must lead to at least 1");
         Ok(config)
     }
+}
+
+/// Checks the values of a recipe, or of the configuration of a run that is resumed.
+///
+/// # Errors
+/// A value that is out of range or does not go with another, by its key.
+pub(crate) fn check_values(
+    training: &Hyperparameters,
+    schedule: &Intervals,
+    discriminator: &DiscriminatorConfig,
+) -> Result<()> {
+    training.check((discriminator.image.height, discriminator.image.width))?;
+    schedule.check()?;
+    let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+    ensure!(
+        training.regularization.r1_gamma == 0.0 || !discriminator.layers.iter().any(drops),
+        "r1_gamma compares two outputs of the discriminator, which dropout makes differ by itself; \
+         use one of the two"
+    );
+    Ok(())
 }
 
 /// Returns the data set of a run that is resumed.
@@ -205,7 +218,6 @@ fn networks(recipe: &Recipe, info: &DatasetInfo) -> Result<(GeneratorConfig, Dis
 
 /// Checks that the data set fills a batch.
 fn check_batch_size(batch_size: usize, info: &DatasetInfo) -> Result<()> {
-    ensure!(batch_size > 0, "batch size must be at least 1");
     ensure!(
         batch_size <= info.images(),
         "batch size {batch_size} exceeds the {} images of {}",

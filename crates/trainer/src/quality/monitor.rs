@@ -4,7 +4,7 @@ use crate::quality::collapse::CollapseDetector;
 use crate::quality::{MIN_IMAGES, can_measure, predict};
 use crate::run::record::Quality;
 use crate::sampling;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::Dataset;
 use gan_metrics::{Classifier, Predictions, Reference};
@@ -68,7 +68,7 @@ impl QualityMonitor {
     /// Measures the generator in its current state.
     ///
     /// # Errors
-    /// Failures of the device.
+    /// Failures of the device; images or figures that are not finite.
     pub(crate) fn measure(&self, generator: &Generator) -> Result<Quality> {
         let mut predicted = Predictions::default();
         for input in &self.input {
@@ -77,14 +77,18 @@ impl QualityMonitor {
         }
         let features = predicted.features()?;
         let scores = self.reference.prdc(&features)?;
-        Ok(Quality {
+        let quality = Quality {
             images: predicted.len(),
             frechet: self.reference.frechet(&features)?,
             precision: scores.precision,
             recall: scores.recall,
             accuracy: self.wanted.as_ref().map(|wanted| predicted.accuracy(wanted)),
             collapse: self.detector.check(&predicted)?,
-        })
+        };
+        let Quality { frechet, precision, recall, .. } = quality;
+        let are_finite = [frechet, precision, recall].iter().all(|value| value.is_finite());
+        ensure!(are_finite, "distance {frechet}, precision {precision}, recall {recall}");
+        Ok(quality)
     }
 }
 

@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, bail};
 use gan_training::{Gan, checkpoint_step};
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Number of checkpoints that a run keeps. If a power failure damages the last, the other is left.
@@ -19,12 +18,17 @@ const BEST: &str = "best";
 /// A directory or file that cannot be written; older checkpoints are kept then.
 pub(crate) fn save(gan: &Gan, directory: &Path) -> Result<()> {
     write(gan, &directory.join(format!("{:06}", gan.step())))?;
+    prune(directory)
+}
+
+/// Removes all checkpoints but the newest and the best.
+///
+/// # Errors
+/// A directory that cannot be removed.
+pub(crate) fn prune(directory: &Path) -> Result<()> {
     let mut all = list(directory)?;
     all.truncate(all.len().saturating_sub(KEPT));
-    for (_, old) in all {
-        fs::remove_dir_all(&old).with_context(|| format!("removing {}", old.display()))?;
-    }
-    Ok(())
+    all.iter().try_for_each(|(_, old)| remove(old))
 }
 
 /// Writes the checkpoint of the current step as the best one.
@@ -57,12 +61,15 @@ pub(crate) fn remove_best(directory: &Path) -> Result<()> {
 /// # Errors
 /// A directory that cannot be removed.
 pub(crate) fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("removing {}", directory.display()))
-        }
-        _ => Ok(()),
-    }
+    gan_files::remove(directory).with_context(|| format!("removing {}", directory.display()))
+}
+
+/// Whether `directory` holds no checkpoint yet.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub(crate) fn is_empty(directory: &Path) -> Result<bool> {
+    Ok(list(directory)?.is_empty())
 }
 
 /// Restores the newest checkpoint in `directory`.

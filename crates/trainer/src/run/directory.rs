@@ -2,6 +2,7 @@
 
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
+use crate::run::lock::RunLock;
 use crate::run::record::StatsLine;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
@@ -13,10 +14,15 @@ pub(crate) const DEFAULT_RUNS: &str = "runs";
 
 /// The directory of a run and the paths in it.
 #[derive(Debug)]
-pub(crate) struct RunDirectory(PathBuf);
+pub(crate) struct RunDirectory {
+    path: PathBuf,
+    /// Held by the process that writes.
+    lock: Option<RunLock>,
+}
 
 impl RunDirectory {
-    /// Makes the next run's directory under `runs` and writes the configuration into it.
+    /// Makes the next run's directory under `runs` and writes the configuration into it. It appears
+    /// whole, and locked.
     ///
     /// # Errors
     /// A directory that cannot be made or written to.
@@ -24,31 +30,39 @@ impl RunDirectory {
         fs::create_dir_all(runs)
             .with_context(|| format!("making the directory of runs {}", runs.display()))?;
         let mut number = all(runs)?.last().map_or(0, |(number, _)| number.saturating_add(1));
-        let path = loop {
+        loop {
             let path = runs.join(format!("{number:05}-{}", config.title()));
-            match fs::create_dir(&path) {
-                Ok(()) => break path,
-                // Another run has just taken the number.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-                Err(error) => {
-                    return Err(error).with_context(|| format!("making {}", path.display()));
+            if !path.exists() {
+                match Self::create_at(&path, runs, config) {
+                    // Another run has just taken the number.
+                    Err(_) if path.exists() => {}
+                    made => return made.with_context(|| format!("making {}", path.display())),
                 }
             }
-        };
-        let directory = Self(path);
-        if let Err(error) = directory.fill(config) {
-            // An empty directory would be taken for the newest run; the first error is reported.
-            let _ = fs::remove_dir_all(directory.path());
-            return Err(error);
+            number += 1;
         }
-        Ok(directory)
     }
 
-    fn fill(&self, config: &TrainConfig) -> Result<()> {
-        for place in [self.samples(), self.checkpoints()] {
-            fs::create_dir(&place).with_context(|| format!("making {}", place.display()))?;
+    /// Fills a temporary directory, then gives it its name.
+    fn create_at(path: &Path, runs: &Path, config: &TrainConfig) -> Result<Self> {
+        let staged = gan_files::staging(runs)?;
+        let draft = Self { path: staged.path().to_path_buf(), lock: None };
+        for place in [draft.samples(), draft.checkpoints()] {
+            fs::create_dir(&place)?;
         }
-        self.write_config(config)
+        draft.write_config(config)?;
+        let lock = RunLock::acquire(draft.path())?;
+        gan_files::publish(staged, path)?;
+        Ok(Self { path: path.to_path_buf(), lock: Some(lock) })
+    }
+
+    /// Becomes the only process that writes to the run, until this value is dropped.
+    ///
+    /// # Errors
+    /// Another process that writes to it, by its id; a lock file that cannot be made.
+    pub(crate) fn lock(&mut self) -> Result<()> {
+        self.lock = Some(RunLock::acquire(&self.path)?);
+        Ok(())
     }
 
     /// Removes what a run wrote of steps after `step`, from which it continues.
@@ -90,7 +104,7 @@ impl RunDirectory {
     /// A directory that is not a run's.
     pub(crate) fn open(path: &Path) -> Result<(Self, TrainConfig)> {
         ensure!(path.is_dir(), "{}: no such run directory", path.display());
-        let directory = Self(path.to_path_buf());
+        let directory = Self { path: path.to_path_buf(), lock: None };
         let path = directory.config();
         let text = fs::read(&path).with_context(|| {
             format!("{}: not a run directory, its configuration is missing", path.display())
@@ -127,6 +141,14 @@ impl RunDirectory {
         }
     }
 
+    /// Whether the run has had a checkpoint; without one it begins again, which loses nothing.
+    ///
+    /// # Errors
+    /// A directory that cannot be read.
+    pub(crate) fn has_begun(&self) -> Result<bool> {
+        Ok(self.generator().exists() || !checkpoint::is_empty(&self.checkpoints())?)
+    }
+
     /// Writes the configuration.
     ///
     /// # Errors
@@ -138,32 +160,32 @@ impl RunDirectory {
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.0.join("config.json")
+        self.path.join("config.json")
     }
 
     pub(crate) fn stats(&self) -> PathBuf {
-        self.0.join("stats.jsonl")
+        self.path.join("stats.jsonl")
     }
 
     pub(crate) fn samples(&self) -> PathBuf {
-        self.0.join("samples")
+        self.path.join("samples")
     }
 
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.0.join("checkpoints")
+        self.path.join("checkpoints")
     }
 
     pub(crate) fn generator(&self) -> PathBuf {
-        self.0.join("generator")
+        self.path.join("generator")
     }
 
     /// The generator of the step that measured best.
     pub(crate) fn best_generator(&self) -> PathBuf {
-        self.0.join("best-generator")
+        self.path.join("best-generator")
     }
 }
 
@@ -171,7 +193,7 @@ impl RunDirectory {
 impl RunDirectory {
     /// An empty directory that exists.
     pub(crate) fn at(path: &Path) -> Self {
-        Self(path.to_path_buf())
+        Self { path: path.to_path_buf(), lock: None }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, ensure};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,10 +24,18 @@ impl EventFile {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn create(directory: &Path, first_step: u64) -> Result<Self> {
-        let name = format!("events.out.tfevents.{:.0}.candle-gan", now());
-        let path = directory.join(name);
-        let open = || OpenOptions::new().create(true).append(true).open(&path);
-        let file = open().with_context(|| format!("opening {}", path.display()))?;
+        let mut second = now() as u64;
+        let (path, file) = loop {
+            let path = directory.join(format!("events.out.tfevents.{second}.candle-gan"));
+            match OpenOptions::new().create_new(true).append(true).open(&path) {
+                // Of a session in the same second, which may have ended within a record.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => second += 1,
+                Err(error) => {
+                    return Err(error).with_context(|| format!("opening {}", path.display()));
+                }
+                Ok(file) => break (path, file),
+            }
+        };
         let mut events = Self { path, file };
         let mut version = event(0);
         bytes(&mut version, 3, b"brain.Event:2");
@@ -84,8 +92,7 @@ impl EventFile {
     }
 
     fn write(&mut self, event: &[u8]) -> Result<()> {
-        self.file
-            .write_all(&record(event))
+        gan_files::append(&mut self.file, &record(event))
             .with_context(|| format!("writing {}", self.path.display()))
     }
 }

@@ -3,7 +3,10 @@
 use crate::cli::options::GeneratorOptions;
 use crate::cli::values::PrecisionName;
 use crate::run::directory::RunDirectory;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use gan_models::{CONFIG_FILE, Generator, Parameters, WEIGHTS_FILE};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The directory of a trained generator, and its run.
@@ -36,6 +39,41 @@ impl GeneratorLocation {
         let of_run = |run: &Path| Some(RunDirectory::open(run).ok()?.1.precision);
         asked.or_else(|| of_run(self.run.as_deref()?)).unwrap_or_default()
     }
+}
+
+/// Writes a generator into a directory of a run. The run is not made again where it is gone.
+///
+/// # Errors
+/// Files that cannot be written.
+pub(crate) fn save(generator: &Generator, weights: &Parameters, place: &Path) -> Result<()> {
+    match fs::create_dir(place) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("making {}", place.display()))
+        }
+        _ => Ok(generator.save(weights, place)?),
+    }
+}
+
+/// Writes a generator into a directory of `run` if other files, or none, are there. Returns whether
+/// it did.
+///
+/// # Errors
+/// Files that cannot be written.
+pub(crate) fn save_if_other(
+    generator: &Generator,
+    weights: &Parameters,
+    (run, place): (&RunDirectory, &Path),
+) -> Result<bool> {
+    let staged = gan_files::staging(run.path())
+        .with_context(|| format!("writing {}", run.path().display()))?;
+    generator.save(weights, staged.path())?;
+    let bytes = |directory: &Path, name: &str| fs::read(directory.join(name)).ok();
+    let differs = |name: &&str| bytes(staged.path(), name) != bytes(place, name);
+    let other = [CONFIG_FILE, WEIGHTS_FILE].iter().any(differs);
+    if other {
+        save(generator, weights, place)?;
+    }
+    Ok(other)
 }
 
 /// The generator's directory in a run's.

@@ -6,7 +6,7 @@ use crate::run::events::EventFile;
 use crate::run::record::StatsLine;
 use anyhow::{Context, Result};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -53,10 +53,9 @@ impl Statistics {
         let context = || format!("opening {}", path.display());
         let file =
             OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
-        let text = fs::read_to_string(&path).with_context(context)?;
-        let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines = read(&path)?;
         let events = EventFile::create(directory.path(), first_step)?;
-        let curves = directory.path().join("curves");
+        let curves = curves_path(directory);
         Ok(Self { path, file, events, curves, drawn: None, lines })
     }
 
@@ -73,15 +72,43 @@ impl Statistics {
     pub(crate) fn add(&mut self, line: StatsLine) -> Result<()> {
         let mut text = serde_json::to_vec(&line)?;
         text.push(b'\n');
-        self.file.write_all(&text).with_context(|| format!("writing {}", self.path.display()))?;
+        let step = line.step;
         let scalars: Vec<(&str, f64)> =
             SCALARS.iter().filter_map(|(tag, value)| Some((*tag, value(&line)?))).collect();
-        self.events.scalars(line.step, &scalars)?;
+        // First of all, so that `repair` can write it again.
         self.lines.push(line);
+        gan_files::append(&mut self.file, &text)
+            .with_context(|| format!("writing {}", self.path.display()))?;
+        self.events.scalars(step, &scalars)?;
         match self.drawn {
             Some(drawn) if drawn.elapsed() < DRAW_EVERY => Ok(()),
             _ => self.draw(),
         }
+    }
+
+    /// The step of the last line that was added, if any was.
+    pub(crate) fn last_step(&self) -> Option<u64> {
+        Some(self.lines.last()?.step)
+    }
+
+    /// Adds a line that [`Statistics::repair`] is to write.
+    pub(crate) fn keep(&mut self, line: StatsLine) {
+        self.lines.push(line);
+    }
+
+    /// Writes the last line again where only a part of it, or nothing, was written.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written.
+    pub(crate) fn repair(&self) -> Result<()> {
+        let Some(line) = self.lines.last() else { return Ok(()) };
+        if read(&self.path)?.last().is_some_and(|last| last.step == line.step) {
+            return Ok(());
+        }
+        let text = fs::read_to_string(&self.path)?;
+        let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
+        let text = format!("{whole}{}\n", serde_json::to_string(line)?);
+        Ok(gan_data::files::write_atomically(&self.path, text.as_bytes())?)
     }
 
     /// Shows a step's sample grid in TensorBoard.
@@ -98,15 +125,50 @@ impl Statistics {
     /// # Errors
     /// Files that cannot be written.
     pub(crate) fn draw(&mut self) -> Result<()> {
-        let drawing = curves(&self.lines);
-        let write = |extension, bytes: &[u8]| {
-            gan_data::files::write_atomically(&self.curves.with_extension(extension), bytes)
-        };
-        write("svg", drawing.svg().as_bytes())?;
-        write("png", &drawing.png()?)?;
+        for (path, bytes) in drawn(&self.curves, &self.lines)? {
+            gan_data::files::write_atomically(&path, &bytes)?;
+        }
         self.drawn = Some(Instant::now());
         Ok(())
     }
+}
+
+/// Draws the curves of a run anew if other files, or none, are there. Returns whether it did.
+///
+/// # Errors
+/// Statistics that cannot be read; files that cannot be written.
+pub(crate) fn draw_if_other(directory: &RunDirectory) -> Result<bool> {
+    let mut other = false;
+    for (path, bytes) in drawn(&curves_path(directory), &read(&directory.stats())?)? {
+        if fs::read(&path).ok().as_deref() != Some(&bytes) {
+            gan_data::files::write_atomically(&path, &bytes)?;
+            other = true;
+        }
+    }
+    Ok(other)
+}
+
+/// The files of the curves.
+fn drawn(path: &Path, lines: &[StatsLine]) -> Result<[(PathBuf, Vec<u8>); 2]> {
+    let drawing = curves(lines);
+    Ok([
+        (path.with_extension("svg"), drawing.svg().into()),
+        (path.with_extension("png"), drawing.png()?),
+    ])
+}
+
+/// Path of the curves' files, without the extension.
+fn curves_path(directory: &RunDirectory) -> PathBuf {
+    directory.path().join("curves")
+}
+
+/// Reads the whole lines of a run's statistics; none where there is no file.
+fn read(path: &Path) -> Result<Vec<StatsLine>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.with_context(|| format!("reading {}", path.display()))?,
+    };
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 #[cfg(test)]

@@ -75,13 +75,17 @@ impl Progress {
     pub(crate) fn measured(&mut self, quality: &Quality) {
         let collapsed = quality.collapse.as_ref().map_or("", |_| " COLLAPSED");
         if let (Some(reason), false) = (&quality.collapse, self.quality.ends_with("COLLAPSED")) {
-            let text = format!("the generator's images have collapsed: {reason}");
-            match &self.bar {
-                Some(bar) => bar.println(format!(" WARN {text}")),
-                None => tracing::warn!("{text}"),
-            }
+            self.warn(&format!("the generator's images have collapsed: {reason}"));
         }
         self.quality = format!("  FD {:.2}{collapsed}", quality.frechet);
+    }
+
+    /// Shows a warning.
+    pub(crate) fn warn(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!(" WARN {text}")),
+            None => tracing::warn!("{text}"),
+        }
     }
 
     /// Leaves the bar as it is, so that what comes after, errors included, has a line of its own.

@@ -4,29 +4,35 @@ use crate::config::TrainConfig;
 use crate::quality::monitor::QualityMonitor;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
+use crate::run::generator;
 use crate::run::record::{Quality, StatsLine};
 use crate::run::statistics::Statistics;
 use crate::train_loop::explain::explain;
 use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
 use candle_core::Tensor;
 use gan_data::{Batches, ImageShape, png, range};
 use gan_models::{Generator, Mode};
 use gan_training::{Gan, RandomStream, StepOutput, StepStats};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Number of images in a row of a sample grid.
 const GRID_COLUMNS: usize = 10;
 /// Number of rows of an unconditional generator's sample grid.
 const GRID_ROWS: usize = 10;
 
+/// Measures a generator.
+type Monitor = Box<dyn Fn(&Generator) -> Result<Quality>>;
+
 /// Writes the reports of a session.
 pub(crate) struct Reporter<'a> {
     directory: &'a RunDirectory,
     statistics: Statistics,
     progress: Progress,
-    monitor: Option<QualityMonitor>,
+    monitor: Option<Monitor>,
+    /// Number of measurements that failed.
+    failed: usize,
     /// The generator's input of the sample grids.
     samples: Tensor,
     /// The EMA generator, which follows the training.
@@ -59,7 +65,7 @@ impl<'a> Reporter<'a> {
             write_grid(directory, (&generator, &samples), gan.step(), &mut statistics)?;
         }
         let monitor = match schedule.measures() {
-            true => QualityMonitor::new(batches.dataset(), &generator, config.seed)?,
+            true => monitor(batches, &generator, config.seed),
             false => None,
         };
         if schedule.measures() && monitor.is_none() {
@@ -73,6 +79,7 @@ impl<'a> Reporter<'a> {
             statistics,
             progress,
             monitor,
+            failed: 0,
             samples,
             generator,
             window: Vec::new(),
@@ -97,17 +104,34 @@ impl<'a> Reporter<'a> {
             Some(measurement) => self.measure(gan, measurement)?,
             None => None,
         };
-        if due.stats || quality.is_some() {
+        let is_measured = due.measure.is_some() && self.monitor.is_some();
+        if due.stats || is_measured {
             self.read(gan)?;
             let line = StatsLine { quality, ..self.line(gan.step()) };
-            self.statistics.add(line)?;
             self.window.clear();
+            self.statistics.add(line)?;
         }
         if due.sample {
             let samples = (&self.generator, &self.samples);
             write_grid(self.directory, samples, gan.step(), &mut self.statistics)?;
         }
         Ok(())
+    }
+
+    /// Completes the statistics up to the current step, whose report failed, so that a session can
+    /// continue from it without a gap.
+    ///
+    /// # Errors
+    /// Statistics that cannot be written; a measurement that is not made.
+    pub(crate) fn rescue(&mut self, gan: &Gan, due: Due) -> Result<()> {
+        if self.statistics.last_step() != Some(gan.step()) {
+            let is_measured = due.measure.is_some() && self.monitor.is_some();
+            ensure!(!is_measured, "step {} is not measured", gan.step());
+            self.read(gan)?;
+            let line = self.line(gan.step());
+            self.statistics.keep(line);
+        }
+        self.statistics.repair()
     }
 
     /// Writes the statistics up to the last step before one that failed.
@@ -133,12 +157,13 @@ impl<'a> Reporter<'a> {
         self.progress.end();
     }
 
-    /// Draws the curves of all steps.
+    /// Draws the curves of all steps. Returns the number of measurements that failed.
     ///
     /// # Errors
     /// Files that cannot be written.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.statistics.draw()
+    pub(crate) fn finish(mut self) -> Result<usize> {
+        self.statistics.draw()?;
+        Ok(self.failed)
     }
 
     /// The statistics since the last line.
@@ -147,20 +172,45 @@ impl<'a> Reporter<'a> {
         StatsLine::new(step, self.steps_per_epoch, &self.window, speed)
     }
 
-    /// Measures the generator, and keeps it if it is the best so far.
+    /// Measures the generator, and keeps it if it is the best so far. A measurement that fails is a
+    /// warning, never the end of training.
     fn measure(&mut self, gan: &Gan, measurement: Measurement) -> Result<Option<Quality>> {
         let Some(monitor) = &self.monitor else { return Ok(None) };
         gan.check_parameters().map_err(explain)?;
-        let quality = monitor.measure(&self.generator)?;
+        let quality = match monitor(&self.generator) {
+            Ok(quality) => quality,
+            Err(error) => {
+                self.failed += 1;
+                let text = format!("step {} is not measured: {error:#}", gan.step());
+                self.progress.warn(&text);
+                return Ok(None);
+            }
+        };
         let checkpoints = self.directory.checkpoints();
         let best =
             checkpoint::best_step(&checkpoints).and_then(|best| self.statistics.distance_at(best));
         if measurement == Measurement::Regular && best.is_none_or(|best| quality.frechet < best) {
             checkpoint::save_best(gan, &checkpoints)?;
-            self.generator.save(gan.ema_parameters(), self.directory.best_generator())?;
+            let best = self.directory.best_generator();
+            generator::save(&self.generator, gan.ema_parameters(), &best)?;
         }
         self.progress.measured(&quality);
         Ok(Some(quality))
+    }
+}
+
+/// The monitor of a data set's images, if they can be measured. If it cannot be prepared, every
+/// measurement fails.
+fn monitor(batches: &Batches, generator: &Generator, seed: u64) -> Option<Monitor> {
+    match QualityMonitor::new(batches.dataset(), generator, seed) {
+        Ok(monitor) => {
+            let monitor = monitor?;
+            Some(Box::new(move |generator| monitor.measure(generator)))
+        }
+        Err(error) => {
+            let reason = format!("{error:#}");
+            Some(Box::new(move |_| bail!("{reason}")))
+        }
     }
 }
 
@@ -178,17 +228,105 @@ fn grid_path(directory: &RunDirectory, step: u64) -> PathBuf {
     directory.samples().join(format!("{step:06}.png"))
 }
 
-/// Writes the sample grid of the current step.
+/// Writes the sample grid of the current step, and shows it in TensorBoard.
 fn write_grid(
     directory: &RunDirectory,
-    (generator, input): (&Generator, &Tensor),
+    samples: (&Generator, &Tensor),
     step: u64,
     statistics: &mut Statistics,
 ) -> Result<()> {
+    let path = grid_path(directory, step);
+    draw_grid(&path, samples)?;
+    statistics.sample(step, &path)
+}
+
+/// Writes the sample grid of the last step if it is missing. Returns whether it was.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn sample_if_missing(
+    directory: &RunDirectory,
+    generator: &Generator,
+    (step, seed): (u64, u64),
+) -> Result<bool> {
+    let path = grid_path(directory, step);
+    let is_missing = !path.exists();
+    if is_missing {
+        draw_grid(&path, (generator, &samples_input(generator, seed)?))?;
+    }
+    Ok(is_missing)
+}
+
+fn draw_grid(path: &Path, (generator, input): (&Generator, &Tensor)) -> Result<()> {
     let images = generator.forward(input, Mode::Eval)?;
     let (_, channels, height, width) = images.dims4()?;
     let shape = ImageShape { channels, height, width };
-    let path = grid_path(directory, step);
-    png::write_grid(&path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?;
-    statistics.sample(step, &path)
+    Ok(png::write_grid(path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::train::NewRunOptions;
+    use crate::config::resolve::resolved;
+    use candle_core::Device;
+
+    /// A measurement that fails is a line without quality; the next one counts again. One whose best
+    /// checkpoint cannot be written is made again later.
+    #[test]
+    fn a_failed_measurement_is_a_gap() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        let mut run = NewRunOptions::default();
+        run.data.classes.digit = vec!["5".to_string()];
+        run.recipe = Some("mlp-small".to_string());
+        run.batch_size = Some(8);
+        let (config, mut batches) = resolved(run)?;
+        let directory = RunDirectory::create(place.path(), &config)?;
+        let mut gan = config.gan(&Device::Cpu)?;
+        let mut reporter = Reporter::begin(&directory, &config, &batches, &gan)?;
+        let due = Due {
+            measure: Some(Measurement::Regular),
+            stats: false,
+            sample: false,
+            checkpoint: false,
+        };
+        for fails in [true, false, true] {
+            let batch = batches.batch(gan.step())?;
+            let output = gan.train_step(&batch.images, &batch.labels)?;
+            reporter.monitor = Some(match fails {
+                true => Box::new(|_| bail!("no eigenvalues")),
+                false => Box::new(|_| {
+                    let (images, frechet, precision, recall) = (9, 3.0, 0.5, 0.5);
+                    Ok(Quality {
+                        images,
+                        frechet,
+                        precision,
+                        recall,
+                        accuracy: None,
+                        collapse: None,
+                    })
+                }),
+            });
+            reporter.report(&gan, output, due)?;
+        }
+        // The best checkpoint cannot be written, so the line of step 4 lacks its measurement: it must
+        // be made again, from the checkpoint before.
+        reporter.monitor = Some(Box::new(|_| {
+            let (images, frechet, precision, recall) = (9, 2.0, 0.5, 0.5);
+            Ok(Quality { images, frechet, precision, recall, accuracy: None, collapse: None })
+        }));
+        let batch = batches.batch(gan.step())?;
+        let output = gan.train_step(&batch.images, &batch.labels)?;
+        let (checkpoints, away) = (directory.checkpoints(), directory.path().join("away"));
+        std::fs::rename(&checkpoints, &away)?;
+        assert!(reporter.report(&gan, output, due).is_err());
+        assert!(reporter.rescue(&gan, due).is_err());
+        std::fs::rename(away, checkpoints)?;
+        assert_eq!(reporter.finish()?, 2);
+        let text = std::fs::read_to_string(directory.stats())?;
+        let measured: Vec<bool> = text.lines().map(|line| line.contains("quality")).collect();
+        assert_eq!(measured, [false, true, false]);
+        assert_eq!(checkpoint::best_step(&directory.checkpoints()), Some(2));
+        Ok(())
+    }
 }
