@@ -44,7 +44,8 @@ fn idx_files_of_something_else() {
 #[test]
 fn idx_files_that_claim_too_much_or_nothing() {
     let claim = |count: [u8; 4]| move |bytes: &mut Vec<u8>| bytes[4..8].copy_from_slice(&count);
-    damaged(IMAGES, claim([0xff; 4]), &["truncated body", "3367254359280", "18816"]);
+    damaged(IMAGES, claim([0xff; 4]), &["too large", "4294967295", "2 GiB"]);
+    damaged(IMAGES, claim([0, 1, 0, 0]), &["truncated body", "51380224", "18816"]);
     damaged(IMAGES, claim([0; 4]), &["zero sized", "0 images of 1 x 28 x 28"]);
     damaged(IMAGES, |bytes| bytes[4..16].fill(0xff), &["too large", "4294967295"]);
     damaged(IMAGES, |bytes| bytes[11] = 0, &["zero sized", "24 images of 1 x 0 x 28"]);

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::{Dataset, Error, Result, png};
+use crate::{Dataset, Error, Result, files, png};
 
 /// Writes each image of a data set to `folder/CLASS/INDEX.png`, which [`load`](super::load) reads.
 /// Classes without images get no folder.
@@ -22,38 +22,20 @@ pub fn write(folder: &Path, dataset: &Dataset) -> Result<()> {
         let path = PathBuf::from(path);
         move |source: io::Error| Error::Write { path, source }
     };
-    if folder.exists() && fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
-        return Err(Error::NotEmpty { path: folder.into() });
-    }
-    let parent = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(failed(parent))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let whole = builder.tempdir_in(parent).map_err(failed(folder))?;
+    let new = files::create_directory(folder)?;
     for class in dataset.non_empty_classes() {
-        let path = whole.path().join(&class);
+        let path = new.path().join(&class);
         is_name(&class)
             .and_then(|()| fs::create_dir(path))
             .map_err(failed(&folder.join(&class)))?;
     }
     let digits = (dataset.len() - 1).to_string().len().max(6);
     dataset.labels().par_iter().enumerate().try_for_each(|(index, &label)| {
-        let class = whole.path().join(&dataset.classes()[label as usize]);
+        let class = new.path().join(&dataset.classes()[label as usize]);
         let path = class.join(format!("{index:0digits$}.png"));
         png::write(&path, dataset.shape(), dataset.image(index).unwrap_or_default())
     })?;
-    if folder.exists() {
-        fs::remove_dir(folder).map_err(failed(folder))?;
-    }
-    fs::rename(whole.path(), folder).map_err(failed(folder))?;
-    // The temporary folder is gone, so its guard has nothing to remove.
-    let _ = whole.keep();
-    Ok(())
+    new.publish().map_err(failed(folder))
 }
 
 /// Checks that a class name is a folder name that [`load`](super::load) does not ignore.
