@@ -15,6 +15,7 @@ mod folders;
 mod generate;
 mod lost;
 mod reproducibility;
+mod sizes;
 mod tensorboard;
 mod training;
 

@@ -57,8 +57,10 @@ impl<'a> Request<'a> {
         };
         run.apply(&mut recipe);
         let shape = info.shape();
-        let checked = recipe.training.check((shape.height, shape.width));
-        checked.and_then(|()| recipe.schedule.check()).with_context(|| format!("recipe {name}"))?;
+        recipe
+            .training
+            .check((shape.height, shape.width))
+            .with_context(|| format!("recipe {name}"))?;
         check_batch_size(recipe.training.batch_size, info)?;
         let (generator, discriminator) = networks(&recipe, info)
             .with_context(|| format!("recipe {name} on {}", data.source()))?;
@@ -95,6 +97,7 @@ impl<'a> Request<'a> {
             generator,
             discriminator,
         };
+        config.check().with_context(|| format!("recipe {}", config.recipe))?;
         ensure!(config.steps > 0, "0 steps: --steps or --epochs must lead to at least 1");
         Ok(config)
     }
@@ -132,6 +135,8 @@ pub(crate) fn resume(
         info.classes().join(", "),
         config.generator.classes.join(", ")
     );
+    config.check().with_context(|| format!("recipe {}", config.recipe))?;
+    check_batch_size(config.training.batch_size, info)?;
     if let Some(length) = length(session) {
         config.steps = steps(length, info.images(), config.training.batch_size);
     }
