@@ -16,8 +16,10 @@ mod generate;
 mod lost;
 mod reproducibility;
 mod sizes;
+mod special_files;
 mod tensorboard;
 mod training;
+mod whole_directories;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -6,7 +6,7 @@ use crate::run::events::EventFile;
 use crate::run::record::StatsLine;
 use anyhow::{Context, Result};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -51,9 +51,13 @@ impl Statistics {
     pub(crate) fn open(directory: &RunDirectory, first_step: u64) -> Result<Self> {
         let path = directory.stats();
         let context = || format!("opening {}", path.display());
+        // Read first: opening anything but a regular file could wait forever.
+        let text = match gan_files::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            text => text.with_context(context)?,
+        };
         let file =
             OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
-        let text = fs::read_to_string(&path).with_context(context)?;
         let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let events = EventFile::create(directory.path(), first_step)?;
         let curves = directory.path().join("curves");
