@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use candle_core::Device;
+use gan_models::weights;
+
 use crate::{Place, SMALL, TINY, copy};
 
 const IMAGES: &str = "set/images-idx3-ubyte";
@@ -44,7 +47,8 @@ fn idx_files_of_something_else() {
 #[test]
 fn idx_files_that_claim_too_much_or_nothing() {
     let claim = |count: [u8; 4]| move |bytes: &mut Vec<u8>| bytes[4..8].copy_from_slice(&count);
-    damaged(IMAGES, claim([0xff; 4]), &["truncated body", "3367254359280", "18816"]);
+    damaged(IMAGES, claim([0xff; 4]), &["too large", "4294967295", "2 GiB"]);
+    damaged(IMAGES, claim([0, 1, 0, 0]), &["truncated body", "51380224", "18816"]);
     damaged(IMAGES, claim([0; 4]), &["zero sized", "0 images of 1 x 28 x 28"]);
     damaged(IMAGES, |bytes| bytes[4..16].fill(0xff), &["too large", "4294967295"]);
     damaged(IMAGES, |bytes| bytes[11] = 0, &["zero sized", "24 images of 1 x 0 x 28"]);
@@ -110,6 +114,39 @@ fn weights_that_are_damaged_or_of_another_network() {
     place.refuse_saying(generate, &[config, "not a network's configuration"]);
     place.write(config, text.replace("latent_dim", "latent"));
     place.refuse_saying(generate, &[config, "latent"]);
+}
+
+/// Replaces the last value of a safetensors file's data.
+fn with_last_value(bytes: &[u8], value: f32) -> Vec<u8> {
+    [&bytes[..bytes.len() - 4], &value.to_le_bytes()].concat()
+}
+
+#[test]
+fn weights_that_are_not_finite() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 6"));
+    let file = format!("{RUN}/generator/model.safetensors");
+    let good = place.read(&file);
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        place.write(&file, with_last_value(&good, value));
+        for command in [
+            "generate --count 2 --format grid --out out.png",
+            "interpolate --out out.png",
+            "evaluate",
+        ] {
+            place.refuse_saying(command, &[&file, "layers.", "NaN or infinite"]);
+        }
+    }
+    let state = format!("{RUN}/checkpoints/000006/state.safetensors");
+    let (path, name) = (place.path(&state), "discriminator/layers.0.weight");
+    let mut tensors = weights::load_tensors(&path, &Device::Cpu).unwrap();
+    let broken = (&tensors[name] * f64::NAN).unwrap();
+    tensors.insert(name.to_string(), broken);
+    weights::save_tensors(&path, tensors).unwrap();
+    let parts = [state.as_str(), "discriminator: layers.0.weight", "NaN or infinite"];
+    for command in [format!("score --run {RUN} set"), format!("--resume {RUN} --steps 8")] {
+        place.refuse_saying(&command, &parts);
+    }
 }
 
 #[test]

@@ -180,11 +180,12 @@ fn letters_are_classes() {
     let column = |label: u32| (0..784).map(move |i| if i / 28 == 2 * label { 255 } else { 0 });
     let labels = [1, 2, 26].repeat(8);
     let pixels: Vec<u8> = labels.iter().flat_map(|&label| column(label.min(5))).collect();
+    fs::create_dir(place.path("letters")).unwrap();
     for part in ["train", "test"] {
-        idx::write(&place.path("letters"), shape, &pixels, Some(&labels)).unwrap();
+        idx::write(&place.path(part), shape, &pixels, Some(&labels)).unwrap();
         for what in ["images-idx3-ubyte", "labels-idx1-ubyte"] {
             let to = format!("letters/emnist-letters-{part}-{what}");
-            fs::rename(place.path(&format!("letters/{what}")), place.path(&to)).unwrap();
+            fs::rename(place.path(&format!("{part}/{what}")), place.path(&to)).unwrap();
         }
     }
     let before = tree(&place.path("letters"));

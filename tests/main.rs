@@ -17,9 +17,12 @@ mod generate;
 mod locks;
 mod lost;
 mod reproducibility;
+mod sizes;
+mod special_files;
 mod tensorboard;
 mod torture;
 mod training;
+mod whole_directories;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -214,7 +217,7 @@ impl Place {
         fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Writes a directory of IDX files, one image per label. The position of a blot is the class.
+    /// Writes a directory of IDX files, one image per label, in place of what is there. The position of a blot is the class.
     fn idx_images(&self, directory: &str, (height, width): (usize, usize), labels: &[u32]) {
         let pixel = |i: usize, label: u32| {
             let (image, row, column) =
@@ -225,6 +228,7 @@ impl Place {
             .map(|i| pixel(i, labels[i / (height * width)]))
             .collect();
         let shape = ImageShape { channels: 1, height, width };
+        let _ = fs::remove_dir_all(self.path(directory));
         idx::write(&self.path(directory), shape, &pixels, Some(labels)).unwrap();
     }
 

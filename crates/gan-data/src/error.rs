@@ -4,7 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::limits::{MAX_PIXELS, SIDES, SIZES};
+use crate::limits::{MAX_BYTES, MAX_PIXELS, SIDES, SIZES};
 use crate::shape::ImageShape;
 
 /// Result of this crate's functions.
@@ -108,8 +108,11 @@ pub enum Error {
         found: &'static str,
     },
 
-    /// The header of an IDX file gives a size that does not fit into memory.
-    #[error("{path}: too large: {count} images of {shape} pixels do not fit in memory")]
+    /// The header of an IDX file gives a size beyond the limit.
+    #[error(
+        "{path}: too large: {count} images of {shape} pixels; an IDX file is read up to {} GiB",
+        MAX_BYTES >> 30
+    )]
     TooLarge {
         /// The IDX file.
         path: PathBuf,
@@ -154,13 +157,6 @@ pub enum Error {
         looked_for: String,
         /// The names of the matching files, sorted.
         found: Vec<String>,
-    },
-
-    /// Images without labels are written to a directory that has a label file.
-    #[error("{path} holds labels of other images: remove it, or choose another directory")]
-    StaleLabels {
-        /// The label file.
-        path: PathBuf,
     },
 
     /// The number of pixel bytes does not match the shape or the number of labels.

@@ -227,7 +227,7 @@ fn entries(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
         }
         if path.is_dir() {
             folders.push(path);
-        } else if is_image(&path) && path.is_file() {
+        } else if is_image(&path) {
             images.push(path);
         }
     }

@@ -13,6 +13,7 @@ mod images;
 mod parse;
 mod write;
 
+pub use crate::limits::MAX_BYTES;
 #[cfg(feature = "mnist")]
 pub(crate) use directory::join;
 pub use directory::load;

@@ -39,7 +39,7 @@ impl ImageSet {
         let mut pngs = Vec::new();
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let file = entry.map_err(unreadable)?.path();
-            if is_png(&file) && file.is_file() {
+            if is_png(&file) && !file.is_dir() {
                 pngs.push(file);
             }
         }
@@ -147,6 +147,7 @@ mod tests {
         assert_eq!(ImageSet::load(directory.path()).unwrap(), want);
         let file = directory.path().join("images-idx3-ubyte");
         assert_eq!(ImageSet::load(&file).unwrap(), want);
+        fs::remove_file(&file).unwrap();
         idx::write(directory.path(), SHAPE, &pixels, Some(&[7, 1])).unwrap();
         want.labels = Some(vec![7, 1]);
         let found = ImageSet::load(directory.path()).unwrap();

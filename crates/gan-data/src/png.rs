@@ -167,8 +167,7 @@ const MAX_VALUES: usize = 1 << 28;
 ///
 /// [`Error::Read`], [`Error::Decode`], [`Error::Transparent`].
 pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
-    let file =
-        std::fs::File::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let file = gan_files::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let Rows { width, height, samples, values } =
         decode_png(path, std::io::BufReader::new(file), |_, _| Ok(()))?;
     // The last of 2 or 4 values is the opacity.

@@ -1,15 +1,20 @@
-//! Files and directories that appear whole or not at all.
+//! Reading of regular files only, and files and directories that appear whole or not at all.
 //!
-//! They are written under a temporary name beside their place, then renamed. Bytes are not synced to
+//! The latter are written under a temporary name beside their place, then renamed. Bytes are not synced to
 //! the disk, so a power failure can lose them. A program that is killed leaves temporary names behind;
 //! [`remove_leftovers`] clears them.
 //!
 //! For tests, the environment variable `CANDLE_GAN_FAULT` makes the n-th operation fail or ends the
 //! process at it: `kill:17`, `enospc:17`, `eio:17`, `erofs:17`, or `enospc:17+` from then on.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod directory;
 mod fault;
+mod read;
+
+pub use directory::NewDirectory;
+pub use read::{open, read, read_to_string};
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};

@@ -151,7 +151,7 @@ impl Geometry {
 /// small: `large = small * stride + tap - padding`.
 fn taps(window: Window, large: (usize, usize), small: (usize, usize)) -> Result<Vec<Tap>> {
     let Window { kernel, stride, padding } = window;
-    if kernel.0 * kernel.1 * stride * large.0 * large.1 * small.0 * small.1 == 0 {
+    if [kernel.0, kernel.1, stride, large.0, large.1, small.0, small.1].contains(&0) {
         bail!("convolution of {large:?} to {small:?} pixels with {window:?}: nothing may be zero");
     }
     let along = |small: usize, tap: usize, padding: usize, large: usize| {

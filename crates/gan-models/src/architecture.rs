@@ -313,7 +313,7 @@ impl ConvStack {
                 Deep::First => 0,
                 Deep::Last => stack.channels.len(),
             };
-            let channels = 2 * stack.channels[at.saturating_sub(1)];
+            let channels = stack.channels[at.saturating_sub(1)].saturating_mul(2);
             stack.channels.insert(at, channels);
             stack.strides.insert(at.min(stack.strides.len()), 2);
         }
@@ -343,7 +343,7 @@ impl ConvStack {
 
     fn generator(&self, image: FeatureShape) -> Result<Vec<Layer>> {
         self.check()?;
-        let factor = self.strides.iter().product::<usize>().max(1);
+        let factor = self.strides.iter().fold(1, |all: usize, &by| all.saturating_mul(by)).max(1);
         if !image.height.is_multiple_of(factor) || !image.width.is_multiple_of(factor) {
             return Err(Error::Config(format!(
                 "images of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \

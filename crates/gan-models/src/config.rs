@@ -32,9 +32,9 @@ impl FeatureShape {
         Self { channels: features, height: 1, width: 1 }
     }
 
-    /// Number of values.
+    /// Number of values, or `usize::MAX` on overflow.
     pub fn len(self) -> usize {
-        self.channels * self.height * self.width
+        self.channels.saturating_mul(self.height).saturating_mul(self.width)
     }
 
     /// Whether there are no values.
@@ -271,7 +271,7 @@ impl GeneratorConfig {
     /// Length of the network's input: the latent vector, and the one-hot class if the generator is
     /// class-conditional.
     pub fn input_len(&self) -> usize {
-        self.latent_dim + if self.conditional { self.classes.len() } else { 0 }
+        self.latent_dim.saturating_add(if self.conditional { self.classes.len() } else { 0 })
     }
 }
 
@@ -309,7 +309,7 @@ impl ClassCondition {
     /// Number of outputs of the discriminator's last layer.
     pub fn outputs(self) -> usize {
         match self.by {
-            Conditioning::Projection => self.classes + 1,
+            Conditioning::Projection => self.classes.saturating_add(1),
             Conditioning::Concatenation => 1,
         }
     }

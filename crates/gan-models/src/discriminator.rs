@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Mode};
 use crate::config::{ClassCondition, Conditioning, DiscriminatorConfig, FeatureShape};
 use crate::error::{Error, Result};
-use crate::network::{Gradients, Network, Tape};
+use crate::network::{Gradients, LayerSummary, Network, Tape, plan};
 use crate::one_hot::one_hot;
 use crate::parameters::Parameters;
 use crate::saved;
@@ -21,6 +21,37 @@ pub struct Discriminator {
     network: Network,
 }
 
+impl DiscriminatorConfig {
+    /// The layers of the network, in order, without building it: shapes and numbers of parameters.
+    ///
+    /// # Errors
+    /// As [`plan`]; layers that do not end in one value (with projection: one for each class and one
+    /// more).
+    pub fn summary(&self) -> Result<Vec<LayerSummary>> {
+        let logits = self.condition.map_or(1, ClassCondition::outputs);
+        let layers = plan(self.input(), &self.layers)?;
+        let output = layers.last().map_or(self.input(), |layer| layer.output);
+        if output != FeatureShape::vector(logits) {
+            return Err(Error::Config(format!(
+                "the discriminator's layers end in {output:?}, not in {logits} value{}",
+                if logits == 1 { "" } else { "s" }
+            )));
+        }
+        Ok(layers)
+    }
+
+    /// The shape of the network's input: the image, and the channels of its class.
+    fn input(&self) -> FeatureShape {
+        match self.condition {
+            Some(ClassCondition { classes, by: Conditioning::Concatenation }) => {
+                let channels = self.image.channels.saturating_add(classes);
+                FeatureShape { channels, ..self.image }
+            }
+            _ => self.image,
+        }
+    }
+}
+
 impl Discriminator {
     /// Builds the network with weights from `vars`.
     ///
@@ -28,22 +59,8 @@ impl Discriminator {
     /// A configuration whose layers do not fit each other, or do not end in one value (with
     /// projection: one for each class and one more); missing weights.
     pub fn new(config: &DiscriminatorConfig, vars: VarBuilder) -> Result<Self> {
-        let DiscriminatorConfig { image, condition, .. } = *config;
-        let logits = condition.map_or(1, ClassCondition::outputs);
-        let input = match condition {
-            Some(ClassCondition { classes, by: Conditioning::Concatenation }) => {
-                FeatureShape { channels: image.channels + classes, ..image }
-            }
-            _ => image,
-        };
-        let network = Network::new(input, &config.layers, config.init, &vars)?;
-        if network.output() != FeatureShape::vector(logits) {
-            return Err(Error::Config(format!(
-                "the discriminator's layers end in {:?}, not in {logits} value{}",
-                network.output(),
-                if logits == 1 { "" } else { "s" }
-            )));
-        }
+        config.summary()?;
+        let network = Network::new(config.input(), &config.layers, config.init, &vars)?;
         Ok(Self { config: config.clone(), network })
     }
 

@@ -67,6 +67,15 @@ pub enum Error {
         /// The first tensor that differs, with both shapes.
         difference: String,
     },
+    /// Weights that are NaN or infinite.
+    #[error("{path}: {tensor} holds values that are NaN or infinite", path = path.display())]
+    #[non_exhaustive]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        tensor: String,
+    },
     /// A device whose results differ from the CPU's.
     #[error("the device failed its self-test: {0}")]
     Device(String),

@@ -48,19 +48,26 @@ pub(crate) struct LayerSpec {
 }
 
 impl LayerSpec {
-    /// The index pairs of the map and the size of its kernel.
-    fn geometry(&self) -> Result<(Geometry, (usize, usize))> {
+    /// Height and width of the map's kernel.
+    fn kernel(&self) -> (usize, usize) {
+        match self.map {
+            LinearMap::Dense => (self.input.height, self.input.width),
+            LinearMap::Project => (self.output.height, self.output.width),
+            LinearMap::Conv(window) | LinearMap::ConvTranspose(window) => window.kernel,
+        }
+    }
+
+    /// The index pairs of the map.
+    fn geometry(&self) -> Result<Geometry> {
         let (from, to) =
             ((self.input.height, self.input.width), (self.output.height, self.output.width));
         let corner = |kernel| Window { kernel, stride: 1, padding: (0, 0) };
         Ok(match self.map {
-            LinearMap::Dense if from == (1, 1) => (Geometry::dense(), (1, 1)),
-            LinearMap::Dense => (Geometry::conv(corner(from), from, to)?, from),
-            LinearMap::Project => (Geometry::transposed(corner(to), from, to)?, to),
-            LinearMap::Conv(window) => (Geometry::conv(window, from, to)?, window.kernel),
-            LinearMap::ConvTranspose(window) => {
-                (Geometry::transposed(window, from, to)?, window.kernel)
-            }
+            LinearMap::Dense if from == (1, 1) => Geometry::dense(),
+            LinearMap::Dense => Geometry::conv(corner(from), from, to)?,
+            LinearMap::Project => Geometry::transposed(corner(to), from, to)?,
+            LinearMap::Conv(window) => Geometry::conv(window, from, to)?,
+            LinearMap::ConvTranspose(window) => Geometry::transposed(window, from, to)?,
         })
     }
 
@@ -85,7 +92,7 @@ impl LayerSpec {
 
 impl FusedLayer {
     pub(crate) fn new(spec: LayerSpec, vars: &VarBuilder) -> Result<Self> {
-        let (geometry, kernel) = spec.geometry()?;
+        let kernel = spec.kernel();
         let LayerSpec { map, input, output, .. } = spec;
         let shape = (kernel.0, kernel.1, input.channels, output.channels);
         let (weight_init, bias_init) = spec.initial(shape);
@@ -93,6 +100,8 @@ impl FusedLayer {
         let per_pixel = matches!(map, LinearMap::Project);
         let features = if per_pixel { output.len() } else { output.channels };
         let bias = spec.bias.then(|| vars.get_with_hints(features, "bias", bias_init));
+        // After the weights, so that those of a file that do not fit cost no table.
+        let geometry = spec.geometry()?;
         Ok(Self {
             name: vars.prefix(),
             map,
@@ -174,12 +183,6 @@ impl FusedLayer {
     /// Name prefix of weight and bias.
     pub(crate) fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Multiply-adds for one image.
-    pub(crate) fn multiply_adds(&self) -> usize {
-        let channels = self.weight.dims()[2] * self.weight.dims()[3];
-        self.geometry.multiply_adds() * channels
     }
 
     /// Forward pass on features in the backend's layout.

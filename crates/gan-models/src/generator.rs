@@ -3,7 +3,7 @@
 use crate::backend::{Backend, Mode};
 use crate::config::{FeatureShape, GeneratorConfig};
 use crate::error::{Error, Result};
-use crate::network::{Network, Tape};
+use crate::network::{LayerSummary, Network, Tape, plan};
 use crate::one_hot::one_hot;
 use crate::parameters::Parameters;
 use crate::saved;
@@ -21,6 +21,35 @@ pub struct Generator {
     device: Device,
 }
 
+impl GeneratorConfig {
+    /// The layers of the network, in order, without building it: shapes and numbers of parameters.
+    ///
+    /// # Errors
+    /// As [`plan`]; layers that do not end in the image; a conditional generator without classes.
+    pub fn summary(&self) -> Result<Vec<LayerSummary>> {
+        if self.latent_dim == 0 || self.image.is_empty() {
+            return Err(Error::Config(format!(
+                "a generator needs latent vectors and images of at least one value, not \
+                 latent_dim {} and {:?}",
+                self.latent_dim, self.image
+            )));
+        }
+        if self.conditional && self.classes.is_empty() {
+            return Err(Error::Config("a conditional generator needs classes".to_string()));
+        }
+        let input = FeatureShape::vector(self.input_len());
+        let layers = plan(input, &self.layers)?;
+        let output = layers.last().map_or(input, |layer| layer.output);
+        if output != self.image {
+            return Err(Error::Config(format!(
+                "the generator's layers end in {output:?}, not in its image, {:?}",
+                self.image
+            )));
+        }
+        Ok(layers)
+    }
+}
+
 impl Generator {
     /// Builds the network with weights from `vars`.
     ///
@@ -28,25 +57,9 @@ impl Generator {
     /// A configuration whose layers do not fit each other or do not end in the image; missing
     /// weights.
     pub fn new(config: GeneratorConfig, vars: VarBuilder) -> Result<Self> {
-        if config.latent_dim == 0 || config.image.is_empty() {
-            return Err(Error::Config(format!(
-                "a generator needs latent vectors and images of at least one value, not \
-                 latent_dim {} and {:?}",
-                config.latent_dim, config.image
-            )));
-        }
-        if config.conditional && config.classes.is_empty() {
-            return Err(Error::Config("a conditional generator needs classes".to_string()));
-        }
+        config.summary()?;
         let input = FeatureShape::vector(config.input_len());
         let network = Network::new(input, &config.layers, config.init, &vars)?;
-        if network.output() != config.image {
-            return Err(Error::Config(format!(
-                "the generator's layers end in {:?}, not in its image, {:?}",
-                network.output(),
-                config.image
-            )));
-        }
         let device = vars.device().clone();
         Ok(Self { config, network, device })
     }

@@ -2,8 +2,10 @@
 
 mod block;
 mod build;
+mod plan;
 mod tape;
 
+pub use plan::plan;
 pub use tape::{Gradients, Tape};
 
 use crate::backend::{Backend, Mode};

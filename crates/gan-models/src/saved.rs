@@ -51,6 +51,6 @@ pub(crate) fn load_trainable<C: DeserializeOwned, T>(
 
 fn read_config<C: DeserializeOwned>(directory: &Path) -> Result<C> {
     let path = directory.join(CONFIG_FILE);
-    let text = std::fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+    let text = tensor_file::read(&path)?;
     serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })
 }

@@ -28,8 +28,7 @@ pub fn save_tensors<N: AsRef<str> + Ord + std::fmt::Display, T: AsRef<Tensor>>(
 /// # Errors
 /// A file that cannot be read, or that is damaged or cut short.
 pub fn load_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { path: path.into(), source })?;
-    tensors_from_bytes(path, &bytes, device)
+    tensors_from_bytes(path, &read(path)?, device)
 }
 
 /// Reads the bytes of a safetensors file onto a device. Errors name `path`.
@@ -65,7 +64,30 @@ pub(crate) fn difference<'a>(
     }
 }
 
-/// Writes a file whole or not at all.
+/// Checks that the values of a file's tensors are finite.
+///
+/// # Errors
+/// [`Error::NotFinite`] names the first tensor that has others.
+pub(crate) fn check_finite<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+) -> Result<()> {
+    for (name, tensor) in tensors {
+        // Zero times NaN or infinity is NaN.
+        let zeros = tensor.to_dtype(DType::F32)?.affine(0.0, 0.0)?;
+        if zeros.sum_all()?.to_scalar::<f32>()?.is_nan() {
+            return Err(Error::NotFinite { path: path.into(), tensor: name.to_string() });
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file, whole or not at all.
 pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     gan_files::write(path, bytes).map_err(|source| Error::Io { path: path.into(), source })
+}
+
+/// Reads a regular file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    gan_files::read(path).map_err(|source| Error::Io { path: path.into(), source })
 }

@@ -4,7 +4,7 @@ pub use crate::tensor_file::{load_tensors, save_tensors, tensors_from_bytes};
 
 use crate::error::{Error, Result};
 use crate::parameters::{self, Parameters};
-use crate::tensor_file::difference;
+use crate::tensor_file::{check_finite, difference};
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use std::collections::HashMap;
@@ -67,7 +67,7 @@ pub fn restore(
 ///
 /// # Errors
 /// [`Error::Architecture`], naming `path`, at the first tensor that is missing, misshapen or left
-/// over.
+/// over; [`Error::NotFinite`] at the first with values that are NaN or infinite.
 pub fn check(path: &Path, tensors: &HashMap<String, Tensor>, expected: &Parameters) -> Result<()> {
     let wrong = |difference: String| Error::Architecture { path: path.into(), difference };
     for (name, var) in expected.iter() {
@@ -75,6 +75,6 @@ pub fn check(path: &Path, tensors: &HashMap<String, Tensor>, expected: &Paramete
     }
     match tensors.keys().filter(|name| expected.get(name).is_none()).min() {
         Some(name) => Err(wrong(format!("{name}, which the network does not have"))),
-        None => Ok(()),
+        None => check_finite(path, expected.iter().map(|(name, _)| (name, &tensors[name]))),
     }
 }

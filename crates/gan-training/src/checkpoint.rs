@@ -8,7 +8,6 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 const TENSORS: &str = "state.safetensors";
@@ -144,7 +143,7 @@ impl<G, D> Gan<G, D> {
 
 fn read_state(directory: &Path) -> Result<State> {
     let path = directory.join(STATE);
-    let text = fs::read(&path).map_err(|error| failed(&path, error))?;
+    let text = gan_files::read(&path).map_err(|error| failed(&path, error))?;
     serde_json::from_slice(&text).map_err(|error| failed(&path, error))
 }
 
@@ -170,6 +169,10 @@ fn in_part(part: &str, error: gan_models::Error) -> Error {
         gan_models::Error::Architecture { path, difference, .. } => Error::Checkpoint {
             path,
             reason: format!("weights of another architecture: {part}: {difference}"),
+        },
+        gan_models::Error::NotFinite { path, tensor, .. } => Error::Checkpoint {
+            path,
+            reason: format!("{part}: {tensor} holds values that are NaN or infinite"),
         },
         other => other.into(),
     }

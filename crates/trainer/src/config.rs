@@ -3,10 +3,10 @@
 pub(crate) mod resolve;
 
 use crate::cli::values::PrecisionName;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::Device;
 use gan_data::folder::Colour;
-use gan_models::{DiscriminatorConfig, GeneratorConfig};
+use gan_models::{DiscriminatorConfig, GeneratorConfig, Layer, total_memory};
 use gan_training::{Gan, Hyperparameters, Intervals, nest_flat_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,11 +64,41 @@ impl TrainConfig {
         if is_flat { serde_json::from_value(value) } else { serde_json::from_slice(text) }
     }
 
+    /// Checks the numbers, and that a batch fits into memory, before any of it is allocated.
+    ///
+    /// # Errors
+    /// Values out of range; networks whose layers do not fit each other or the machine's memory; a
+    /// batch whose activations do not.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { generator, discriminator, training, schedule, .. } = self;
+        training.check((discriminator.image.height, discriminator.image.width))?;
+        schedule.check()?;
+        let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+        ensure!(
+            training.regularization.r1_gamma == 0.0 || !discriminator.layers.iter().any(drops),
+            "r1_gamma compares two outputs of the discriminator, which dropout makes differ by \
+             itself; use one of the two"
+        );
+        let layers = [generator.summary()?, discriminator.summary()?].concat();
+        let values: u128 = layers.iter().map(|layer| layer.output.len() as u128).sum();
+        let (bytes, memory) = (4 * values * training.batch_size as u128, total_memory().into());
+        ensure!(
+            bytes <= memory,
+            "batch size {}: the activations of a batch take {:.1} GB, this machine has {:.1} GB; \
+             lower --batch-size",
+            training.batch_size,
+            bytes as f64 / 1e9,
+            memory as f64 / 1e9
+        );
+        Ok(())
+    }
+
     /// Creates the networks, as they are before the first step.
     ///
     /// # Errors
     /// Networks that cannot be built, or that the hyperparameters do not suit.
     pub(crate) fn gan(&self, device: &Device) -> Result<Gan> {
+        self.check()?;
         let Self { generator, discriminator, training, seed, .. } = self;
         Ok(Gan::init(generator, discriminator, *training, *seed, device)?)
     }

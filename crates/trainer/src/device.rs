@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use gan_kernels::Precision;
 use gan_models::{DiscriminatorConfig, GeneratorConfig};
+
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::ops::RangeInclusive;
 
 /// Returns the device of this name.
 ///
@@ -103,13 +105,16 @@ pub(crate) fn describe(device: &Device, threads: usize) -> String {
     }
 }
 
+/// The numbers of threads that may be asked for.
+const THREADS: RangeInclusive<usize> = 1..=1024;
+
 /// Starts the thread pool that the CPU's kernels run in.
 ///
 /// # Errors
-/// Zero threads; threads that the system does not start.
+/// A number of threads out of range; threads that the system does not start.
 pub(crate) fn pool(ThreadsOption { threads }: ThreadsOption) -> Result<ThreadPool> {
-    if threads == Some(0) {
-        bail!("--threads 0: at least 1 is needed");
+    if let Some(count) = threads.filter(|count| !THREADS.contains(count)) {
+        bail!("--threads {count}: at least 1 and at most {} are needed", THREADS.end());
     }
     let count = match threads {
         Some(count) => count,

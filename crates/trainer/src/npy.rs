@@ -5,7 +5,6 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
-use std::fs;
 use std::path::Path;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -17,7 +16,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 /// # Errors
 /// A file that cannot be read, is damaged, or holds another type or shape; NaN or infinite values.
 pub(crate) fn read(path: &Path, columns: usize) -> Result<Tensor> {
-    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let bytes = gan_files::read(path).with_context(|| format!("reading {}", path.display()))?;
     parse(&bytes, columns).with_context(|| path.display().to_string())
 }
 
@@ -108,6 +107,7 @@ pub(crate) fn write(path: &Path, matrix: &Tensor) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// What candle writes is read, and what is written candle reads.
     #[test]

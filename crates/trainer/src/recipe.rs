@@ -18,7 +18,7 @@ pub(crate) fn find(name: &str) -> Result<(String, Recipe)> {
         let known = Recipe::list().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
         bail!("--recipe {name}: no such recipe; there are {known}, or name a file ending in .toml");
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("--recipe {name}"))?;
+    let text = gan_files::read_to_string(path).with_context(|| format!("--recipe {name}"))?;
     let recipe = Recipe::parse(&text).with_context(|| format!("--recipe {name}"))?;
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     Ok((stem.into_owned(), recipe))

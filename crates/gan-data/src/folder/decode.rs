@@ -1,6 +1,5 @@
 //! Decodes JPEG and PNG files, crops and resamples the images.
 
-use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
 use super::colour::Colour;
+use crate::files::read as read_file;
 use crate::limits::{MAX_PIXELS, SIDES};
 use crate::png::{Rows, decode_png};
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ use crate::{Error, Result};
 /// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`], [`Error::ImageSize`],
 /// [`Error::Resample`].
 pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
-    let bytes = fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let bytes = read_file(path)?;
     let rows = if bytes.starts_with(b"\xff\xd8") {
         decode_jpeg(path, &bytes)?
     } else if bytes.starts_with(b"\x89PNG") {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::{Dataset, Error, Result, png};
+use crate::{Dataset, Error, Result, files, png};
 
 /// Writes each image of a data set to `folder/CLASS/INDEX.png`, which [`load`](super::load) reads.
 /// Classes without images get no folder.
@@ -22,31 +22,20 @@ pub fn write(folder: &Path, dataset: &Dataset) -> Result<()> {
         let path = PathBuf::from(path);
         move |source: io::Error| Error::Write { path, source }
     };
-    if folder.exists() && fs::read_dir(folder).map_err(failed(folder))?.next().is_some() {
-        return Err(Error::NotEmpty { path: folder.into() });
-    }
-    let parent = match folder.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(failed(parent))?;
-    let whole = gan_files::staging(parent).map_err(failed(folder))?;
+    let new = files::create_directory(folder)?;
     for class in dataset.non_empty_classes() {
-        let path = whole.path().join(&class);
+        let path = new.path().join(&class);
         is_name(&class)
             .and_then(|()| fs::create_dir(path))
             .map_err(failed(&folder.join(&class)))?;
     }
     let digits = (dataset.len() - 1).to_string().len().max(6);
     dataset.labels().par_iter().enumerate().try_for_each(|(index, &label)| {
-        let class = whole.path().join(&dataset.classes()[label as usize]);
+        let class = new.path().join(&dataset.classes()[label as usize]);
         let path = class.join(format!("{index:0digits$}.png"));
         png::write(&path, dataset.shape(), dataset.image(index).unwrap_or_default())
     })?;
-    if folder.exists() {
-        fs::remove_dir(folder).map_err(failed(folder))?;
-    }
-    gan_files::publish(whole, folder).map_err(failed(folder))
+    new.publish().map_err(failed(folder))
 }
 
 /// Checks that a class name is a folder name that [`load`](super::load) does not ignore.

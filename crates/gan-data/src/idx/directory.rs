@@ -107,7 +107,7 @@ fn file_names(directory: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        if let (true, Ok(name)) = (entry.path().is_file(), entry.file_name().into_string()) {
+        if let (false, Ok(name)) = (entry.path().is_dir(), entry.file_name().into_string()) {
             names.push(name);
         }
     }

@@ -1,6 +1,6 @@
 //! Reads the headers and labels of a directory of IDX files, without the pixels.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -39,8 +39,8 @@ pub(crate) fn read_header(directory: &Path, split: Split) -> Result<Option<(Imag
 /// size is invalid.
 fn image_header(path: &Path) -> Option<(usize, ImageShape)> {
     let mut start = [0; 2];
-    File::open(path).ok()?.read_exact(&mut start).ok()?;
-    let file = File::open(path).ok()?;
+    gan_files::open(path).ok()?.read_exact(&mut start).ok()?;
+    let file = gan_files::open(path).ok()?;
     let is_packed = start == [0x1f, 0x8b];
     let mut bytes: Box<dyn Read> = match is_packed {
         true => Box::new(MultiGzDecoder::new(file)),

@@ -1,6 +1,5 @@
 //! Parses IDX files.
 
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 
@@ -8,10 +7,8 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::images::Images;
 use super::{IMAGES, Kind, LABELS, emnist};
+use crate::limits::MAX_BYTES;
 use crate::{Error, ImageShape, Result};
-
-/// The largest number of bytes that one gzipped byte can unpack to, a limit of the deflate format.
-const MAX_INFLATION: u64 = 1032;
 
 /// Reads an image file; see [`parse_images`]. Images of a file whose name starts with `emnist-` are
 /// transposed, because EMNIST stores them with rows and columns exchanged.
@@ -32,8 +29,13 @@ pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
     parse_labels(path, &read(path)?)
 }
 
+/// Reads a file, and no more of it than a header may claim and a byte that trails.
 fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|source| Error::Read { path: path.into(), source })
+    let mut bytes = Vec::new();
+    gan_files::open(path)
+        .and_then(|file| file.take(16 + MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|source| Error::Read { path: path.into(), source })?;
+    Ok(bytes)
 }
 
 /// Parses an image file; `file` is its name for error messages.
@@ -54,12 +56,9 @@ pub fn parse_images(file: &Path, bytes: &[u8]) -> Result<Images> {
         let name = file.display().to_string();
         return Err(Error::Empty { name, count: count as usize, shape });
     }
-    let too_large = || Error::TooLarge { path: file.into(), count, shape };
-    let size = u64::from(count)
-        .checked_mul(u64::from(height) * u64::from(width)) // at most (2^32 - 1)^2
-        .ok_or_else(too_large)?;
-    let pixels = input.body(size)?.ok_or_else(too_large)?;
-    Ok(Images { shape, pixels })
+    let size = u64::from(count).saturating_mul(u64::from(height) * u64::from(width)); // at most (2^32 - 1)^2
+    check_size(file, count, shape, size)?;
+    Ok(Images { shape, pixels: input.body(size)? })
 }
 
 /// Parses a label file, plain or gzipped; `file` is its name for error messages.
@@ -72,33 +71,32 @@ pub fn parse_images(file: &Path, bytes: &[u8]) -> Result<Images> {
 pub fn parse_labels(file: &Path, bytes: &[u8]) -> Result<Vec<u8>> {
     let mut input = Input::new(file, bytes);
     let [_, count] = input.header::<2>(&LABELS, &IMAGES)?;
-    input.body(count.into())?.ok_or_else(|| Error::TooLarge {
-        path: file.into(),
-        count,
-        shape: ImageShape { channels: 1, height: 1, width: 1 },
-    })
+    let one_byte = ImageShape { channels: 1, height: 1, width: 1 };
+    check_size(file, count, one_byte, count.into())?;
+    input.body(count.into())
+}
+
+/// Checks the size that a header claims, before anything is read or reserved for it.
+fn check_size(file: &Path, count: u32, shape: ImageShape, size: u64) -> Result<()> {
+    if size > MAX_BYTES {
+        return Err(Error::TooLarge { path: file.into(), count, shape });
+    }
+    Ok(())
 }
 
 /// The bytes of a file, unpacked as they are read.
 struct Input<'a> {
     file: &'a Path,
     bytes: Box<dyn Read + 'a>,
-    /// Upper bound of the number of unpacked bytes.
-    bound: u64,
 }
 
 impl<'a> Input<'a> {
     fn new(file: &'a Path, bytes: &'a [u8]) -> Self {
-        let len = bytes.len() as u64;
-        if bytes.starts_with(&[0x1f, 0x8b]) {
-            Self {
-                file,
-                bytes: Box::new(MultiGzDecoder::new(bytes)),
-                bound: len.saturating_mul(MAX_INFLATION),
-            }
-        } else {
-            Self { file, bytes: Box::new(bytes), bound: len }
-        }
+        let bytes: Box<dyn Read + 'a> = match bytes.starts_with(&[0x1f, 0x8b]) {
+            true => Box::new(MultiGzDecoder::new(bytes)),
+            false => Box::new(bytes),
+        };
+        Self { file, bytes }
     }
 
     /// Reads the N words of the header of a file of `kind`; `other` is the other kind.
@@ -134,17 +132,10 @@ impl<'a> Input<'a> {
         Ok(words)
     }
 
-    /// Reads the remaining bytes, which must be `size`. Returns `None` if they do not fit in memory.
-    fn body(&mut self, size: u64) -> Result<Option<Vec<u8>>> {
-        let limit = size.saturating_add(1); // one more byte reveals trailing bytes
-        let mut bytes = Vec::new();
-        let Ok(capacity) = usize::try_from(limit.min(self.bound)) else {
-            return Ok(None);
-        };
-        if bytes.try_reserve_exact(capacity).is_err() {
-            return Ok(None);
-        }
-        let mut bytes = self.read(limit, bytes)?;
+    /// Reads the remaining bytes, which must be `size`. Memory grows as they come.
+    fn body(&mut self, size: u64) -> Result<Vec<u8>> {
+        // One more byte reveals trailing bytes.
+        let mut bytes = self.read(size.saturating_add(1), Vec::new())?;
         let found = bytes.len() as u64;
         let path = self.file.into();
         if found < size {
@@ -154,7 +145,7 @@ impl<'a> Input<'a> {
             return Err(Error::TrailingBytes { path, expected: size, found });
         }
         bytes.shrink_to_fit();
-        Ok(Some(bytes))
+        Ok(bytes)
     }
 
     /// Appends up to `limit` bytes to `bytes`; fewer only at the end of the file.
@@ -284,13 +275,20 @@ mod tests {
     }
 
     #[test]
-    fn sizes_beyond_memory() {
+    fn sizes_beyond_the_limit() {
         let max = u32::MAX;
         let found = text!(images(&header(max, max, max)), TooLarge);
-        assert!(found.starts_with("dir/images: too large: 4294967295 images"));
-        // These fit in 64 bits; what is allocated follows the file, not its header.
-        text!(images(&header(1, max, max)), TruncatedBody);
-        text!(images(&gzip(&header(max, max, 1))), TruncatedBody);
+        assert_eq!(
+            found,
+            "dir/images: too large: 4294967295 images of 1 x 4294967295 x 4294967295 pixels; an \
+             IDX file is read up to 2 GiB"
+        );
+        text!(images(&gzip(&header(max, max, 1))), TooLarge);
+        let at = (MAX_BYTES / 1024) as u32;
+        text!(images(&header(at + 1, 32, 32)), TooLarge);
+        // What is allocated follows the file, not its header.
+        text!(images(&gzip(&header(at, 32, 32))), TruncatedBody);
+        text!(labels(&[&0x0801u32.to_be_bytes()[..], &max.to_be_bytes()].concat()), TooLarge);
     }
 
     #[test]

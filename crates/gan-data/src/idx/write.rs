@@ -1,17 +1,16 @@
 //! Writes IDX files.
 
-use std::fs;
 use std::path::Path;
 
 use super::{IMAGES, LABELS};
 use crate::checks::{check_labels, count_images};
-use crate::files::write_atomically;
+use crate::files::{create_directory, write_atomically};
 use crate::{Error, ImageShape, Result};
 
 /// Writes images to `images-idx3-ubyte` and labels to `labels-idx1-ubyte` in `directory`.
 ///
-/// The directory is created if it does not exist. [`load`](super::load) and other readers of MNIST
-/// can read the result.
+/// The directory must be new or empty; it appears once both files are written. [`load`](super::load)
+/// and other readers of MNIST can read the result.
 ///
 /// # Shapes
 ///
@@ -24,9 +23,8 @@ use crate::{Error, ImageShape, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Write`]; [`Error::PixelCount`] when pixels and labels do not match;
-/// [`Error::StaleLabels`] if there are no labels but the directory has a label file; those of
-/// [`encode_images`] and [`encode_labels`]. Nothing is written unless both files can be encoded.
+/// [`Error::Write`]; [`Error::NotEmpty`]; [`Error::PixelCount`] when pixels and labels do not match;
+/// those of [`encode_images`] and [`encode_labels`]. Nothing is written unless both files can be encoded.
 pub fn write(
     directory: &Path,
     shape: ImageShape,
@@ -45,13 +43,14 @@ pub fn write(
             });
         }
         Some(labels) => Some(encode_labels(&labels_file, labels)?),
-        None if labels_file.exists() => return Err(Error::StaleLabels { path: labels_file }),
         None => None,
     };
-    fs::create_dir_all(directory)
-        .map_err(|source| Error::Write { path: directory.into(), source })?;
-    write_atomically(&images_file, &images)?;
-    labels.map_or(Ok(()), |labels| write_atomically(&labels_file, &labels))
+    let new = create_directory(directory)?;
+    write_atomically(&new.path().join(IMAGES.suffix), &images)?;
+    if let Some(labels) = labels {
+        write_atomically(&new.path().join(LABELS.suffix), &labels)?;
+    }
+    new.publish().map_err(|source| Error::Write { path: directory.into(), source })
 }
 
 /// Encodes an image file; `file` is its name for error messages.
@@ -109,6 +108,7 @@ fn word(file: &Path, what: &'static str, value: usize) -> Result<[u8; 4]> {
 mod tests {
     use super::*;
     use crate::{Split, idx};
+    use std::fs;
 
     const SHAPE: ImageShape = ImageShape { channels: 1, height: 2, width: 3 };
     const PIXELS: [u8; 12] = [0, 1, 2, 3, 4, 5, 250, 251, 252, 253, 254, 255];
@@ -138,17 +138,18 @@ mod tests {
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
     }
 
+    /// Else images would stay beside the labels of others.
     #[test]
-    fn unlabelled_images_do_not_inherit_labels() {
+    fn a_set_is_not_written_over_another() {
         let directory = tempfile::tempdir().unwrap();
         let directory = directory.path();
-        idx::write(directory, SHAPE, &PIXELS, None).unwrap();
-        let images = idx::read_images(&directory.join("images-idx3-ubyte")).unwrap();
-        assert_eq!(images.pixels, PIXELS);
         idx::write(directory, SHAPE, &PIXELS, Some(&[1, 0])).unwrap();
-        let error = idx::write(directory, SHAPE, &PIXELS, None).unwrap_err();
-        assert!(matches!(error, Error::StaleLabels { .. }));
-        assert!(error.to_string().contains("labels-idx1-ubyte holds labels"));
+        for labels in [None, Some(&[1, 1][..])] {
+            let error = idx::write(directory, SHAPE, &[0; 12], labels).unwrap_err();
+            assert!(matches!(error, Error::NotEmpty { .. }), "{error}");
+        }
+        let dataset = idx::load(directory, Split::Train).unwrap();
+        assert_eq!((dataset.pixels(), dataset.labels()), (&PIXELS[..], &[1, 0][..]));
     }
 
     #[test]

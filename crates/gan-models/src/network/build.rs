@@ -1,7 +1,7 @@
 //! Builds a network from its list of layers.
 
 use super::block::Block;
-use super::{EndShape, LayerSummary, Network};
+use super::{EndShape, Network, plan};
 use crate::backend::Backend;
 use crate::batch_norm::BatchNormLayer;
 use crate::config::{Activation, FeatureShape, Layer, Momentum, WeightInit};
@@ -31,30 +31,24 @@ impl Network {
             let text = format!("init: the standard deviation {std} must be above 0 and finite");
             return Err(Error::Config(text));
         }
+        let planned = plan(input, layers)?;
         let input = EndShape::new(input, layers.first().is_some_and(is_dense));
         let mut network = Self {
             blocks: Vec::new(),
-            layers: Vec::new(),
+            layers: planned,
             input,
             output: input,
             backend: Backend::of(vars.device()),
         };
         for (number, layer) in layers.iter().enumerate() {
-            let wrong = |reason: String| Error::Layer { layer: number, kind: layer.kind(), reason };
-            check(layer).map_err(|reason| wrong(reason.to_string()))?;
             let vars = vars.pp("layers").pp(number);
             if has_weights(layer) {
                 let before = network.output;
-                let (map, external) = linear_map(layer, before.external).map_err(wrong)?;
-                if external.is_empty() {
-                    let reason = "the output has no values: sizes must be at least 1";
-                    return Err(wrong(reason.to_string()));
-                }
                 // Only layers that ignore the arrangement may follow a flattened output.
                 let flat = is_dense(layer) && layers[number + 1..].iter().all(is_elementwise);
-                network.output = EndShape::new(external, flat);
+                network.output = EndShape::new(network.layers[number].output, flat);
                 let spec = LayerSpec {
-                    map,
+                    map: linear_map(layer, before.external),
                     input: before.internal,
                     output: network.output.internal,
                     bias: has_bias(layer),
@@ -63,13 +57,12 @@ impl Network {
                 network.blocks.push(Block::Fused(FusedLayer::new(spec, &vars)?));
             } else if !network.fuse(layer, &vars)? {
                 let before = network.output.internal;
-                let (op, after) = standalone(layer, before, &vars)?;
-                if after != before {
-                    network.output = EndShape::new(after, false);
+                let op = standalone(layer, before, &vars)?;
+                if matches!(layer, Layer::Resize(..) | Layer::AvgPool(_)) {
+                    network.output = EndShape::new(network.layers[number].output, false);
                 }
                 network.blocks.push(Block::Standalone(StandaloneLayer::new(op, &vars)));
             }
-            network.summarise(layer);
         }
         Ok(network)
     }
@@ -92,25 +85,6 @@ impl Network {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// Adds the layer that was built last to the summary.
-    fn summarise(&mut self, layer: &Layer) {
-        let count = |block: &Block| -> usize {
-            block.trainable_parameters().iter().map(|(_, value)| value.elem_count()).sum()
-        };
-        let trainable = self.blocks.iter().map(count).sum::<usize>() - self.parameter_count();
-        let multiply_adds = match self.blocks.last() {
-            Some(Block::Fused(fused)) if has_weights(layer) => fused.multiply_adds(),
-            _ => 0,
-        };
-        self.layers.push(LayerSummary {
-            kind: layer.kind(),
-            output: self.output.external,
-            trainable,
-            running: if matches!(layer, Layer::BatchNorm { .. }) { trainable } else { 0 },
-            multiply_adds,
-        });
     }
 }
 
@@ -141,7 +115,7 @@ fn has_bias(layer: &Layer) -> bool {
 const MAX_SIDE: usize = 1024;
 
 /// Checks a layer's own numbers against their ranges.
-fn check(layer: &Layer) -> Result<(), &'static str> {
+pub(super) fn check(layer: &Layer) -> Result<(), &'static str> {
     let (valid, wanted) = match *layer {
         Layer::BatchNorm { epsilon, momentum: Momentum(momentum), .. } => (
             epsilon > 0.0 && momentum > 0.0 && momentum <= 1.0,
@@ -167,23 +141,17 @@ fn check(layer: &Layer) -> Result<(), &'static str> {
     if valid { Ok(()) } else { Err(wanted) }
 }
 
-/// The operation of a layer without a linear map, and its output's shape.
-fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<(Op, FeatureShape)> {
-    let FeatureShape { channels, height, width } = input;
-    let resample = || Resample::new(layer, (height, width), vars.device()).map(Op::Resample);
+/// The operation of a layer without a linear map.
+fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<Op> {
     Ok(match *layer {
         Layer::BatchNorm { epsilon, momentum: Momentum(momentum), .. } => {
-            (Op::BatchNorm(BatchNormLayer::new(channels, epsilon, momentum, vars)?), input)
+            Op::BatchNorm(BatchNormLayer::new(input.channels, epsilon, momentum, vars)?)
         }
-        Layer::Activation(activation) => (Op::Activation(activation), input),
-        Layer::Dropout(probability) => (Op::Dropout(probability), input),
-        Layer::Rescale { scale, shift } => {
-            (Op::Rescale { scale: scale.into(), shift: shift.into() }, input)
-        }
-        Layer::Resize(height, width) => (resample()?, FeatureShape { height, width, ..input }),
-        Layer::AvgPool(side) => {
-            let (height, width) = (height.div_ceil(side), width.div_ceil(side));
-            (resample()?, FeatureShape { height, width, ..input })
+        Layer::Activation(activation) => Op::Activation(activation),
+        Layer::Dropout(probability) => Op::Dropout(probability),
+        Layer::Rescale { scale, shift } => Op::Rescale { scale: scale.into(), shift: shift.into() },
+        Layer::Resize(..) | Layer::AvgPool(_) => {
+            Op::Resample(Resample::new(layer, (input.height, input.width), vars.device())?)
         }
         Layer::Dense { .. }
         | Layer::Project { .. }
@@ -192,23 +160,17 @@ fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<(
     })
 }
 
-/// The linear map of a layer with weights, and its output's shape.
-fn linear_map(layer: &Layer, input: FeatureShape) -> Result<(LinearMap, FeatureShape), String> {
-    let FeatureShape { height, width, .. } = input;
+/// The linear map of a layer with weights.
+fn linear_map(layer: &Layer, FeatureShape { height, width, .. }: FeatureShape) -> LinearMap {
+    let same = |kernel, stride, large| Window::same((kernel, kernel), stride, large);
     match *layer {
-        Layer::Project { to, .. } if (height, width) == (1, 1) => Ok((LinearMap::Project, to)),
-        Layer::Project { .. } => Err(format!("projects a vector, not {width}x{height} pixels")),
-        Layer::Conv { channels, kernel, stride, .. } if kernel * stride > 0 => {
-            let output = (channels, height.div_ceil(stride), width.div_ceil(stride));
-            let window = Window::same((kernel, kernel), stride, (height, width));
-            Ok((LinearMap::Conv(window), output.into()))
+        Layer::Project { .. } => LinearMap::Project,
+        Layer::Conv { kernel, stride, .. } => {
+            LinearMap::Conv(same(kernel, stride, (height, width)))
         }
-        Layer::ConvTranspose { channels, kernel, stride, .. } if kernel * stride > 0 => {
-            let (height, width) = (height * stride, width * stride);
-            let window = Window::same((kernel, kernel), stride, (height, width));
-            Ok((LinearMap::ConvTranspose(window), (channels, height, width).into()))
+        Layer::ConvTranspose { kernel, stride, .. } => {
+            LinearMap::ConvTranspose(same(kernel, stride, (height * stride, width * stride)))
         }
-        Layer::Dense { units, .. } => Ok((LinearMap::Dense, FeatureShape::vector(units))),
-        _ => Err("kernel and stride must be at least 1".to_string()),
+        _ => LinearMap::Dense,
     }
 }

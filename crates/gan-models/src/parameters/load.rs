@@ -1,7 +1,7 @@
 //! Networks built on the weights of a file.
 
 use crate::error::{Error, Result};
-use crate::tensor_file::{difference, load_tensors};
+use crate::tensor_file::{check_finite, difference, load_tensors};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use std::collections::{BTreeMap, HashMap};
@@ -29,7 +29,10 @@ pub(crate) fn load<T>(
     if let Some(difference) = loading.difference.take().or_else(|| surplus(&loading)) {
         return Err(Error::Architecture { path: path.into(), difference });
     }
-    Ok((network?, std::mem::take(&mut loading.taken)))
+    let network = network?;
+    let taken = std::mem::take(&mut loading.taken);
+    check_finite(path, taken.iter().map(|(name, tensor)| (name.as_str(), tensor)))?;
+    Ok((network, taken))
 }
 
 /// A file's tensors while a network is built on them.

@@ -37,9 +37,12 @@ pub struct GenerateArgs {
     /// The file layout of an IDX directory.
     #[arg(long, value_enum, default_value_t)]
     pub layout: Layout,
-    /// The image, or the directory, to write.
+    /// The image, or the directory, to write. A directory must be new or empty.
     #[arg(long, value_name = "PATH")]
     pub out: PathBuf,
+    /// Replace a directory of generated images.
+    #[arg(long)]
+    pub force: bool,
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,

@@ -80,7 +80,7 @@ pub struct GeneratorOptions {
 /// The number of CPU threads.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct ThreadsOption {
-    /// CPU threads [default: all]. Results do not depend on their number.
+    /// CPU threads, 1 to 1024 [default: all]. Results do not depend on their number.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }

@@ -22,6 +22,9 @@ use report::{Column, Report, TrainOnFake, pixels};
 use std::io::Write;
 use std::time::Instant;
 
+/// Maximum number of generated images; all are held in memory, with their features.
+const MAX_IMAGES: usize = 1_000_000;
+
 /// Number of images that `--train-on-fake` trains a classifier on.
 const TRAIN_ON_FAKE: usize = 60_000;
 
@@ -30,6 +33,11 @@ const TRAIN_ON_FAKE: usize = 60_000;
 /// # Errors
 /// Images, runs or classes that do not exist; images that the classifier does not take.
 pub(crate) fn evaluate(args: &EvaluateArgs, print: &mut (dyn Write + Send)) -> Result<()> {
+    ensure!(
+        (MIN_IMAGES..=MAX_IMAGES).contains(&args.count),
+        "--count {}: at least {MIN_IMAGES} and at most {MAX_IMAGES} are needed",
+        args.count
+    );
     device::pool(args.threads)?.install(|| {
         let report = Measured::find(args)?.report(args)?;
         if args.json {
@@ -143,11 +151,6 @@ impl Measured {
     }
 
     fn report(&self, args: &EvaluateArgs) -> Result<Report> {
-        ensure!(
-            args.count >= MIN_IMAGES,
-            "--count {}: at least {MIN_IMAGES} are needed",
-            args.count
-        );
         let started = Instant::now();
         let classifier = Classifier::mnist()?;
         let (training, test) = (ImageSet::from(&self.training), real_images(&self.test));

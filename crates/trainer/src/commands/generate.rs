@@ -39,7 +39,8 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     let config = generator.config();
     let (mut latents, count) = latents(args, config, &trusted)?;
     let shape = sampling::image_shape(config.image);
-    output::check_count(args.format, shape, count)?;
+    let kept = args.save_latents.as_ref().map(|_| config.latent_dim);
+    output::check_count(args.format, shape, kept, count)?;
     let labels = labels(config, args, count)?;
     let mut output = Output::open(args, shape, count, file_labels(config, &labels))?;
     let mut used: Vec<Tensor> = Vec::new();

@@ -29,10 +29,18 @@ pub(crate) fn interpolate(args: &InterpolateArgs, print: &mut (dyn Write + Send)
     let generator = Generator::load(&location.directory, &Device::Cpu)?;
     let config = generator.config();
     let points = points(&generator, args)?;
+    let shape = sampling::image_shape(config.image);
+    let scale = usize::from(args.scale);
+    let bytes = images.max(points.len() * (args.frames + 1)).saturating_mul(shape.len());
+    let bytes = bytes.saturating_mul(scale * scale);
+    ensure!(
+        bytes as u64 <= gan_data::idx::MAX_BYTES,
+        "--points, --frames and --scale ask for {bytes} bytes of pixels; the maximum is {}",
+        gan_data::idx::MAX_BYTES
+    );
     let looped = args.format == InterpolationFormat::Animation;
     let inputs = interpolation(&points, config.latent_dim, args.frames, looped);
     let pixels = device::pool(args.threads)?.install(|| pixels_of(&generator, &inputs))?;
-    let shape = sampling::image_shape(config.image);
     let (shape, pixels) = png::upscale(shape, &pixels, args.scale.into())?;
     match args.format {
         // A row from each point to the next.

@@ -59,7 +59,7 @@ fn read(path: &Path, shape: ImageShape) -> Result<ImageSet> {
     let is_image = path.extension().is_some_and(|extension| {
         ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     });
-    if is_image && path.is_file() && shape.height == shape.width {
+    if is_image && !path.is_dir() && shape.height == shape.width {
         let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
         return Ok(ImageSet::new(shape, pixels, None)?);
     }

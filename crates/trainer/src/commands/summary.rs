@@ -7,9 +7,8 @@ use crate::config::resolve::Request;
 use crate::format::thousands;
 use crate::run::directory::RunDirectory;
 use anyhow::{Context, Result};
-use candle_core::Device;
 use gan_data::Split;
-use gan_models::{Discriminator, FeatureShape, Generator, Network, Parameters};
+use gan_models::{FeatureShape, LayerSummary};
 use std::io::Write;
 
 /// Prints the layers of the two networks of a recipe or a run.
@@ -36,24 +35,20 @@ pub(crate) fn summary(args: &SummaryArgs, print: &mut (dyn Write + Send)) -> Res
 /// Prints the layers of a configuration's networks.
 ///
 /// # Errors
-/// Networks that cannot be built; output that cannot be written.
+/// Layers that do not fit each other; output that cannot be written.
 pub(crate) fn networks(config: &TrainConfig, print: &mut (dyn Write + Send)) -> Result<()> {
     let of_recipe = || format!("recipe {}", config.recipe);
-    let (generator, _) =
-        Parameters::init(0, &Device::Cpu, |vars| Generator::new(config.generator.clone(), vars))
-            .with_context(of_recipe)?;
-    let latent = FeatureShape::vector(config.generator.input_len());
-    table("generator", latent, generator.network(), print)?;
-    let (discriminator, _) =
-        Parameters::init(0, &Device::Cpu, |vars| Discriminator::new(&config.discriminator, vars))
-            .with_context(of_recipe)?;
-    table("discriminator", config.discriminator.image, discriminator.network(), print)
+    let TrainConfig { generator, discriminator, .. } = config;
+    let latent = FeatureShape::vector(generator.input_len());
+    table("generator", latent, &generator.summary().with_context(of_recipe)?, print)?;
+    let layers = discriminator.summary().with_context(of_recipe)?;
+    table("discriminator", discriminator.image, &layers, print)
 }
 
 fn table(
     name: &str,
     input: FeatureShape,
-    network: &Network,
+    layers: &[LayerSummary],
     print: &mut (dyn Write + Send),
 ) -> Result<()> {
     let mut line = |cells: [&str; 5]| {
@@ -66,7 +61,7 @@ fn table(
         0 => String::new(),
         count => thousands(&count.to_string()),
     };
-    for (number, layer) in network.layers().iter().enumerate() {
+    for (number, layer) in layers.iter().enumerate() {
         line([
             &number.to_string(),
             layer.kind,
@@ -75,9 +70,9 @@ fn table(
             &count(layer.multiply_adds),
         ])?;
     }
-    let running: usize = network.layers().iter().map(|layer| layer.running).sum();
-    let (parameters, multiply_adds) = (network.parameter_count(), network.multiply_adds());
-    line(["", "total", "", &count(parameters), &count(multiply_adds)])?;
+    let sum = |of: fn(&LayerSummary) -> usize| layers.iter().map(of).sum::<usize>();
+    let (parameters, running) = (sum(|layer| layer.trainable), sum(|layer| layer.running));
+    line(["", "total", "", &count(parameters), &count(sum(|layer| layer.multiply_adds))])?;
     if running > 0 {
         writeln!(print, "    and {} running statistics", thousands(&running.to_string()))?;
     }

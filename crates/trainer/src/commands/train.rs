@@ -57,8 +57,7 @@ fn configure(
             if !args.session.dry_run {
                 directory.lock()?;
             }
-            resolve::check_values(&config.training, &config.schedule, &config.discriminator)
-                .with_context(|| directory.config().display().to_string())?;
+            config.check().with_context(|| directory.config().display().to_string())?;
             let info = info(&resolve::data_of(&config, &args.session)?)?;
             Ok((resolve::resume(config, &args.session, &info)?, Some(directory)))
         }

@@ -10,8 +10,8 @@ use crate::recipe;
 use anyhow::{Context, Result, ensure};
 use gan_data::folder::Colour;
 use gan_data::{DatasetInfo, ImageShape};
-use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig, Layer};
-use gan_training::{Hyperparameters, Intervals, Recipe, Regularization, TrainingLength};
+use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig};
+use gan_training::{Recipe, Regularization, TrainingLength};
 
 /// The options of a run with all names looked up. The data set is not read yet.
 pub(crate) struct Request<'a> {
@@ -59,8 +59,6 @@ impl<'a> Request<'a> {
         let shape = info.shape();
         let (generator, discriminator) = networks(&recipe, info)
             .with_context(|| format!("recipe {name} on {}", data.source()))?;
-        check_values(&recipe.training, &recipe.schedule, &discriminator)
-            .with_context(|| format!("recipe {name}"))?;
         check_batch_size(recipe.training.batch_size, info)?;
         let steps =
             |length: TrainingLength| steps(length, info.images(), recipe.training.batch_size);
@@ -88,29 +86,10 @@ impl<'a> Request<'a> {
             generator,
             discriminator,
         };
+        config.check().with_context(|| format!("recipe {}", config.recipe))?;
         ensure!(config.steps > 0, "0 steps: --steps or --epochs must lead to at least 1");
         Ok(config)
     }
-}
-
-/// Checks the values of a recipe, or of the configuration of a run that is resumed.
-///
-/// # Errors
-/// A value that is out of range or does not go with another, by its key.
-pub(crate) fn check_values(
-    training: &Hyperparameters,
-    schedule: &Intervals,
-    discriminator: &DiscriminatorConfig,
-) -> Result<()> {
-    training.check((discriminator.image.height, discriminator.image.width))?;
-    schedule.check()?;
-    let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
-    ensure!(
-        training.regularization.r1_gamma == 0.0 || !discriminator.layers.iter().any(drops),
-        "r1_gamma compares two outputs of the discriminator, which dropout makes differ by itself; \
-         use one of the two"
-    );
-    Ok(())
 }
 
 /// Returns the data set of a run that is resumed.
@@ -145,6 +124,7 @@ pub(crate) fn resume(
         info.classes().join(", "),
         config.generator.classes.join(", ")
     );
+    check_batch_size(config.training.batch_size, info)?;
     if let Some(length) = length(session) {
         config.steps = steps(length, info.images(), config.training.batch_size);
     }

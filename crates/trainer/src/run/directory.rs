@@ -73,7 +73,7 @@ impl RunDirectory {
         let path = self.stats();
         if path.exists() {
             let context = || path.display().to_string();
-            let text = fs::read_to_string(&path).with_context(context)?;
+            let text = gan_files::read_to_string(&path).with_context(context)?;
             let made = |line: &&str| {
                 let line: Result<StatsLine, _> = serde_json::from_str(line);
                 line.is_ok_and(|line| line.step <= step)
@@ -106,8 +106,8 @@ impl RunDirectory {
         ensure!(path.is_dir(), "{}: no such run directory", path.display());
         let directory = Self { path: path.to_path_buf(), lock: None };
         let path = directory.config();
-        let text = fs::read(&path).with_context(|| {
-            format!("{}: not a run directory, its configuration is missing", path.display())
+        let text = gan_files::read(&path).with_context(|| {
+            format!("{}: not a run directory, its configuration cannot be read", path.display())
         })?;
         let config = TrainConfig::from_json(&text)
             .with_context(|| format!("{}: not a run's configuration", path.display()))?;

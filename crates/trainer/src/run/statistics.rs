@@ -51,9 +51,10 @@ impl Statistics {
     pub(crate) fn open(directory: &RunDirectory, first_step: u64) -> Result<Self> {
         let path = directory.stats();
         let context = || format!("opening {}", path.display());
+        // Read first: opening anything but a regular file could wait forever.
+        let lines = read(&path)?;
         let file =
             OpenOptions::new().create(true).append(true).open(&path).with_context(context)?;
-        let lines = read(&path)?;
         let events = EventFile::create(directory.path(), first_step)?;
         let curves = curves_path(directory);
         Ok(Self { path, file, events, curves, drawn: None, lines })
@@ -164,7 +165,7 @@ fn curves_path(directory: &RunDirectory) -> PathBuf {
 
 /// Reads the whole lines of a run's statistics; none where there is no file.
 fn read(path: &Path) -> Result<Vec<StatsLine>> {
-    let text = match fs::read_to_string(path) {
+    let text = match gan_files::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("reading {}", path.display()))?,
     };

@@ -1,0 +1,19 @@
+//! The machine's memory, which bounds the sizes of networks.
+
+use std::fs;
+
+/// What a machine is taken to have if it does not say: 16 GiB.
+const ASSUMED: u64 = 16 << 30;
+
+/// The machine's memory in bytes; within a container, that of the container. 16 GiB where that is
+/// not known: on systems other than Linux.
+pub fn total_memory() -> u64 {
+    let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kib.checked_mul(1024)
+    });
+    let container = fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let container = container.and_then(|text| text.trim().parse().ok());
+    [machine, container].into_iter().flatten().min().unwrap_or(ASSUMED)
+}

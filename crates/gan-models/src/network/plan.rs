@@ -1,0 +1,224 @@
+//! The sizes of a network, from its configuration alone: nothing is allocated for them.
+
+use super::LayerSummary;
+use super::build::check;
+use crate::config::{FeatureShape, Layer};
+use crate::error::{Error, Result};
+use crate::memory::total_memory;
+use gan_kernels::Window;
+
+/// Bytes of the tables that list a kernel tap at a pair of pixels, [`gan_kernels::Geometry`].
+const BYTES_PER_TAP: u64 = 64;
+
+/// The layers of a network for inputs of this shape, in order, before any of them is built.
+///
+/// # Errors
+/// [`Error::Layer`] for a layer that does not fit the ones before it, and for the first layer at
+/// which weights, activations of one image and tables need more than a quarter of the machine's
+/// memory.
+pub fn plan(input: FeatureShape, layers: &[Layer]) -> Result<Vec<LayerSummary>> {
+    let limit = total_memory() / 4;
+    let (mut shape, mut bytes) = (input, 0u64);
+    let mut summaries = Vec::new();
+    for (number, layer) in layers.iter().enumerate() {
+        let wrong = |reason: String| Error::Layer { layer: number, kind: layer.kind(), reason };
+        check(layer).map_err(|reason| wrong(reason.to_string()))?;
+        fits(layer, shape).map_err(wrong)?;
+        let planned = measure(layer, shape, &layers[..number]);
+        let sum = planned.as_ref().and_then(|planned| {
+            let values = [shape, planned.output]
+                .into_iter()
+                .try_fold(0, |sum: u64, shape| sum.checked_add(u64::try_from(len(shape)?).ok()?))?;
+            let weights = planned.trainable.checked_add(planned.running)?;
+            let values = values.checked_add(u64::try_from(weights).ok()?)?;
+            bytes.checked_add(values.checked_mul(4)?)?.checked_add(tables(layer, shape)?)
+        });
+        let (Some(planned), Some(sum)) = (planned, sum) else {
+            return Err(wrong("its sizes multiply to more than any memory".to_string()));
+        };
+        if sum > limit {
+            return Err(wrong(format!(
+                "with it, weights, activations of one image and index tables take {}; at most a \
+                 quarter of this machine's memory is used for a network, {}",
+                gigabytes(sum),
+                gigabytes(limit)
+            )));
+        }
+        if planned.output.is_empty() {
+            return Err(wrong("the output has no values: sizes must be at least 1".to_string()));
+        }
+        (shape, bytes) = (planned.output, sum);
+        summaries.push(planned);
+    }
+    Ok(summaries)
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+/// Number of values, unless it overflows.
+fn len(shape: FeatureShape) -> Option<usize> {
+    shape.channels.checked_mul(shape.height)?.checked_mul(shape.width)
+}
+
+/// Checks that a layer takes inputs of this shape.
+fn fits(layer: &Layer, input: FeatureShape) -> Result<(), String> {
+    let FeatureShape { height, width, .. } = input;
+    match *layer {
+        Layer::Project { .. } if (height, width) != (1, 1) => {
+            Err(format!("projects a vector, not {width}x{height} pixels"))
+        }
+        Layer::Conv { kernel, stride, .. } | Layer::ConvTranspose { kernel, stride, .. }
+            if kernel == 0 || stride == 0 =>
+        {
+            Err("kernel and stride must be at least 1".to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The summary of a layer, or none if a number overflows.
+fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<LayerSummary> {
+    let FeatureShape { channels: from, height, width } = input;
+    let mut summary = LayerSummary {
+        kind: layer.kind(),
+        output: input,
+        trainable: 0,
+        running: 0,
+        multiply_adds: 0,
+    };
+    let weighted = |weights: usize, biases: usize, bias: bool| {
+        if bias { weights.checked_add(biases) } else { Some(weights) }
+    };
+    match *layer {
+        Layer::Dense { units, bias } => {
+            summary.output = FeatureShape::vector(units);
+            summary.multiply_adds = len(input)?.checked_mul(units)?;
+            summary.trainable = weighted(summary.multiply_adds, units, bias)?;
+        }
+        Layer::Project { to, bias } => {
+            summary.output = to;
+            summary.multiply_adds = from.checked_mul(len(to)?)?;
+            summary.trainable = weighted(summary.multiply_adds, len(to)?, bias)?;
+        }
+        Layer::Conv { channels, kernel, stride, bias }
+        | Layer::ConvTranspose { channels, kernel, stride, bias } => {
+            let (large, small) = sides(layer, input)?;
+            let is_conv = matches!(layer, Layer::Conv { .. });
+            let (height, width) = if is_conv { small } else { large };
+            summary.output = FeatureShape { channels, height, width };
+            let matrix = from.checked_mul(channels)?;
+            let weights = kernel.checked_mul(kernel)?.checked_mul(matrix)?;
+            summary.trainable = weighted(weights, channels, bias)?;
+            // Only of kernels whose tables fit can the pairs be counted without overflow.
+            tables(layer, input)?;
+            let Window { padding, .. } = Window::same((kernel, kernel), stride, large);
+            let along = |small: usize, large: usize, padding: usize| -> usize {
+                let taps = |at: usize| {
+                    let first = padding.saturating_sub(at * stride);
+                    kernel.min((large + padding).saturating_sub(at * stride)).saturating_sub(first)
+                };
+                (0..small).map(taps).sum()
+            };
+            let pairs = along(small.0, large.0, padding.0)
+                .checked_mul(along(small.1, large.1, padding.1))?;
+            summary.multiply_adds = pairs.checked_mul(matrix)?;
+        }
+        Layer::BatchNorm { per_channel, .. } => {
+            // Directly after a projection without bias, each output has statistics of its own.
+            let product = before.iter().rev().find(|layer| **layer != Layer::Dropout(0.0));
+            let features = match product {
+                Some(Layer::Project { bias: false, .. }) if !per_channel => len(input)?,
+                _ => from,
+            };
+            summary.trainable = features.checked_mul(2)?;
+            summary.running = summary.trainable;
+        }
+        Layer::Resize(height, width) => summary.output = FeatureShape { height, width, ..input },
+        Layer::AvgPool(side) => {
+            let (height, width) = (height.div_ceil(side), width.div_ceil(side));
+            summary.output = FeatureShape { height, width, ..input };
+        }
+        Layer::Activation(_) | Layer::Dropout(_) | Layer::Rescale { .. } => {}
+    }
+    Some(summary)
+}
+
+/// Height and width of the larger and the smaller feature map of a convolution.
+fn sides(layer: &Layer, input: FeatureShape) -> Option<((usize, usize), (usize, usize))> {
+    let side = (input.height, input.width);
+    Some(match *layer {
+        Layer::ConvTranspose { stride, .. } => {
+            ((side.0.checked_mul(stride)?, side.1.checked_mul(stride)?), side)
+        }
+        Layer::Conv { stride, .. } => (side, (side.0.div_ceil(stride), side.1.div_ceil(stride))),
+        _ => (side, side),
+    })
+}
+
+/// Bytes of the tables that a layer is built with, beside its weights, at most; none if that
+/// overflows, or if a pixel's index does not fit in 32 bits.
+fn tables(layer: &Layer, input: FeatureShape) -> Option<u64> {
+    let count = |factors: &[usize]| {
+        factors.iter().try_fold(1u64, |sum, &factor| sum.checked_mul(u64::try_from(factor).ok()?))
+    };
+    let FeatureShape { height, width, .. } = input;
+    let pixels =
+        |(height, width)| count(&[height, width]).filter(|&all| u32::try_from(all).is_ok());
+    match *layer {
+        Layer::Dense { .. } => pixels((height, width))?.checked_mul(BYTES_PER_TAP),
+        Layer::Project { to, .. } => pixels((to.height, to.width))?.checked_mul(BYTES_PER_TAP),
+        Layer::Conv { kernel, .. } | Layer::ConvTranspose { kernel, .. } => {
+            let (large, small) = sides(layer, input)?;
+            pixels(large)?;
+            pixels(small)?.checked_mul(count(&[kernel, kernel])?)?.checked_mul(BYTES_PER_TAP)
+        }
+        // Two matrices of rows and columns, as rows and joined.
+        Layer::Resize(to_height, to_width) => count(&[height, to_height])?
+            .checked_add(count(&[width, to_width])?)?
+            .checked_mul(2 * BYTES_PER_TAP),
+        Layer::AvgPool(side) => count(&[height, height.div_ceil(side)])?
+            .checked_add(count(&[width, width.div_ceil(side)])?)?
+            .checked_mul(2 * BYTES_PER_TAP),
+        _ => Some(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(layer: Layer) -> String {
+        let input = FeatureShape { channels: 3, height: 28, width: 28 };
+        plan(input, &[Layer::Dropout(0.5), layer]).expect_err("too large").to_string()
+    }
+
+    /// Within microseconds, where building it would take all memory.
+    #[test]
+    fn a_layer_beyond_the_machine_s_memory_is_named_with_its_size() {
+        let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true };
+        let cases = [
+            (Layer::Dense { units: 1_000_000_000, bias: true }, "9416.0 GB"),
+            (Layer::Dense { units: usize::MAX, bias: true }, "more than any memory"),
+            (conv(1 << 40, 3, 1), "GB"),
+            (conv(1, 1 << 30, 1), "more than any memory"),
+            (conv(1, 1 << 20, 1), "GB"),
+            (conv(1, usize::MAX, usize::MAX), "more than any memory"),
+            (Layer::ConvTranspose { channels: 1, kernel: 1, stride: 1 << 40, bias: false }, "any"),
+            (Layer::ConvTranspose { channels: 1, kernel: 1, stride: 2000, bias: false }, "GB"),
+        ];
+        for (layer, want) in cases {
+            let text = error(layer.clone());
+            assert!(text.starts_with(&format!("layer 1 ({}): ", layer.kind())), "{text}");
+            assert!(text.contains(want), "{layer:?}: {text}, not {want}");
+        }
+        let project = [Layer::Project { to: (1, 65_536, 65_536).into(), bias: true }];
+        let text = plan(FeatureShape::vector(64), &project).expect_err("too large").to_string();
+        assert!(text.starts_with("layer 0 (project): its sizes"), "{text}");
+        let latents = [Layer::Dense { units: 2, bias: true }];
+        for length in [4_000_000_000_000, usize::MAX] {
+            plan(FeatureShape::vector(length), &latents).expect_err("too large");
+        }
+    }
+}
