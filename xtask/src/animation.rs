@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::atomic::write_atomically;
+use crate::atomic::{output, write_atomically};
 use crate::encoder::{Encoder, Format, Screen};
 use crate::image::Image;
 use crate::run_directory;
@@ -56,15 +56,16 @@ impl Animation {
     ///
     /// # Errors
     /// There is no run or no frame; a frame is damaged, too large, or of another size than the
-    /// first; the animation cannot be written.
+    /// first; the animation is one of the frames or cannot be written.
     pub(crate) fn make(self) -> Result<String> {
         let run = match self.run {
             Some(run) => run,
             None => run_directory::newest(Path::new("runs"))?,
         };
-        let path = self.out.unwrap_or_else(|| run.join("training.gif"));
-        let format = Format::of(&path)?;
-        let frames = every_nth(run_directory::frames(&run)?, self.every);
+        let format = self.out.as_deref().map_or(Ok(Format::Gif), Format::of)?;
+        let frames = run_directory::frames(&run)?;
+        let path = output(&run, self.out, "training.gif", &frames)?;
+        let frames = every_nth(frames, self.every);
         let made =
             write_atomically(&path, |file| write(file, format, &frames, self.fps, self.scale))?;
         Ok(format!("{}: {made}, {} bytes", path.display(), fs::metadata(&path)?.len()))

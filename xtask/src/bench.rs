@@ -3,12 +3,15 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
+
+use crate::atomic::write_atomically;
 
 /// The steps to time: recipe, batch size, and steps per round.
 const CASES: [(&str, usize, usize); 5] = [
@@ -49,9 +52,7 @@ impl Bench {
             .with_context(|| format!("{}: no line {:?}", path.display(), MARKS.1))?;
         let tables = self.tables(root)?;
         let text = format!("{before}{}{tables}{}{after}", MARKS.0, MARKS.1);
-        let beside = path.with_extension("md.new");
-        fs::write(&beside, text).with_context(|| beside.display().to_string())?;
-        fs::rename(&beside, &path).with_context(|| path.display().to_string())?;
+        write_atomically(&path, |file| Ok(file.write_all(text.as_bytes())?))?;
         Ok(format!("wrote {}", path.display()))
     }
 

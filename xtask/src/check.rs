@@ -3,10 +3,14 @@
 use std::env;
 use std::error::Error;
 use std::fmt;
+use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
+
+use crate::atomic::write_atomically;
 
 /// The error of a check that found a fault. Checks that cannot run have other errors.
 #[derive(Debug)]
@@ -28,6 +32,16 @@ pub(crate) fn workspace_root() -> PathBuf {
     let package = env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     package.parent().map_or(package.clone(), Path::to_path_buf)
+}
+
+/// Copies the workspace's `Cargo.lock` into a directory.
+///
+/// # Errors
+/// It cannot be read or written.
+pub(crate) fn copy_lock(root: &Path, directory: &Path) -> Result<()> {
+    let lock = root.join("Cargo.lock");
+    let bytes = fs::read(&lock).with_context(|| lock.display().to_string())?;
+    write_atomically(&directory.join("Cargo.lock"), |file| Ok(file.write_all(&bytes)?))
 }
 
 /// Runs cargo in a directory, with this program's output streams.

@@ -1,11 +1,10 @@
 //! `cargo xtask downstream`: tests the libraries from a program outside the workspace.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::check::run_cargo;
+use crate::check::{copy_lock, run_cargo};
 
 /// Builds and tests `tests/downstream` in a dev build, with the workspace's versions of all
 /// dependencies.
@@ -14,8 +13,7 @@ use crate::check::run_cargo;
 /// A failed test or build; a missing `Cargo.lock`.
 pub(crate) fn run(root: &Path) -> Result<()> {
     let directory = root.join("tests/downstream");
-    let lock = directory.join("Cargo.lock");
-    fs::copy(root.join("Cargo.lock"), &lock).with_context(|| lock.display().to_string())?;
+    copy_lock(root, &directory)?;
     let target = root.join("target/downstream").display().to_string();
     run_cargo(&directory, &["test"], &[("CARGO_TARGET_DIR", &target)])
 }

@@ -6,13 +6,15 @@
 //! profile of its own; with the same profile, most dependencies need no second build.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::check::run_cargo;
+use crate::atomic::write_atomically;
+use crate::check::{copy_lock, run_cargo};
 
 /// Options of `cargo xtask package`.
 #[derive(Args)]
@@ -80,8 +82,11 @@ fn unpack(root: &Path, directory: &Path) -> Result<PathBuf> {
         ensure!(status.success(), "unpacking {} failed", package.display());
         members.extend(package.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
-    fs::write(workspace.join("Cargo.toml"), manifest(&members)?)?;
-    fs::copy(root.join("Cargo.lock"), workspace.join("Cargo.lock")).context("Cargo.lock")?;
+    let manifest = manifest(&members)?;
+    write_atomically(&workspace.join("Cargo.toml"), |file| {
+        Ok(file.write_all(manifest.as_bytes())?)
+    })?;
+    copy_lock(root, &workspace)?;
     Ok(workspace)
 }
 

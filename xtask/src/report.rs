@@ -18,7 +18,7 @@ use clap::Args;
 
 use self::record::{Figure, Record};
 use crate::animation;
-use crate::atomic::write_atomically;
+use crate::atomic::{output, write_atomically};
 use crate::encoder::Format;
 use crate::image::Image;
 use crate::run_directory;
@@ -44,7 +44,8 @@ impl Report {
     /// Writes the page and returns a line that reports it.
     ///
     /// # Errors
-    /// There is no run, its directory holds no part of one, or the page cannot be written.
+    /// There is no run, its directory holds no part of one, or the page is one of its
+    /// files or cannot be written.
     pub(crate) fn make(self) -> Result<String> {
         let run = match self.run {
             Some(run) => run,
@@ -58,6 +59,11 @@ impl Report {
         );
         let whole = fs::canonicalize(&run).with_context(|| run.display().to_string())?;
         let name = whole.file_name().unwrap_or(whole.as_os_str()).to_string_lossy().into_owned();
+
+        // A run without frames has a page too.
+        let mut inputs = run_directory::frames(&run).unwrap_or_default();
+        inputs.extend(["config.json", "stats.jsonl", "curves.svg"].map(|name| run.join(name)));
+        let path = output(&run, self.out, "report.html", &inputs)?;
 
         let mut left_out = Vec::new();
         let config = part(record::config(&run), &mut left_out);
@@ -76,11 +82,10 @@ impl Report {
         let page = page::page(
             &record,
             &figures.unwrap_or_default(),
-            curves.as_deref(),
+            curves.as_ref(),
             &command::command(&record.config),
             &left_out,
         );
-        let path = self.out.unwrap_or_else(|| run.join("report.html"));
         write_atomically(&path, |file| Ok(file.write_all(page.as_bytes())?))?;
         let mut said = format!("{}: {} bytes", path.display(), page.len());
         if !left_out.is_empty() {
@@ -95,17 +100,17 @@ fn part<T>(found: Result<T>, left_out: &mut Vec<String>) -> Option<T> {
     found.map_err(|error| left_out.push(format!("{error:#}"))).ok()
 }
 
-fn curves(run: &Path) -> Result<String> {
+/// The curves, as they are: the page shows them as an image, in which no script runs.
+fn curves(run: &Path) -> Result<Figure> {
     let path = run.join("curves.svg");
     let svg = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let svg = svg.trim();
     ensure!(
-        svg.starts_with("<svg") && svg.ends_with("</svg>") && !svg.contains("<script"),
+        svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
         "{}: damaged, or not written by the trainer",
         path.display()
     );
-    // SVG inside HTML needs no namespace.
-    Ok(svg.replacen(" xmlns=\"http://www.w3.org/2000/svg\"", "", 1))
+    let caption = "losses, scores and distances by step".to_string();
+    Ok(Figure { caption, media_type: "image/svg+xml", bytes: svg.into_bytes() })
 }
 
 /// The first and the last sample grid, and the animation of all grids.

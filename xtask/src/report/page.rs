@@ -2,60 +2,80 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::record::{Fields, Figure, Record};
-use super::tables::{self, escape, exact, rounded, thousands};
+use super::tables::{self, exact, rounded, thousands};
 
 const STYLE: &str = include_str!("style.css");
+
+/// What a browser may do with the page: show it. Scripts, connections, forms and files from elsewhere
+/// are all forbidden.
+const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
+                      base-uri 'none'; form-action 'none'";
 
 /// The whole page of a run.
 pub(super) fn page(
     record: &Record,
     figures: &[Figure],
-    curves: Option<&str>,
+    curves: Option<&Figure>,
     command: &str,
     left_out: &[String],
 ) -> String {
-    let name = escape(&record.name);
-    let mut body = format!("<h1>{name}</h1>\n<p class=\"about\">{}</p>\n", escape(&about(record)));
-    if let Some(line) = record.lines.last() {
-        body += &section("Final statistics", &(tables::numbers(line) + &best(&record.lines)));
-    }
-    if !figures.is_empty() {
-        let figures: String = figures.iter().map(figure).collect();
-        body += &section("Images", &format!("<div class=\"figures\">\n{figures}</div>\n"));
-    }
-    if let Some(svg) = curves {
-        body += &section("Curves", &format!("<div class=\"drawing\">\n{svg}\n</div>\n"));
-    }
-    if let Some(table) = tables::metrics(&record.lines) {
-        body += &section("Metrics during training", &table);
-    }
-    if !record.config.is_empty() {
-        body += &section("Configuration", &tables::config(&record.config));
-        let command = format!(
-            "<p>On the same machine this command writes the same bytes, with any number of \
-             threads. A recipe file must not have changed.</p>\n<pre>{}</pre>\n",
-            escape(command)
-        );
-        body += &section("Repeat this run", &command);
-    }
-    if !left_out.is_empty() {
-        let items: String =
-            left_out.iter().map(|what| format!("<li>{}</li>\n", escape(what))).collect();
-        body += &section("Left out", &format!("<ul>\n{items}</ul>\n"));
-    }
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{name}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
-    )
+    let body = html! {
+        h1 { (record.name) }
+        p.about { (about(record)) }
+        @if let Some(line) = record.lines.last() {
+            (section("Final statistics", &html! { (tables::numbers(line)) (best(&record.lines)) }))
+        }
+        @if !figures.is_empty() {
+            @let figures = html! { div.figures { @for of in figures { (figure(of)) } } };
+            (section("Images", &figures))
+        }
+        @if let Some(curves) = curves {
+            (section("Curves", &html! { div.drawing { (image(curves, &curves.caption)) } }))
+        }
+        @if let Some(table) = tables::metrics(&record.lines) {
+            (section("Metrics during training", &table))
+        }
+        @if !record.config.is_empty() {
+            (section("Configuration", &tables::config(&record.config)))
+            (section("Repeat this run", &repeat(command)))
+        }
+        @if !left_out.is_empty() {
+            (section("Left out", &html! { ul { @for what in left_out { li { (what) } } } }))
+        }
+    };
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="viewport" content="width=device-width";
+                meta name="color-scheme" content="light dark";
+                title { (record.name) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body { (body) }
+        }
+    };
+    page.into_string() + "\n"
 }
 
-fn section(title: &str, content: &str) -> String {
-    format!("<section>\n<h2>{title}</h2>\n{content}</section>\n")
+fn section(title: &str, content: &Markup) -> Markup {
+    html! { section { h2 { (title) } (content) } }
+}
+
+fn repeat(command: &str) -> Markup {
+    html! {
+        p {
+            "On the same machine this command writes the same bytes, with any number of threads. A \
+             recipe file must not have changed."
+        }
+        pre { (command) }
+    }
 }
 
 /// The line under the title: what was trained, and for how many steps.
@@ -77,23 +97,22 @@ fn about(record: &Record) -> String {
 }
 
 /// The sentence on the step with the smallest distance.
-fn best(lines: &[Fields]) -> String {
+fn best(lines: &[Fields]) -> Markup {
     let best = tables::measured(lines).1.and_then(|line| Some((line, tables::distance(line)?)));
-    let Some((line, (metric, distance))) = best else { return String::new() };
+    let Some((line, (metric, distance))) = best else { return Markup::default() };
     let step = line.get("step").map(rounded).unwrap_or_default();
-    format!(
-        "<p>Smallest {}: {} at step {step}.</p>\n",
-        escape(metric),
-        rounded(&Value::from(distance))
-    )
+    let distance = rounded(&Value::from(distance));
+    html! { p { "Smallest " (metric) ": " (distance) " at step " (step) "." } }
 }
 
-fn figure(figure: &Figure) -> String {
-    let Figure { caption, media_type, bytes } = figure;
-    let caption = escape(caption);
-    format!(
-        "<figure><img alt=\"Generated images, {caption}\" src=\"data:{media_type};base64,{}\">\
-         <figcaption>{caption}</figcaption></figure>\n",
-        STANDARD.encode(bytes)
-    )
+fn figure(of: &Figure) -> Markup {
+    let alt = format!("Generated images, {}", of.caption);
+    html! { figure { (image(of, &alt)) figcaption { (of.caption) } } }
+}
+
+/// An image inside the page. Browsers run no script of an image and fetch nothing for it, be it SVG.
+fn image(figure: &Figure, alt: &str) -> Markup {
+    let Figure { media_type, bytes, .. } = figure;
+    let source = format!("data:{media_type};base64,{}", STANDARD.encode(bytes));
+    html! { img alt=(alt) src=(source); }
 }

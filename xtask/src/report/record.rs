@@ -51,14 +51,19 @@ pub(super) fn without_sections(mut config: Fields) -> Fields {
     config
 }
 
-/// Reads the undamaged lines of `stats.jsonl`, and adds the number of damaged ones to `left_out`.
+/// Reads the undamaged lines of `stats.jsonl`, and adds the number of damaged ones to `left_out`. An
+/// undamaged line is an object whose `step` is a whole number.
 ///
 /// # Errors
 /// The file is missing, is not text, or has no undamaged line.
 pub(super) fn lines(run: &Path, left_out: &mut Vec<String>) -> Result<Vec<Fields>> {
     let path = run.join("stats.jsonl");
     let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let lines: Vec<_> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let line = |text| {
+        let line: Fields = serde_json::from_str(text).ok()?;
+        line.get("step").is_some_and(Value::is_u64).then_some(line)
+    };
+    let lines: Vec<_> = text.lines().filter_map(line).collect();
     match text.lines().count() - lines.len() {
         0 => {}
         damaged => left_out.push(format!("{}: damaged lines: {damaged}", path.display())),

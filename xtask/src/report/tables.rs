@@ -1,5 +1,6 @@
 //! Numbers, records and tables as HTML.
 
+use maud::{Markup, html};
 use serde_json::Value;
 
 use super::record::Fields;
@@ -39,15 +40,6 @@ const FIRST_IN_LINE: [&str; 10] = [
     "generator_loss",
     "real_score",
 ];
-
-/// A text with the special characters of HTML escaped.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-        .replace('\'', "&#39;")
-}
 
 /// A whole number with commas between its thousands.
 pub(super) fn thousands(number: u64) -> String {
@@ -107,21 +99,23 @@ fn ordered<'a>(record: &'a Fields, first: &[&str]) -> Vec<&'a String> {
 }
 
 /// A configuration as a table, its nested values folded.
-pub(super) fn config(config: &Fields) -> String {
-    let mut rows = String::new();
-    for key in ordered(config, &FIRST_IN_CONFIG) {
-        let value = &config[key];
-        let cell = if is_flat(value) {
-            escape(&exact(value))
-        } else {
-            let keys = value.as_object().into_iter().flat_map(Fields::keys);
-            let keys: Vec<String> = keys.map(|key| words(key)).collect();
-            let summary = escape(&keys.join(", "));
-            format!("<details><summary>{summary}</summary>{}</details>", nested(value))
-        };
-        rows += &format!("<tr><th>{}</th><td>{cell}</td></tr>\n", escape(&words(key)));
+pub(super) fn config(config: &Fields) -> Markup {
+    html! {
+        table.record {
+            @for key in ordered(config, &FIRST_IN_CONFIG) {
+                tr { th { (words(key)) } td { (cell(&config[key])) } }
+            }
+        }
     }
-    format!("<table class=\"record\">\n{rows}</table>\n")
+}
+
+fn cell(value: &Value) -> Markup {
+    if is_flat(value) {
+        return html! { (exact(value)) };
+    }
+    let keys = value.as_object().into_iter().flat_map(Fields::keys);
+    let keys: Vec<String> = keys.map(|key| words(key)).collect();
+    html! { details { summary { (keys.join(", ")) } (nested(value)) } }
 }
 
 /// Whether a value fits on one line: no list or record inside a list or record.
@@ -135,22 +129,21 @@ fn is_flat(value: &Value) -> bool {
 }
 
 /// The values of a record or a list as an HTML list.
-fn nested(value: &Value) -> String {
-    let item = |name: &str, value: &Value| match value {
-        Value::Object(_) | Value::Array(_) if !is_flat(value) && !name.is_empty() => {
-            format!("<li>{}{}</li>\n", escape(name), nested(value))
-        }
-        _ => format!("<li>{} {}</li>\n", escape(name), escape(&exact(value))),
-    };
+fn nested(value: &Value) -> Markup {
     match value {
-        Value::Object(record) => {
-            let items = record.iter().map(|(key, value)| item(&words(key), value));
-            format!("<ul>\n{}</ul>", items.collect::<String>())
-        }
-        Value::Array(all) => {
-            format!("<ol>\n{}</ol>", all.iter().map(|value| item("", value)).collect::<String>())
-        }
-        _ => escape(&exact(value)),
+        Value::Object(record) => html! {
+            ul { @for (key, value) in record { (item(&words(key), value)) } }
+        },
+        Value::Array(all) => html! { ol { @for value in all { (item("", value)) } } },
+        _ => html! { (exact(value)) },
+    }
+}
+
+fn item(name: &str, value: &Value) -> Markup {
+    if is_flat(value) || name.is_empty() {
+        html! { li { (name) " " (exact(value)) } }
+    } else {
+        html! { li { (name) (nested(value)) } }
     }
 }
 
@@ -178,17 +171,12 @@ pub(super) fn flat(line: &Fields) -> Fields {
 }
 
 /// The numbers of one line as a list of names and values.
-pub(super) fn numbers(line: &Fields) -> String {
+pub(super) fn numbers(line: &Fields) -> Markup {
     let line = flat(line);
     let shown = ordered(&line, &FIRST_IN_LINE).into_iter().filter(|key| !line[*key].is_null());
-    let number = |key: &String| {
-        format!(
-            "<div><dt>{}</dt><dd>{}</dd></div>\n",
-            escape(&words(key)),
-            escape(&rounded(&line[key]))
-        )
-    };
-    format!("<dl>\n{}</dl>\n", shown.map(number).collect::<String>())
+    html! {
+        dl { @for key in shown { div { dt { (words(key)) } dd { (rounded(&line[key])) } } } }
+    }
 }
 
 /// The Fréchet distance of a line and its name; the smallest one marks the best generator.
@@ -208,7 +196,7 @@ pub(super) fn measured(lines: &[Fields]) -> (Vec<&Fields>, Option<&Fields>) {
 }
 
 /// The table of metrics: about [`ROWS`] of the rows, with the best and the last one.
-pub(super) fn metrics(lines: &[Fields]) -> Option<String> {
+pub(super) fn metrics(lines: &[Fields]) -> Option<Markup> {
     let (measured, best) = measured(lines);
     let best = best?;
     let every = measured.len().div_ceil(ROWS);
@@ -226,19 +214,22 @@ pub(super) fn metrics(lines: &[Fields]) -> Option<String> {
         .filter(|(_, value)| !value.is_null())
         .collect();
     let columns = ordered(&all, &FIRST_IN_LINE);
-    let cells = |tag: &str, cell: &dyn Fn(&str) -> String| -> String {
-        columns.iter().map(|key| format!("<{tag}>{}</{tag}>", escape(&cell(key)))).collect()
+    let value = |line: &Fields, key: &str| match line.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(value) => rounded(value),
     };
-    let mut rows = format!("<tr>{}</tr>\n", cells("th", &words));
-    for (line, is_best) in &shown {
-        let class = if *is_best { " class=\"best\"" } else { "" };
-        let value = |key: &str| match line.get(key) {
-            None | Some(Value::Null) => String::new(),
-            Some(value) => rounded(value),
-        };
-        rows += &format!("<tr{class}>{}</tr>\n", cells("td", &value));
-    }
-    Some(format!("<div class=\"wide\"><table class=\"numbers\">\n{rows}</table></div>\n"))
+    Some(html! {
+        div.wide {
+            table.numbers {
+                tr { @for key in &columns { th { (words(key)) } } }
+                @for (line, is_best) in &shown {
+                    tr class=[is_best.then_some("best")] {
+                        @for key in &columns { td { (value(line, key)) } }
+                    }
+                }
+            }
+        }
+    })
 }
 
 #[cfg(test)]
@@ -266,11 +257,6 @@ mod tests {
     }
 
     #[test]
-    fn text_is_escaped() {
-        assert_eq!(escape("<a href=\"x\">'&'"), "&lt;a href=&quot;x&quot;&gt;&#39;&amp;&#39;");
-    }
-
-    #[test]
     fn many_metrics_are_thinned_and_the_best_one_stays() {
         let lines: Vec<Fields> = (0..1000)
             .map(|step| {
@@ -282,7 +268,7 @@ mod tests {
                 line.as_object().cloned().unwrap_or_default()
             })
             .collect();
-        let table = metrics(&lines).unwrap_or_default();
+        let table = metrics(&lines).unwrap_or_default().into_string();
         assert!((40..45).contains(&table.matches("<tr").count()), "{table}");
         assert!(
             table.contains(
@@ -291,6 +277,6 @@ mod tests {
         );
         assert!(table.contains("<tr class=\"best\"><td>333</td><td>1.00</td><td>666</td></tr>"));
         assert!(table.contains("<tr><td>999</td>"));
-        assert_eq!(metrics(&[Fields::new()]), None);
+        assert!(metrics(&[Fields::new()]).is_none());
     }
 }

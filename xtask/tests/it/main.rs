@@ -5,6 +5,7 @@
 mod animation;
 mod checks;
 mod errors;
+mod output;
 mod report;
 
 use std::fs::{self, File};
@@ -26,6 +27,15 @@ impl Place {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// The names in a directory, in order.
+    fn names(&self, name: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(name)).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
 
     /// Writes a file, and the directories that it needs.

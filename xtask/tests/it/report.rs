@@ -83,12 +83,12 @@ fn a_report_holds_the_run() {
         "<tr><th>step</th><th>fd-mnistnet-2k</th><th>generator loss</th></tr>",
         "<tr class=\"best\"><td>50</td><td>31.3</td><td>0.718</td></tr>",
         "<tr><td>100</td><td>44.0</td><td>0.718</td></tr>",
-        "<svg class=\"curves\" viewBox=\"0 0 8 8\"><text>Losses</text></svg>",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; ",
         "<tr><th>seed</th><td>7</td></tr>",
         "<summary>latent dim, layers</summary>",
         "<li> conv channels 3</li>",
         "cargo run -p trainer -- --recipe tiny.toml \\\n  --class 3,5 \\\n  \
-         --dataset &#39;idx:a&lt;b&gt;&amp;c&#39; \\\n  --steps 100 \\\n  --seed 7 \\\n  --lr 0.001 0.002",
+         --dataset 'idx:a&lt;b&gt;&amp;c' \\\n  --steps 100 \\\n  --seed 7 \\\n  --lr 0.001 0.002",
     ] {
         assert!(page.contains(part), "no {part} in {page}");
     }
@@ -100,7 +100,40 @@ fn a_report_holds_the_run() {
     assert_eq!(images[1], ("image/png", sample("000100")));
     place.succeed("gif --out animation.png");
     assert_eq!(images[2], ("image/png", fs::read(place.path("animation.png")).unwrap()));
-    assert_eq!(images.len(), 3);
+    assert_eq!(images[3], ("image/svg+xml", CURVES.as_bytes().to_vec()));
+    assert_eq!(images.len(), 4);
+}
+
+/// Markup in every place of a run that a page shows: all of it is text or inside an image.
+#[test]
+fn markup_in_a_run_is_text() {
+    let place = Place::new();
+    let markup = "\"'><ScRiPt>document.title='x'</sCrIpT><img src=x onerror=y>";
+    let run = "run";
+    place.run_of(run);
+    let config = json!({
+        "recipe": markup, "dataset": markup, "classes": [markup], "steps": markup,
+        "generator_adam": { "lr": markup }, "discriminator_adam": { "lr": markup },
+        markup: markup, "nested": { markup: [{ markup: [markup] }, [[markup]]] }
+    });
+    place.write("run/config.json", config.to_string());
+    let line = json!({
+        "step": 50, "epoch": markup, "generator_loss": [markup], markup: markup,
+        "updates": { markup: markup },
+        "quality": { format!("fd-{markup}"): 1.5, "collapse": markup, markup: markup }
+    });
+    let odd_step = json!({ "step": markup, "quality": { "fd-x": 0.5 } });
+    place.write("run/stats.jsonl", format!("{line}\n{odd_step}\n"));
+    let curves = format!("<svg onload=\"y\"></svg>{markup}<svg></svg>\n");
+    place.write("run/curves.svg", &curves);
+    let said = place.succeed("report --run run");
+    assert!(said.contains("left out: run/stats.jsonl: damaged lines: 1"), "{said}");
+    let page = place.page("run/report.html");
+    assert_alone(&page.to_lowercase());
+    assert!(!page.contains("<img src=x") && !page.contains("<svg"), "{page}");
+    assert_eq!(images(&page)[3], ("image/svg+xml", curves.into_bytes()));
+    let text = "\"'><ScRiPt>".replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");
+    assert!(page.matches(&text).count() >= 20, "{}", page.matches(&text).count());
 }
 
 #[test]
@@ -168,7 +201,7 @@ fn damaged_parts_are_left_out() {
         ("stats.jsonl", b"", "run/stats.jsonl: no statistics yet"),
         ("stats.jsonl", b"{\"step\":50}\n{\"st", "run/stats.jsonl: damaged lines: 1"),
         ("stats.jsonl", b"\xff\n", "run/stats.jsonl: stream did not contain valid UTF-8"),
-        ("curves.svg", b"<svg><script>", "run/curves.svg: damaged, or not written by the trainer"),
+        ("curves.svg", b"<svg><text>", "run/curves.svg: damaged, or not written by the trainer"),
         ("samples/000100.png", b"\x89PNG", "run/samples/000100.png: not a readable PNG: "),
     ];
     for (name, bytes, said) in damages {
