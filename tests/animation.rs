@@ -83,9 +83,12 @@ fn the_animation_of_a_run_has_a_frame_per_sample() {
     assert!(line.contains("report.html: ") && !line.contains("left out"), "{line}");
     let page = place.read("runs/00000-idx-set-tiny/report.html");
     let page = String::from_utf8(page).unwrap();
-    for part in
-        ["<svg class=\"curves\"", "animation of 5 grids", "<dt>generator loss</dt>", "12 steps"]
-    {
+    for part in [
+        "losses, scores and distances by step",
+        "animation of 5 grids",
+        "<dt>generator loss</dt>",
+        "12 steps",
+    ] {
         assert!(page.contains(part), "no {part}");
     }
 }

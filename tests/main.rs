@@ -16,6 +16,7 @@ mod folders;
 mod generate;
 mod locks;
 mod lost;
+mod plain_output;
 mod reproducibility;
 mod sizes;
 mod special_files;

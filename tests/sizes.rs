@@ -72,7 +72,7 @@ fn networks_of_configurations() {
     let file = format!("{run}/config.json");
     let text = String::from_utf8(place.read(&file)).unwrap();
     for (from, to, wanted) in [
-        ("\"batch_size\": 8", "\"batch_size\": 0", "batch size 0"),
+        ("\"batch_size\": 8", "\"batch_size\": 0", "batch_size 0 must be at least 1"),
         ("\"batch_size\": 8", "\"batch_size\": 18446744073709551615", "batch size"),
         ("\"checkpoint_every\": 5", "\"checkpoint_every\": 0", "at least 1 step"),
     ] {

@@ -11,6 +11,7 @@ mod dataset;
 mod device;
 mod format;
 mod npy;
+mod plain;
 mod quality;
 mod recipe;
 mod run;
@@ -19,15 +20,17 @@ mod train_loop;
 
 use anyhow::Result;
 use cli::{Cli, Command};
+pub use plain::Plain;
 use std::io::Write;
 pub use train_loop::Outcome;
 pub use train_loop::interrupt::INTERRUPTED;
 
-/// Runs a command and writes its result to `print`.
+/// Runs a command and writes its result to `print`, without control characters.
 ///
 /// # Errors
 /// Everything that can go wrong, with the path, flag or step that it is about.
 pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    let print = &mut Plain::new(print);
     match &cli.command {
         None => return commands::train::train(&cli.train, print),
         Some(Command::Train(args)) => return commands::train::train(args, print),

@@ -5,7 +5,7 @@ use clap::Parser;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use trainer::{INTERRUPTED, Outcome, cli::Cli};
+use trainer::{INTERRUPTED, Outcome, Plain, cli::Cli};
 
 /// Every training step allocates and frees the same large buffers. The system's allocator gives
 /// them back to the kernel each time and pays for the page faults, a third of the step; this one
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // The chain of causes on one line; not through the log, which can be turned off.
             let text = format!("{error:#}").replace('\n', " ");
-            let _ = writeln!(std::io::stderr(), "ERROR {text}");
+            let _ = writeln!(Plain::new(std::io::stderr()), "ERROR {text}");
             ExitCode::from(2)
         }
     }

@@ -7,6 +7,7 @@ use crate::config::resolve::{self, Request};
 use crate::dataset::Selection;
 use crate::device;
 use crate::format::duration;
+use crate::plain::shell_word;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
 use crate::train_loop::{self, Outcome};
@@ -152,7 +153,7 @@ impl Session {
                  cargo run -p trainer -- --resume {}",
                 gan.step(),
                 config.steps,
-                directory.path().display()
+                shell_word(directory.path())
             )?;
             return Ok(outcome);
         }
@@ -202,7 +203,7 @@ fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDir
 
 /// Prints the paths of the results and commands that use them.
 fn conclude(directory: &RunDirectory, step: u64, print: &mut (dyn Write + Send)) -> Result<()> {
-    let path = directory.path().display();
+    let (path, word) = (directory.path().display(), shell_word(directory.path()));
     let count = std::fs::read_dir(directory.samples()).map_or(0, Iterator::count);
     let best = match checkpoint::best_step(&directory.checkpoints()) {
         Some(step) => format!("best        {path}/best-generator, of step {step}\n"),
@@ -214,10 +215,10 @@ fn conclude(directory: &RunDirectory, step: u64, print: &mut (dyn Write + Send))
          samples     {path}/samples, {count} grids, the last {step:06}.png\n\
          generator   {path}/generator\n{best}\
          next:\n  \
-         cargo xtask gif --run {path}\n  \
-         cargo xtask report --run {path}\n  \
-         cargo run -p trainer -- generate --run {path} --count 100 --format grid --out digits.png\n  \
-         cargo run -p trainer -- --resume {path} --steps {}",
+         cargo xtask gif --run {word}\n  \
+         cargo xtask report --run {word}\n  \
+         cargo run -p trainer -- generate --run {word} --count 100 --format grid --out digits.png\n  \
+         cargo run -p trainer -- --resume {word} --steps {}",
         2 * step
     )?;
     Ok(())
