@@ -28,7 +28,7 @@ const SCALARS: [(&str, &str); 13] = [
     ("quality/fd-mnistnet-2k", "/quality/fd-mnistnet-2k"),
     ("quality/precision", "/quality/precision"),
     ("quality/recall", "/quality/recall"),
-    ("quality/wanted_class", "/quality/agreement"),
+    ("quality/class_accuracy", "/quality/accuracy"),
 ];
 
 /// TensorBoard shows the values of `stats.jsonl` and the sample grids, also of a run that was resumed

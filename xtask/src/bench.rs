@@ -75,7 +75,7 @@ impl Bench {
         }
         let mut text = format!(
             "\n{}, {} threads, {}, release build, median of {} rounds.\n\n\
-             | recipe | batch | products | ms per step | images/s | GFLOP/s | sgemm | of sgemm | peak MiB | candle's operators, one step, images/s |\n\
+             | recipe | batch | products | ms/step | images/s | GFLOP/s | sgemm | of sgemm | peak MiB | candle's operators, one step, images/s |\n\
              |---|---|---|---|---|---|---|---|---|---|\n",
             today()?,
             reports[0][0]["threads"],
@@ -91,7 +91,7 @@ impl Bench {
         }
         for case in BY_LAYER {
             println!("layers of {}", case.0);
-            text += &format!("\n{}, batch {}, ms per step in each part:\n\n", case.0, case.1);
+            text += &format!("\n{}, batch {}, ms/step in each part:\n\n", case.0, case.1);
             text += "| ms | part |\n|---|---|\n";
             for line in trainer.bench(case, &["--layers"])?.lines() {
                 if let Some((ms, part)) = line.split_once(" ms  ") {

@@ -8,7 +8,7 @@ use std::ops::Add;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quality {
     /// Number of generated images.
-    #[serde(rename = "pictures")]
+    #[serde(alias = "pictures")]
     pub(crate) images: usize,
     /// Frechet distance from the training set.
     #[serde(rename = "fd-mnistnet-2k")]
@@ -17,7 +17,7 @@ pub(crate) struct Quality {
     pub(crate) recall: f64,
     /// Fraction of images classified as the intended class. `None` if an unconditional generator has
     /// several classes.
-    #[serde(rename = "agreement")]
+    #[serde(alias = "agreement")]
     pub(crate) accuracy: Option<f64>,
     /// The reason, if the images have collapsed.
     pub(crate) collapse: Option<String>,
@@ -106,12 +106,16 @@ mod tests {
         assert_eq!(line.updates, Some(counts(2, 1, 3)));
     }
 
-    /// Other programs read these lines.
+    /// Other programs read these lines, and runs of earlier versions are resumed.
     #[test]
-    fn the_keys_of_a_measurement_stay() -> anyhow::Result<()> {
-        let text = r#"{"pictures":2000,"fd-mnistnet-2k":0.5,"precision":0.8,"recall":0.7,"agreement":0.99,"collapse":null}"#;
-        let quality: Quality = serde_json::from_str(text)?;
-        assert_eq!((quality.images, quality.accuracy), (2000, Some(0.99)));
+    fn the_keys_of_a_measurement_stay_and_earlier_ones_are_read() -> anyhow::Result<()> {
+        let text = r#"{"images":2000,"fd-mnistnet-2k":0.5,"precision":0.8,"recall":0.7,"accuracy":0.99,"collapse":null}"#;
+        let earlier = text.replace("images", "pictures").replace("accuracy", "agreement");
+        for text in [text, &earlier] {
+            let quality: Quality = serde_json::from_str(text)?;
+            assert_eq!((quality.images, quality.accuracy), (2000, Some(0.99)));
+        }
+        let quality: Quality = serde_json::from_str(&earlier)?;
         assert_eq!(serde_json::to_string(&quality)?, text);
         Ok(())
     }

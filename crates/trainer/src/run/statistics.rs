@@ -29,7 +29,7 @@ const SCALARS: &[Scalar] = &[
     ("quality/fd-mnistnet-2k", |line| Some(line.quality.as_ref()?.frechet)),
     ("quality/precision", |line| Some(line.quality.as_ref()?.precision)),
     ("quality/recall", |line| Some(line.quality.as_ref()?.recall)),
-    ("quality/wanted_class", |line| line.quality.as_ref()?.accuracy),
+    ("quality/class_accuracy", |line| line.quality.as_ref()?.accuracy),
 ];
 
 /// The statistics of a run, including earlier sessions.
