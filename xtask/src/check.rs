@@ -6,7 +6,7 @@ use std::fmt;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -49,13 +49,7 @@ pub(crate) fn copy_lock(root: &Path, directory: &Path) -> Result<()> {
 /// # Errors
 /// [`FailedCheck`] if cargo fails; otherwise cargo cannot be started.
 pub(crate) fn run_cargo(directory: &Path, args: &[&str], env: &[(&str, &str)]) -> Result<()> {
-    let program = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
-    let status = Command::new(&program)
-        .args(args)
-        .envs(env.iter().copied())
-        .current_dir(directory)
-        .status()
-        .with_context(|| format!("starting {}", program.display()))?;
+    let status = status(cargo(directory, args).envs(env.iter().copied()))?;
     if status.success() {
         return Ok(());
     }
@@ -64,4 +58,25 @@ pub(crate) fn run_cargo(directory: &Path, args: &[&str], env: &[(&str, &str)]) -
         None => status.to_string(),
     };
     Err(FailedCheck(format!("{} failed with {end}", args[0])).into())
+}
+
+/// Whether a run of cargo succeeds. Its output is not shown.
+///
+/// # Errors
+/// Cargo cannot be started.
+pub(crate) fn cargo_succeeds(directory: &Path, args: &[&str]) -> Result<bool> {
+    let mut cargo = cargo(directory, args);
+    Ok(status(cargo.stdout(Stdio::null()).stderr(Stdio::null()))?.success())
+}
+
+fn cargo(directory: &Path, args: &[&str]) -> Command {
+    let program = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
+    let mut cargo = Command::new(program);
+    cargo.args(args).current_dir(directory);
+    cargo
+}
+
+fn status(command: &mut Command) -> Result<ExitStatus> {
+    let starting = format!("starting {}", command.get_program().display());
+    command.status().context(starting)
 }

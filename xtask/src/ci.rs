@@ -8,21 +8,24 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::check::run_cargo;
+use crate::check::{cargo_succeeds, run_cargo};
 use crate::tidy;
 
 /// One check of the workspace.
 enum Check {
     /// [`tidy::run`], in this process.
     Tidy,
+    /// [`deny`], where the tool is installed.
+    Deny,
     /// A command of cargo with these arguments and this environment.
     Cargo { args: &'static [&'static str], env: &'static [(&'static str, &'static str)] },
 }
 
 /// The checks, the cheapest first.
-const CHECKS: [Check; 8] = [
+const CHECKS: [Check; 9] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
+    Check::Deny,
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     Check::Cargo {
         args: &["doc", "--workspace", "--no-deps"],
@@ -63,6 +66,7 @@ impl Check {
     fn command_line(&self) -> String {
         match self {
             Self::Tidy => "cargo xtask tidy".to_owned(),
+            Self::Deny => "cargo deny check".to_owned(),
             Self::Cargo { args, env } => {
                 let env: String = env.iter().map(|(k, v)| format!("{k}='{v}' ")).collect();
                 format!("{env}cargo {}", args.join(" "))
@@ -73,7 +77,25 @@ impl Check {
     fn run(&self, root: &Path) -> Result<()> {
         match self {
             Self::Tidy => tidy::run(root).map(|report| println!("{report}")),
+            Self::Deny => deny(root),
             Self::Cargo { args, env } => run_cargo(root, args, env),
         }
     }
+}
+
+/// Checks licences, sources and known vulnerabilities of the dependencies by `deny.toml`.
+///
+/// What is not to be had is skipped with a line that says so: the tool, and without a network the
+/// database of vulnerabilities.
+fn deny(root: &Path) -> Result<()> {
+    if !cargo_succeeds(root, &["deny", "--version"])? {
+        println!("ci: skipped: no cargo-deny; `cargo install cargo-deny --locked` installs it");
+        return Ok(());
+    }
+    run_cargo(root, &["deny", "check", "licenses", "bans", "sources"], &[])?;
+    if !cargo_succeeds(root, &["deny", "fetch", "db"])? {
+        println!("ci: advisories skipped: their database cannot be downloaded");
+        return Ok(());
+    }
+    run_cargo(root, &["deny", "check", "advisories"], &[])
 }

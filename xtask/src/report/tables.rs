@@ -27,15 +27,13 @@ const FIRST_IN_CONFIG: [&str; 13] = [
 ];
 
 /// Keys of a line of statistics, and of its quality, that come first, in this order.
-const FIRST_IN_LINE: [&str; 10] = [
+const FIRST_IN_LINE: [&str; 9] = [
     "step",
     "epoch",
     "fd-mnistnet-2k",
     "precision",
     "recall",
     "class_accuracy",
-    // The name of `class_accuracy` in earlier versions.
-    "agreement",
     "discriminator_loss",
     "generator_loss",
     "real_score",
@@ -152,14 +150,17 @@ pub(super) fn flat(line: &Fields) -> Fields {
     let mut all = Fields::new();
     for (key, value) in line {
         match value {
-            // The names of metrics need no prefix.
+            // The names of metrics need no prefix, except where the discriminator has the same.
             Value::Object(record) if key == "quality" => {
-                all.extend(
-                    record
-                        .clone()
-                        .into_iter()
-                        .filter(|(key, _)| key != "images" && key != "pictures"),
-                );
+                all.extend(record.iter().filter_map(|(key, value)| {
+                    let name = match key.as_str() {
+                        "images" | "pictures" => return None,
+                        // The second is its name in earlier versions.
+                        "accuracy" | "agreement" => "class_accuracy",
+                        name => name,
+                    };
+                    Some((name.to_string(), value.clone()))
+                }));
             }
             Value::Object(record) => {
                 all.extend(record.iter().map(|(inner, v)| (format!("{inner} {key}"), v.clone())));
@@ -254,6 +255,15 @@ mod tests {
         }
         assert_eq!(exact(&json!({ "lr": 0.001, "beta1": 0.5 })), "beta1 0.5, lr 0.001");
         assert_eq!(exact(&json!([])), "all");
+    }
+
+    #[test]
+    fn accuracies_of_generator_and_discriminator_are_two() {
+        for key in ["accuracy", "agreement"] {
+            let line = json!({ "accuracy": 0.5, "quality": { key: 0.9, "images": 7 } });
+            let line = flat(line.as_object().unwrap_or(&Fields::new()));
+            assert_eq!(Value::from(line), json!({ "accuracy": 0.5, "class_accuracy": 0.9 }));
+        }
     }
 
     #[test]

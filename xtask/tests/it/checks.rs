@@ -106,6 +106,10 @@ mod ci {
             "ci: cargo xtask tidy",
             "tidy: files in order: 1",
             "ci: passed",
+            "ci: cargo deny check",
+            "ROOT none deny check licenses bans sources",
+            "ROOT none deny check advisories",
+            "ci: passed",
             "ci: cargo clippy --workspace --all-targets -- -D warnings",
             "ROOT none clippy --workspace --all-targets -- -D warnings",
             "ci: passed",
@@ -124,9 +128,32 @@ mod ci {
             "ci: cargo xtask downstream",
             "ROOT none xtask downstream",
             "ci: passed",
-            "ci: all 8 checks passed",
+            "ci: all 9 checks passed",
         ];
         assert_eq!(lines, want);
+    }
+
+    #[test]
+    fn what_deny_lacks_is_skipped_and_named() {
+        let place = Place::new();
+        place.write("crates/a/src/lib.rs", TIDY);
+        for (script, line) in [
+            (
+                "test $1 != deny || exit 101",
+                "ci: skipped: no cargo-deny; `cargo install cargo-deny --locked` installs it",
+            ),
+            (
+                "test $2 != fetch || exit 1",
+                "ci: advisories skipped: their database cannot be downloaded",
+            ),
+        ] {
+            let (code, lines, _) = ci(&place, script);
+            assert_eq!(code, Some(0));
+            assert!(lines.iter().any(|said| said == line), "{lines:?}");
+            assert!(!lines.iter().any(|said| said.ends_with("advisories")), "{lines:?}");
+        }
+        let (code, _, err) = ci(&place, "test \"$3\" != licenses || exit 4");
+        assert_eq!((code, err.as_str()), (Some(1), "error: deny failed with exit code 4\n"));
     }
 
     #[test]

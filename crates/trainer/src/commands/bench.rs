@@ -167,7 +167,7 @@ impl Report {
         writeln!(
             print,
             "{} batch {}, {}, {} profile\n\
-             {:.2} ms a step, {:.0} images/s\n\
+             {:.2} ms/step, {:.0} images/s\n\
              {:.0} GFLOP/s, {:.0}% of sgemm's {:.0}\n\
              peak memory {peak}",
             self.recipe,
