@@ -65,16 +65,29 @@ fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", plain(&format!("{error:#}")));
             ExitCode::from(if error.is::<FailedCheck>() { 1 } else { 2 })
         }
     }
 }
 
+/// Text whose control characters, other than the end of a line, are escaped: names in it cannot
+/// control the terminal.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars() {
+        match c {
+            c if c.is_control() && c != '\n' => plain.extend(c.escape_default()),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Gif(animation) => println!("{}", animation.make()?),
-        Task::Report(report) => println!("{}", report.make()?),
+        Task::Gif(animation) => println!("{}", plain(&animation.make()?)),
+        Task::Report(report) => println!("{}", plain(&report.make()?)),
         Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
         Task::Package(package) => println!("{}", package.run(&workspace_root())?),

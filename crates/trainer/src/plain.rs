@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// A writer that escapes control characters, other than the end of a line.
+/// A writer that escapes control characters, other than the end of a line, as JSON does.
 pub struct Plain<W>(W);
 
 impl<W: Write> Plain<W> {
@@ -21,12 +21,12 @@ impl<W: Write> Write for Plain<W> {
             for c in chunk.valid().chars() {
                 match c {
                     '\n' => text.push(c),
-                    c if c.is_control() => text.extend(c.escape_default()),
+                    // Writing to a string cannot fail.
+                    c if c.is_control() => drop(write!(text, "\\u{:04x}", u32::from(c))),
                     c => text.push(c),
                 }
             }
             for byte in chunk.invalid() {
-                // Writing to a string cannot fail.
                 let _ = write!(text, "\\x{byte:02x}");
             }
         }
@@ -61,7 +61,7 @@ mod tests {
         let mut written = Vec::new();
         write!(Plain::new(&mut written), "a \u{1b}[31m\r\u{9b}\u{7f} é\n")?;
         Plain::new(&mut written).write_all(b"\xff\n")?;
-        let want = "a \\u{1b}[31m\\r\\u{9b}\\u{7f} é\n\\xff\n";
+        let want = "a \\u001b[31m\\u000d\\u009b\\u007f é\n\\xff\n";
         assert_eq!(String::from_utf8_lossy(&written), want);
         Ok(())
     }

@@ -31,11 +31,11 @@ pub(super) fn command(config: &Fields) -> String {
     let config = Value::Object(config.clone());
     let mut parts = Vec::new();
     let recipe = config.get("recipe_file").or(config.get("recipe")).and_then(Value::as_str);
-    parts.extend(recipe.map(|recipe| format!("--recipe {}", quoted(recipe))));
+    parts.extend(recipe.map(|recipe| option("--recipe", recipe)));
     let classes = config.get("classes").and_then(Value::as_array).map(Vec::as_slice);
     if let Some(classes @ [_, ..]) = classes {
         let classes: Vec<String> = classes.iter().map(exact).collect();
-        parts.push(format!("--class {}", quoted(&classes.join(","))));
+        parts.push(option("--class", &classes.join(",")));
     }
     for (flag, pointer) in FLAGS {
         if let Some(value) = config.pointer(pointer) {
@@ -44,14 +44,20 @@ pub(super) fn command(config: &Fields) -> String {
                 ("--dataset", name) => name,
                 (_, name) => name.replace('_', "-"),
             };
-            parts.push(format!("{flag} {}", quoted(&value)));
+            parts.push(option(flag, &value));
         }
     }
     let rate = |network| config.pointer(&format!("/{network}_adam/lr")).map(exact);
     if let (Some(generator), Some(discriminator)) = (rate("generator"), rate("discriminator")) {
-        parts.push(format!("--lr {generator} {discriminator}"));
+        parts.push(format!("--lr {} {}", quoted(&generator), quoted(&discriminator)));
     }
     format!("cargo run -p trainer -- {}", parts.join(" \\\n  "))
+}
+
+/// A flag and its value, joined where the value would be read as another flag.
+fn option(flag: &str, value: &str) -> String {
+    let space = if value.starts_with('-') { "=" } else { " " };
+    format!("{flag}{space}{}", quoted(value))
 }
 
 /// A word as a shell has to be given it.
@@ -86,6 +92,19 @@ mod tests {
              --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
              --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"
+        );
+    }
+
+    #[test]
+    fn no_value_is_a_flag_or_a_command() {
+        let config = json!({
+            "recipe": "-h", "dataset": "--out",
+            "generator_adam": { "lr": "1;ls" }, "discriminator_adam": { "lr": "$(ls)" }
+        });
+        assert_eq!(
+            command(config.as_object().unwrap_or(&Fields::new())),
+            "cargo run -p trainer -- --recipe=-h \\\n  --dataset=--out \\\n  \
+             --lr '1;ls' '$(ls)'"
         );
     }
 

@@ -77,3 +77,16 @@ fn inputs_outside_the_run_are_not_overwritten_either() {
         assert_eq!(said, want);
     }
 }
+
+#[test]
+fn names_do_not_control_the_terminal() {
+    let place = Place::new();
+    let run = "a b\u{1b}[31m";
+    let output = place.command("gif --run").arg(run).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.starts_with(r"error: a b\u{1b}[31m: no such run directory; "), "{said}");
+    place.grey_frames(run, &[0]);
+    let output = place.command("gif --run").arg(run).output().unwrap();
+    let said = text(&output.stdout);
+    assert!(said.starts_with(r"a b\u{1b}[31m/training.gif: 1 frame"), "{said}");
+}
