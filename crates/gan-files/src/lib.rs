@@ -152,8 +152,8 @@ fn remove_tree(directory: &Path) -> io::Result<()> {
     fs::remove_dir_all(directory)
 }
 
-/// The directory that holds `path`.
-fn parent(path: &Path) -> &Path {
+/// The directory that holds `path`: `.` for a plain name.
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -42,12 +42,12 @@ impl<G, D> Gan<G, D> {
     /// A directory or file that cannot be written; an earlier checkpoint there is then still whole.
     pub fn save(&self, directory: impl AsRef<Path>) -> Result<()> {
         let path = directory.as_ref();
-        let (Some(parent), Some(_)) = (path.parent(), path.file_name()) else {
+        if path.file_name().is_none() {
             return Err(failed(path, "names no directory"));
-        };
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        }
         // Not its parents: a run that was moved or removed must not come back in part.
-        let staged = gan_files::staging(parent).map_err(|error| failed(path, error))?;
+        let staged =
+            gan_files::staging(gan_files::parent(path)).map_err(|error| failed(path, error))?;
         self.write(staged.path())?;
         gan_files::replace(staged, path).map_err(|error| failed(path, error))
     }
