@@ -16,6 +16,12 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Augmentation {
+    /// Whether brightness, saturation and contrast are changed: brightness by up to 0.5 either way
+    /// (pixels are in [-1, 1]), saturation by a factor in [0, 2], contrast by one in [0.5, 1.5].
+    pub colour: bool,
+    /// Whether every second image, by chance, is mirrored left to right. The generator then draws
+    /// mirrored images too.
+    pub flip: bool,
     /// Largest shift up, down, left and right, in pixels. What comes in from outside is black.
     pub translation: usize,
     /// Side of a square at a random place that is made black, in pixels.
@@ -38,70 +44,118 @@ impl Augmentation {
         Self { noise: self.noise * factor, ..self }
     }
 
-    /// Changes images, and returns them with what was done to each.
+    /// Changes images, and returns them with what was done to each: colours, then places, then
+    /// noise.
     ///
     /// # Shapes
     /// `images`: (B, C, H, W); result the same.
     /// # Range
-    /// [-1, 1]; with noise, beyond.
+    /// [-1, 1]; with noise or changed colours, beyond.
     /// # Errors
     /// Failures of the device.
     pub fn apply(self, images: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Augmented)> {
-        let (batch, channels, height, width) = images.dims4()?;
-        let mut changes = Vec::new();
-        if self.translation > 0 || self.cutout > 0 {
-            changes = (0..batch).map(|_| self.change((height, width), rng)).collect();
-        }
-        let augmented = Augmented { changes };
-        let mut images = if augmented.changes.is_empty() {
-            images.clone()
-        } else {
-            augmented.shift(images, BLACK, 1)?
+        let (batch, _, height, width) = images.dims4()?;
+        let colours = match self.colour {
+            true => Some(Colours::draw(batch, rng, images)?),
+            false => None,
         };
-        if self.noise > 0.0 {
-            let count = batch * channels * height * width;
-            let noise: Vec<f32> =
-                (0..count).map(|_| self.noise * rng.sample::<f32, _>(StandardNormal)).collect();
-            images = (&images + Tensor::from_vec(noise, images.dims(), images.device())?)?;
+        let mut places = Vec::new();
+        if self.translation > 0 || self.cutout > 0 || self.flip {
+            places = (0..batch).map(|_| self.place((height, width), rng)).collect();
         }
-        Ok((images, augmented))
+        let mut noise = None;
+        if self.noise > 0.0 {
+            let values: Vec<f32> = (0..images.elem_count())
+                .map(|_| self.noise * rng.sample::<f32, _>(StandardNormal))
+                .collect();
+            noise = Some(Tensor::from_vec(values, images.dims(), images.device())?);
+        }
+        let augmented = Augmented { colours, places, noise };
+        Ok((augmented.forward(images)?, augmented))
     }
 
-    fn change(self, (height, width): (usize, usize), rng: &mut dyn RngCore) -> Change {
+    fn place(self, (height, width): (usize, usize), rng: &mut dyn RngCore) -> Place {
         let most = self.translation as i64;
         let mut within = || rng.random_range(-most..=most) as isize;
         let shift = (within(), within());
         // The centre of the square is anywhere in the image.
         let mut corner =
             |size: usize| rng.random_range(0..size.max(1)) as isize - self.cutout as isize / 2;
-        Change { shift, corner: (corner(height), corner(width)), side: self.cutout }
+        let corner = (corner(height), corner(width));
+        Place { flip: self.flip && rng.random(), shift, corner, side: self.cutout }
     }
 }
 
 /// What an augmentation did to a batch.
 #[derive(Clone, Debug)]
 pub struct Augmented {
-    /// One for each image; empty where no image was shifted or cut.
-    changes: Vec<Change>,
+    colours: Option<Colours>,
+    /// One for each image; empty where no image was moved or cut.
+    places: Vec<Place>,
+    /// (B, C, H, W)
+    noise: Option<Tensor>,
 }
 
-/// What was done to an image: a shift, then a cutout.
+/// Where an image's pixels went: mirrored, shifted, then a square cut out.
 #[derive(Clone, Copy, Debug)]
-struct Change {
+struct Place {
+    flip: bool,
     shift: (isize, isize),
     corner: (isize, isize),
     side: usize,
 }
 
-impl Change {
+impl Place {
     fn is_cut_out(self, (row, column): (usize, usize)) -> bool {
         let is_within =
             |at: usize, from: isize| (from..from + self.side as isize).contains(&(at as isize));
         is_within(row, self.corner.0) && is_within(column, self.corner.1)
     }
+
+    /// The pixel of the image before that comes to this one, if one does.
+    fn source(self, (row, column): (usize, usize), size: (usize, usize)) -> Option<(usize, usize)> {
+        let shifted = |at: usize, by: isize, size: usize| {
+            at.checked_add_signed(-by).filter(|&from| from < size)
+        };
+        let row = shifted(row, self.shift.0, size.0)?;
+        let column = shifted(column, self.shift.1, size.1)?;
+        Some((row, if self.flip { size.1 - 1 - column } else { column }))
+    }
+
+    /// The pixel of the image after to which this one goes, if it does.
+    fn target(self, (row, column): (usize, usize), size: (usize, usize)) -> Option<(usize, usize)> {
+        let column = if self.flip { size.1 - 1 - column } else { column };
+        let back = Self { flip: false, shift: (-self.shift.0, -self.shift.1), ..self };
+        back.source((row, column), size)
+    }
 }
 
 impl Augmented {
+    /// Does the same to other images.
+    ///
+    /// # Shapes
+    /// `images`: (B, C, H, W) as those before; result the same.
+    ///
+    /// # Errors
+    /// Images of another shape.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let mut images = images.clone();
+        if let Some(colours) = &self.colours {
+            images = colours.forward(&images)?;
+        }
+        if !self.places.is_empty() {
+            let source = |place: Place, at, size| match place.is_cut_out(at) {
+                true => None,
+                false => place.source(at, size),
+            };
+            images = self.gather(&images, BLACK, source)?;
+        }
+        match &self.noise {
+            Some(noise) => Ok((images + noise)?),
+            None => Ok(images),
+        }
+    }
+
     /// The gradient of the images before augmentation, given that of those after it.
     ///
     /// # Shapes
@@ -110,25 +164,35 @@ impl Augmented {
     /// # Errors
     /// A gradient of another shape.
     pub fn backward(&self, grad: &Tensor) -> Result<Tensor> {
-        if self.changes.is_empty() { Ok(grad.clone()) } else { self.shift(grad, 0.0, -1) }
+        let mut grad = grad.clone();
+        if !self.places.is_empty() {
+            let target =
+                |place: Place, at, size| place.target(at, size).filter(|&at| !place.is_cut_out(at));
+            grad = self.gather(&grad, 0.0, target)?;
+        }
+        match &self.colours {
+            Some(colours) => colours.backward(&grad),
+            None => Ok(grad),
+        }
     }
 
-    /// Images shifted forwards (`way` 1) or back (-1). Pixels that come from outside the image, and
-    /// those of its cutout, are `blank`; the cutout belongs to the shifted side.
-    fn shift(&self, images: &Tensor, blank: f32, way: isize) -> Result<Tensor> {
+    /// Images whose pixels come from where `from` says for each place and pixel, or are `blank`.
+    fn gather(
+        &self,
+        images: &Tensor,
+        blank: f32,
+        from: impl Fn(Place, (usize, usize), (usize, usize)) -> Option<(usize, usize)>,
+    ) -> Result<Tensor> {
         let (batch, channels, height, width) = images.dims4()?;
         let (device, pixels) = (images.device(), height * width);
-        check_shape(|| "a batch of augmented images".into(), &[batch], &[self.changes.len()])?;
+        check_shape(|| "a batch of augmented images".into(), &[batch], &[self.places.len()])?;
         // For each pixel, the one that it comes from, and whether there is one.
         let mut source = vec![0u32; batch * pixels];
         let mut is_inside = vec![0u8; batch * pixels];
-        for (number, change) in self.changes.iter().enumerate() {
-            let by = (change.shift.0 * way, change.shift.1 * way);
+        for (number, place) in self.places.iter().enumerate() {
             for (row, column) in (0..height).flat_map(|row| (0..width).map(move |c| (row, c))) {
-                let from = (origin(row, by.0, height), origin(column, by.1, width));
-                let (Some(from_row), Some(from_column)) = from else { continue };
-                let shifted = if way > 0 { (row, column) } else { (from_row, from_column) };
-                if !change.is_cut_out(shifted) {
+                if let Some((from_row, from_column)) = from(*place, (row, column), (height, width))
+                {
                     let at = number * pixels + row * width + column;
                     source[at] = (from_row * width + from_column) as u32;
                     is_inside[at] = 1;
@@ -146,9 +210,52 @@ impl Augmented {
     }
 }
 
-/// The row or column that a shift by `by` brings to `at`, if it is inside the image.
-fn origin(at: usize, by: isize, size: usize) -> Option<usize> {
-    at.checked_add_signed(-by).filter(|&from| from < size)
+/// Changed brightness, saturation and contrast, one number of each for every image, (B, 1, 1, 1).
+#[derive(Clone, Debug)]
+struct Colours {
+    /// Added to every value.
+    brightness: Tensor,
+    /// Factor on the differences from a pixel's mean over the channels.
+    saturation: Tensor,
+    /// Factor on the differences from the image's mean.
+    contrast: Tensor,
+}
+
+impl Colours {
+    fn draw(batch: usize, rng: &mut dyn RngCore, like: &Tensor) -> Result<Self> {
+        let mut draw = |range: std::ops::Range<f32>| {
+            let values: Vec<f32> = (0..batch).map(|_| rng.random_range(range.clone())).collect();
+            Tensor::from_vec(values, (batch, 1, 1, 1), like.device())
+        };
+        Ok(Self {
+            brightness: draw(-0.5..0.5)?,
+            saturation: draw(0.0..2.0)?,
+            contrast: draw(0.5..1.5)?,
+        })
+    }
+
+    fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let bright = images.broadcast_add(&self.brightness)?;
+        let saturated = spread(&bright, &bright.mean_keepdim(1)?, &self.saturation)?;
+        spread(&saturated, &mean(&saturated)?, &self.contrast)
+    }
+
+    /// Both factors scale what is left of a mean, which is a symmetric linear map: the gradient goes
+    /// back through the same maps in the other order.
+    fn backward(&self, grad: &Tensor) -> Result<Tensor> {
+        let grad = spread(grad, &mean(grad)?, &self.contrast)?;
+        spread(&grad, &grad.mean_keepdim(1)?, &self.saturation)
+    }
+}
+
+/// The mean of each image, (B, 1, 1, 1).
+fn mean(images: &Tensor) -> Result<Tensor> {
+    Ok(images.mean_keepdim((1, 2, 3))?)
+}
+
+/// Multiplies differences from a mean by a factor for each image.
+fn spread(images: &Tensor, mean: &Tensor, factor: &Tensor) -> Result<Tensor> {
+    Ok(images.broadcast_sub(mean)?.broadcast_mul(factor)?.broadcast_add(mean)?)
 }
 
 #[cfg(test)]
@@ -162,30 +269,73 @@ mod tests {
         Ok((Tensor::arange(0f32, 12.0, &Device::Cpu)?.reshape((1, 1, 3, 4))? / 12.0)?)
     }
 
+    fn places(place: Place) -> Augmented {
+        Augmented { colours: None, places: vec![place], noise: None }
+    }
+
     #[test]
     fn an_image_moves_and_loses_a_square() -> Result<()> {
-        let change = Change { shift: (1, -2), corner: (1, 0), side: 1 };
-        let augmented = Augmented { changes: vec![change] };
-        let values = (augmented.shift(&counted()?, BLACK, 1)? * 12.0)?.flatten_all()?;
+        let place = Place { flip: false, shift: (1, -2), corner: (1, 0), side: 1 };
         let b = -12.0;
-        let want = [b, b, b, b, b, 3.0, b, b, 6.0, 7.0, b, b];
-        for (got, want) in values.to_vec1::<f32>()?.into_iter().zip(want) {
-            assert!((got - want).abs() < 1e-5, "{values}");
+        for (place, want) in [
+            (place, [b, b, b, b, b, 3.0, b, b, 6.0, 7.0, b, b]),
+            (Place { flip: true, ..place }, [b, b, b, b, b, 0.0, b, b, 5.0, 4.0, b, b]),
+        ] {
+            let values = (places(place).forward(&counted()?)? * 12.0)?.flatten_all()?;
+            for (got, want) in values.to_vec1::<f32>()?.into_iter().zip(want) {
+                assert!((got - want).abs() < 1e-5, "{values}");
+            }
         }
         Ok(())
     }
 
-    /// The gradient of a linear map A is its transpose: <A x, y> = <x, A' y> for all x and y.
+    /// By hand, for one image of two channels and two pixels.
+    #[test]
+    fn colours_change_around_their_means() -> Result<()> {
+        let one = |value: f32| Tensor::full(value, (1, 1, 1, 1), &Device::Cpu);
+        let colours = Colours { brightness: one(0.1)?, saturation: one(2.0)?, contrast: one(0.5)? };
+        let images = Tensor::new(&[0.1f32, 0.2, 0.5, -0.4], &Device::Cpu)?.reshape((1, 2, 1, 2))?;
+        // Brighter: 0.2, 0.3 and 0.6, -0.3. Around the pixels' means, 0.4 and 0: 0, 0.6 and 0.8,
+        // -0.6. Around the image's mean, 0.2: 0.1, 0.4 and 0.5, -0.2.
+        let got = colours.forward(&images)?.flatten_all()?.to_vec1::<f32>()?;
+        for (got, want) in got.into_iter().zip([0.1, 0.4, 0.5, -0.2]) {
+            assert!((got - want).abs() < 1e-6, "{got}, not {want}");
+        }
+        Ok(())
+    }
+
+    /// The gradient of an affine map A x + b is the transpose of A: <A x, y> = <x, A' y> for all x
+    /// and y.
     #[test]
     fn the_gradient_goes_back_the_same_way() -> Result<()> {
-        let augmentation = Augmentation { translation: 3, cutout: 4, noise: 0.0 };
+        let augmentation =
+            Augmentation { colour: true, flip: true, translation: 3, cutout: 4, noise: 0.1 };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
-        let normal = || Tensor::randn(0f32, 1.0, (5, 2, 8, 9), &Device::Cpu);
+        let normal = || Tensor::randn(0f32, 1.0, (5, 3, 8, 9), &Device::Cpu);
         let (x, y) = (normal()?, normal()?);
         let (_, augmented) = augmentation.apply(&x, &mut rng)?;
-        let forth = (augmented.shift(&x, 0.0, 1)? * &y)?.sum_all()?.to_scalar::<f32>()?;
+        let linear = (augmented.forward(&x)? - augmented.forward(&x.zeros_like()?)?)?;
+        let forth = (linear * &y)?.sum_all()?.to_scalar::<f32>()?;
         let back = (augmented.backward(&y)? * &x)?.sum_all()?.to_scalar::<f32>()?;
-        assert!(forth != 0.0 && (forth - back).abs() < 1e-4 * forth.abs(), "{forth} {back}");
+        assert!(forth.abs() > 1.0 && (forth - back).abs() < 1e-4 * forth.abs(), "{forth} {back}");
+        Ok(())
+    }
+
+    /// Mirroring is a change that leaks by design; the others leave their mark on every image alike,
+    /// so that the average over many draws is the image itself, but for what cutout and the borders
+    /// take.
+    #[test]
+    fn colours_and_places_are_right_on_average() -> Result<()> {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let values: Vec<f32> = (0..48).map(|i| (i as f32).sin() / 2.0).collect();
+        let image = Tensor::from_vec(values, (1, 3, 4, 4), &Device::Cpu)?;
+        let many = image.broadcast_as((20_000, 3, 4, 4))?.contiguous()?;
+        let augmentation = Augmentation { colour: true, ..Augmentation::default() };
+        let (changed, _) = augmentation.apply(&many, &mut rng)?;
+        let off = (changed.mean_keepdim(0)? - &image)?.abs()?.max_all()?.to_scalar::<f32>()?;
+        assert!(off < 0.02, "{off}");
+        let spread = changed.broadcast_sub(&image)?.sqr()?.mean_all()?.sqrt()?;
+        assert!(spread.to_scalar::<f32>()? > 0.2, "colours change: {spread}");
         Ok(())
     }
 

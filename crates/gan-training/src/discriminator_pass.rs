@@ -9,7 +9,7 @@ use crate::stats::Logits;
 use candle_core::Tensor;
 use gan_models::{GradMask, Gradients};
 
-/// Real and fake images, and for R1 real images with noise, which the discriminator saw.
+/// Real and fake images, and for R1 and R2 the same with noise, which the discriminator saw.
 pub(crate) struct DiscriminatorPass<T> {
     pub(crate) logits: Logits,
     /// One tape for all parts, or one for each.
@@ -18,8 +18,8 @@ pub(crate) struct DiscriminatorPass<T> {
     augmented_fake: Augmented,
 }
 
-/// Position of the fakes among the parts of a pass: real, fake, perturbed.
-const FAKE: usize = 1;
+/// Position of the fakes among the parts of a pass: real, fake, perturbed real, perturbed fake.
+pub(crate) const FAKE: usize = 1;
 
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// The augmentation of this step: instance noise fades over the schedule.
@@ -28,8 +28,15 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         self.hyperparameters.regularization.augmentation.scale_noise(left as f32)
     }
 
-    /// Runs augmented real and fake images through the discriminator, and with R1 real ones with
-    /// noise: as one batch, unless the discriminator uses batch statistics.
+    /// The R1 and R2 penalties of this step.
+    pub(crate) fn penalties(&self) -> (R1Penalty, R1Penalty) {
+        let done = self.hyperparameters.done(self.step);
+        self.hyperparameters.regularization.penalties(done)
+    }
+
+    /// Runs augmented real and fake images through the discriminator, and with R1 and R2 those with
+    /// noise, augmented in the same way: as one batch, unless the discriminator uses batch
+    /// statistics.
     pub(crate) fn discriminate(
         &mut self,
         real: Batch,
@@ -37,12 +44,18 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     ) -> Result<DiscriminatorPass<D::Tape>> {
         let _span = tracing::trace_span!("discriminator").entered();
         let augmentation = self.augmentation();
-        let (real_images, _) = augmentation.apply(real.images, &mut self.rng)?;
-        let (fake, augmented_fake) = augmentation.apply(fake, &mut self.rng)?;
-        let mut parts = vec![real_images, fake];
-        if self.hyperparameters.regularization.r1_gamma > 0.0 {
-            let noise = Augmentation::only_noise(R1Penalty::STD);
-            parts.push(noise.apply(&parts[0], &mut self.rng)?.0);
+        let (real_images, augmented_real) = augmentation.apply(real.images, &mut self.rng)?;
+        let (fake_images, augmented_fake) = augmentation.apply(fake, &mut self.rng)?;
+        let mut parts = vec![real_images, fake_images];
+        let (r1, r2) = self.penalties();
+        for (penalty, images, augmented) in
+            [(r1, real.images, &augmented_real), (r2, fake, &augmented_fake)]
+        {
+            if penalty.gamma > 0.0 {
+                let noise = Augmentation::only_noise(penalty.std);
+                let (perturbed, _) = noise.apply(images, &mut self.rng)?;
+                parts.push(augmented.forward(&perturbed)?);
+            }
         }
         let mut passes = Vec::new();
         if self.discriminator.network.uses_batch_statistics() {
@@ -54,23 +67,37 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             passes.push(self.logits(&Tensor::cat(&parts, 0)?, &labels)?);
         }
         let (logits, tapes): (Vec<_>, Vec<_>) = passes.into_iter().unzip();
-        let mut logits = Tensor::cat(&logits, 0)?.chunk(parts.len(), 0)?.into_iter();
+        let mut logits = Tensor::cat(&logits, 0)?.chunk(parts.len(), 0)?.into_iter().peekable();
         let (Some(real), Some(fake)) = (logits.next(), logits.next()) else {
             unreachable!("real and fake are always parts")
         };
-        let logits = Logits { real, fake, perturbed: logits.next() };
+        let perturbed_real = logits.next_if(|_| r1.gamma > 0.0);
+        let perturbed_fake = logits.next();
+        let logits = Logits { real, fake, perturbed_real, perturbed_fake };
         Ok(DiscriminatorPass { logits, tapes, augmented_fake })
     }
 
-    /// The gradients of the discriminator's loss by the logits of every part (real, fake,
-    /// perturbed), given that by the logits of fakes.
+    /// The gradients of the discriminator's loss by the logits of every part (real, fake, perturbed
+    /// real, perturbed fake), given that of the loss on fakes without R2.
     pub(crate) fn grad_logits(&self, logits: &Logits, grad_fake: Tensor) -> Result<Vec<Tensor>> {
-        let on_real = self.hyperparameters.loss.on_real(self.hyperparameters.real_label);
-        let grad_real = on_real.grad(&logits.real)?;
-        let Some(perturbed) = &logits.perturbed else { return Ok(vec![grad_real, grad_fake]) };
-        let grad_perturbed =
-            self.hyperparameters.regularization.r1_penalty().grad(&logits.real, perturbed)?;
-        Ok(vec![(grad_real - &grad_perturbed)?, grad_fake, grad_perturbed])
+        let loss = self.hyperparameters.loss;
+        let (r1, r2) = self.penalties();
+        let mut grad_real = match loss.is_relative() {
+            true => grad_fake.neg()?,
+            false => loss.on_real(self.hyperparameters.real_label).grad(&logits.real)?,
+        };
+        let (mut grad_fake, mut of_perturbed) = (grad_fake, Vec::new());
+        if let Some(perturbed) = &logits.perturbed_real {
+            let grad = r1.grad(&logits.real, perturbed)?;
+            grad_real = (grad_real - &grad)?;
+            of_perturbed.push(grad);
+        }
+        if let Some(perturbed) = &logits.perturbed_fake {
+            let grad = r2.grad(&logits.fake, perturbed)?;
+            grad_fake = (grad_fake - &grad)?;
+            of_perturbed.push(grad);
+        }
+        Ok([grad_real, grad_fake].into_iter().chain(of_perturbed).collect())
     }
 
     /// Runs augmented fakes through the discriminator, for the generator's update.
@@ -96,7 +123,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
 
 impl<T: Backward> DiscriminatorPass<T> {
     /// Returns the gradients of the fakes before augmentation and of the parameters, those that
-    /// `mask` asks for, given those of the logits of every part (real, fake, perturbed).
+    /// `mask` asks for, given those of the logits of every part, as
+    /// [`Gan::grad_logits`] has them.
     pub(crate) fn backward(
         &self,
         grad_logits: &[Tensor],

@@ -239,9 +239,11 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         optimizer.update(parameters, gradients)
     }
 
-    /// What a step returns, given the logits of the discriminator's update and of the generator's.
+    /// What a step returns, given the logits of the discriminator's update and what the generator's
+    /// loss took.
     pub(crate) fn output(&self, logits: Logits, generator_logits: Tensor) -> StepOutput {
-        StepOutput { step: self.step + 1, logits, generator_logits, updates: None }
+        let penalties = self.penalties();
+        StepOutput { step: self.step + 1, logits, generator_logits, penalties, updates: None }
     }
 
     /// Checks that logits are finite, as all losses then are, before the update that they are for.

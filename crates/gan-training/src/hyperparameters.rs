@@ -28,11 +28,11 @@ pub struct Hyperparameters {
     pub regularization: Regularization,
     /// Decay of the EMA of the generator's parameters, per step, in [0, 1); 0 for no averaging.
     pub ema_decay: f64,
-    /// Learning-rate decay; none keeps the rates.
+    /// Decay of the learning rates; none keeps them.
     #[serde(default)]
-    pub lr_decay: Option<LrDecay>,
-    /// Steps over which learning rates decay and instance noise fades. Where it is 0, neither
-    /// changes; the trainer puts the recipe's own length there.
+    pub lr_decay: Option<LinearDecay>,
+    /// Steps over which learning rates and gammas decay and instance noise fades. Where it is 0, none
+    /// of them changes; the trainer puts the recipe's own length there.
     #[serde(default)]
     pub schedule_steps: u64,
     /// The generator's optimizer.
@@ -89,6 +89,10 @@ pub struct Regularization {
     /// gradient at real images, estimated by finite differences ([`crate::R1Penalty`]).
     #[serde(alias = "gradient_penalty")]
     pub r1_gamma: f64,
+    /// Gamma of the R2 penalty, the same at fakes.
+    pub r2_gamma: f64,
+    /// Decay of both gammas; none keeps them.
+    pub gamma_decay: Option<LinearDecay>,
     /// Largest spectral norm of each weight ([`crate::bound_spectral_norms`]); 0 for no bound.
     pub spectral_norm: f64,
     /// Augmentation of the images that the discriminator sees.
@@ -96,29 +100,44 @@ pub struct Regularization {
 }
 
 impl Regularization {
-    pub(crate) fn r1_penalty(&self) -> R1Penalty {
-        R1Penalty { gamma: self.r1_gamma, std: R1Penalty::STD }
+    /// The R1 and R2 penalties when this fraction of the schedule is done.
+    pub(crate) fn penalties(&self, done: f64) -> (R1Penalty, R1Penalty) {
+        let factor = self.gamma_decay.map_or(1.0, |decay| decay.factor(done));
+        let penalty = |gamma: f64| R1Penalty { gamma: gamma * factor, std: R1Penalty::STD };
+        (penalty(self.r1_gamma), penalty(self.r2_gamma))
     }
 }
 
-/// Linear learning-rate decay over the last part of the schedule. The rates stay at their final
-/// value when training goes on beyond it, so a shorter run is the beginning of a longer one.
+/// A linear decay over the last part of the schedule, of learning rates or of gammas. They stay at
+/// their final value when training goes on beyond it, so a shorter run is the beginning of a longer
+/// one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LrDecay {
-    /// Fraction of the schedule after which the rates begin to fall, in [0, 1).
+pub struct LinearDecay {
+    /// Fraction of the schedule after which the decay begins, in [0, 1).
     #[serde(alias = "from")]
     pub start: f64,
-    /// Final learning rate as a fraction of the full one, in (0, 1].
+    /// Final value as a fraction of the full one, in (0, 1].
     #[serde(alias = "to")]
     pub final_factor: f64,
 }
 
-impl LrDecay {
-    /// The factor on the learning rate when this fraction of the schedule is done.
+impl LinearDecay {
+    /// The factor on the full value when this fraction of the schedule is done.
     pub fn factor(self, done: f64) -> f64 {
         let fallen = ((done - self.start) / (1.0 - self.start)).clamp(0.0, 1.0);
         1.0 - fallen * (1.0 - self.final_factor)
+    }
+
+    fn check(self, key: &str) -> Result<()> {
+        let Self { start, final_factor } = self;
+        let right = (0.0..1.0).contains(&start) && final_factor > 0.0 && final_factor <= 1.0;
+        require(right, || {
+            format!(
+                "{key}: start {start} must be at least 0 and below 1, final_factor \
+                 {final_factor} above 0 and at most 1"
+            )
+        })
     }
 }
 
@@ -168,14 +187,10 @@ impl Hyperparameters {
         require((0.0..1.0).contains(&decay), || {
             format!("ema_decay {decay} must be at least 0 and below 1")
         })?;
-        if let Some(LrDecay { start, final_factor }) = self.lr_decay {
-            let right = (0.0..1.0).contains(&start) && final_factor > 0.0 && final_factor <= 1.0;
-            require(right, || {
-                format!(
-                    "lr_decay: start {start} must be at least 0 and below 1, final_factor \
-                     {final_factor} above 0 and at most 1"
-                )
-            })?;
+        let decays =
+            [("lr_decay", self.lr_decay), ("gamma_decay", self.regularization.gamma_decay)];
+        for (key, decay) in decays {
+            decay.map_or(Ok(()), |decay| decay.check(key))?;
         }
         self.generator_adam.check("generator_adam")?;
         self.discriminator_adam.check("discriminator_adam")?;
@@ -192,23 +207,40 @@ impl Hyperparameters {
         require(self.batch_size > 1 || !separate.half_batches, || {
             "batch_size 1: half_batches needs at least 2 images to halve".to_string()
         })?;
-        require(self.regularization.r1_gamma == 0.0, || {
-            "r1_gamma needs updates on real and fake images together; with \"separate\" updates, \
-             leave it at 0"
+        let Regularization { r1_gamma, r2_gamma, .. } = self.regularization;
+        require(r1_gamma == 0.0 && r2_gamma == 0.0, || {
+            "r1_gamma and r2_gamma need updates on real and fake images together; with \"separate\" \
+             updates, leave them at 0"
+                .to_string()
+        })?;
+        require(!self.loss.is_relative(), || {
+            "loss: the relativistic loss compares real and fake images, which \"separate\" updates do \
+             not show together; choose update = \"simultaneous\" or \"alternating\""
                 .to_string()
         })
     }
 
     fn check_regularization(&self, (height, width): (usize, usize)) -> Result<()> {
-        let Regularization { r1_gamma, spectral_norm, augmentation } = self.regularization;
-        let Augmentation { translation, cutout, noise } = augmentation;
-        require(self.loss != GanLoss::Wasserstein || r1_gamma + spectral_norm > 0.0, || {
+        let Regularization { r1_gamma, r2_gamma, spectral_norm, augmentation, .. } =
+            self.regularization;
+        let Augmentation { translation, cutout, noise, .. } = augmentation;
+        let is_regularised = r1_gamma + r2_gamma + spectral_norm > 0.0;
+        require(self.loss != GanLoss::Wasserstein || is_regularised, || {
             "loss: the Wasserstein loss needs a regularised discriminator: r1_gamma or spectral_norm \
              above 0"
                 .to_string()
         })?;
-        let strengths =
-            [("r1_gamma", r1_gamma), ("spectral_norm", spectral_norm), ("noise", noise.into())];
+        require(!self.loss.is_relative() || r1_gamma + r2_gamma > 0.0, || {
+            "loss: the relativistic loss needs a regularised discriminator: r1_gamma or r2_gamma \
+             above 0"
+                .to_string()
+        })?;
+        let strengths = [
+            ("r1_gamma", r1_gamma),
+            ("r2_gamma", r2_gamma),
+            ("spectral_norm", spectral_norm),
+            ("noise", noise.into()),
+        ];
         for (name, value) in strengths {
             require(value >= 0.0 && value.is_finite(), || {
                 format!("{name} {value} must be at least 0 and finite")
@@ -246,7 +278,7 @@ mod tests {
 
     #[test]
     fn rates_fall_on_a_straight_line_and_stay() {
-        let decay = LrDecay { start: 0.5, final_factor: 0.2 };
+        let decay = LinearDecay { start: 0.5, final_factor: 0.2 };
         let factors = [0.0, 0.5, 0.75, 1.0, 4.0].map(|done| decay.factor(done));
         for (factor, want) in factors.into_iter().zip([1.0, 1.0, 0.6, 0.2, 0.2]) {
             assert!((factor - want).abs() < 1e-12, "{factor}, not {want}");
@@ -278,7 +310,7 @@ mod tests {
             h.update = UpdateScheme::Separate(SeparateUpdates::default());
             h.regularization.r1_gamma = 1.0;
         };
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 12] = [
             (|h| h.batch_size = 0, "batch_size 0 must be at least 1"),
             (|h| h.real_label = 1.5, "real_label 1.5 must be above 0 and at most 1"),
             (|h| h.ema_decay = 1.0, "ema_decay 1 must be at least 0 and below 1"),
@@ -288,9 +320,18 @@ mod tests {
                 "discriminator_adam: beta1 0.5 and beta2 1 must be",
             ),
             (|h| h.loss = GanLoss::Wasserstein, "r1_gamma or spectral_norm above 0"),
+            (|h| h.loss = GanLoss::Relativistic, "r1_gamma or r2_gamma above 0"),
             (|h| h.regularization.r1_gamma = f64::NAN, "r1_gamma NaN must be at least 0"),
+            (|h| h.regularization.r2_gamma = -1.0, "r2_gamma -1 must be at least 0"),
+            (
+                |h| {
+                    let decay = LinearDecay { start: 0.5, final_factor: 0.0 };
+                    h.regularization.gamma_decay = Some(decay);
+                },
+                "gamma_decay: start 0.5 must be at least 0 and below 1, final_factor 0 above 0",
+            ),
             (|h| h.regularization.augmentation.cutout = 28, "cutout 28 must be below"),
-            (separate, "r1_gamma needs updates on real and fake images together"),
+            (separate, "r1_gamma and r2_gamma need updates on real and fake images together"),
         ];
         for (change, want) in cases {
             let mut bad = good;
@@ -317,7 +358,7 @@ mod tests {
             _ => panic!("separate"),
         };
         assert_eq!((real, read.loss), (Some(0.5), GanLoss::NonSaturating));
-        assert_eq!(read.lr_decay, Some(LrDecay { start: 0.5, final_factor: 0.1 }));
+        assert_eq!(read.lr_decay, Some(LinearDecay { start: 0.5, final_factor: 0.1 }));
         assert_eq!((read.regularization.r1_gamma, read.schedule_steps), (0.3, 0));
         let written = serde_json::to_string(&read).expect("writable");
         assert!(!written.contains("only_above") && !written.contains("gradient_penalty"));

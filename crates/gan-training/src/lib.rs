@@ -35,7 +35,7 @@ pub use gan::Gan;
 pub use gan_kernels::Adam;
 pub use gan_models;
 pub use hyperparameters::{
-    AdamConfig, Hyperparameters, LossThresholds, LrDecay, Regularization, SeparateUpdates,
+    AdamConfig, Hyperparameters, LinearDecay, LossThresholds, Regularization, SeparateUpdates,
     UpdateScheme,
 };
 pub use losses::{GanLoss, LogitLoss, R1Penalty};

@@ -27,37 +27,63 @@ pub enum GanLoss {
     /// `fake - real` and `-fake` (Arjovsky et al. 2017, "Wasserstein GAN"). The discriminator must
     /// be regularised, by [`R1Penalty`] or by spectral norms.
     Wasserstein,
+    /// `softplus(fake - real)` and `softplus(real - fake)`, each fake against one real image
+    /// (Jolicoeur-Martineau 2019, "The relativistic discriminator"; Huang et al. 2024, "The GAN is
+    /// dead; long live the GAN!", section 3). It needs [`R1Penalty`] on real images or fakes.
+    Relativistic,
 }
 
 impl GanLoss {
-    /// The discriminator's loss on real images. `label` is their target, 1 or a little less; hinge
-    /// and Wasserstein have no targets.
+    /// The discriminator's loss on real images. `label` is their target, 1 or a little less; only
+    /// cross-entropy and least squares have targets. The relativistic loss is all in
+    /// [`GanLoss::on_fake`].
     pub fn on_real(self, label: f64) -> LogitLoss {
         match self {
             Self::NonSaturating => LogitLoss::CrossEntropy { label },
             Self::Hinge => LogitLoss::Hinge { sign: 1.0 },
             Self::LeastSquares => LogitLoss::SquaredError { target: label },
             Self::Wasserstein => LogitLoss::Linear { slope: -1.0 },
+            Self::Relativistic => LogitLoss::Linear { slope: 0.0 },
         }
     }
 
-    /// The discriminator's loss on fakes.
+    /// The discriminator's loss on fakes; with the relativistic loss, on the differences of
+    /// [`GanLoss::is_relative`].
     pub fn on_fake(self) -> LogitLoss {
         match self {
-            Self::NonSaturating => LogitLoss::CrossEntropy { label: 0.0 },
+            Self::NonSaturating | Self::Relativistic => LogitLoss::CrossEntropy { label: 0.0 },
             Self::Hinge => LogitLoss::Hinge { sign: -1.0 },
             Self::LeastSquares => LogitLoss::SquaredError { target: 0.0 },
             Self::Wasserstein => LogitLoss::Linear { slope: 1.0 },
         }
     }
 
-    /// The generator's loss on its fakes.
+    /// The generator's loss on its fakes; with the relativistic loss, on the differences of
+    /// [`GanLoss::is_relative`].
     pub fn generator(self) -> LogitLoss {
         match self {
-            Self::NonSaturating => LogitLoss::CrossEntropy { label: 1.0 },
+            Self::NonSaturating | Self::Relativistic => LogitLoss::CrossEntropy { label: 1.0 },
             Self::LeastSquares => LogitLoss::SquaredError { target: 1.0 },
             Self::Hinge | Self::Wasserstein => LogitLoss::Linear { slope: -1.0 },
         }
+    }
+
+    /// Whether the losses take the logit of each fake less that of the real image at the same place
+    /// of the batch, instead of the fake's logit alone. The gradient by the real logit is then minus
+    /// that by the fake's.
+    pub fn is_relative(self) -> bool {
+        self == Self::Relativistic
+    }
+
+    /// What the losses on fakes take: their logits, or where [`GanLoss::is_relative`] the
+    /// differences from the real ones.
+    ///
+    /// # Shapes
+    /// `real`, `fake`: (B); result: (B).
+    /// # Errors
+    /// Tensors of two shapes; failures of the device.
+    pub(crate) fn on_pairs(self, real: &Tensor, fake: &Tensor) -> Result<Tensor> {
+        if self.is_relative() { Ok((fake - real)?) } else { Ok(fake.clone()) }
     }
 
     /// The mean score of images: the mean probability of being real, in [0, 1], for cross-entropy,
@@ -74,12 +100,18 @@ impl GanLoss {
     pub fn decision(self, logit: f32, label: f64) -> f32 {
         match self {
             Self::LeastSquares => logit - label as f32 / 2.0,
-            Self::NonSaturating | Self::Hinge | Self::Wasserstein => logit,
+            Self::NonSaturating | Self::Hinge | Self::Wasserstein | Self::Relativistic => logit,
         }
     }
 
-    /// The fraction of images, real and fake, that the discriminator classifies correctly.
+    /// The fraction of images, real and fake, that the discriminator classifies correctly; where
+    /// [`GanLoss::is_relative`], the fraction of pairs whose real image has the higher logit.
     pub fn accuracy(self, real: &[f32], fake: &[f32], label: f64) -> f32 {
+        if self.is_relative() {
+            let pairs = real.iter().zip(fake);
+            let right = pairs.filter(|(real, fake)| real > fake).count();
+            return right as f32 / real.len().min(fake.len()).max(1) as f32;
+        }
         let is_real = |logit: &&f32| self.decision(**logit, label) > 0.0;
         let right = real.iter().filter(is_real).count()
             + fake.iter().filter(|logit| !is_real(logit)).count();
@@ -113,7 +145,7 @@ pub enum LogitLoss {
     },
     /// `slope * l`.
     Linear {
-        /// 1 or -1.
+        /// 1, -1 or 0.
         slope: f64,
     },
 }
@@ -163,11 +195,11 @@ impl LogitLoss {
 /// noise of standard deviation `std` added.
 ///
 /// As `std` tends to 0, its expectation over the noise tends to `gamma / 2` times the mean squared
-/// norm of the gradient at the images, which is R1 where these are real. It needs no second
-/// derivatives.
+/// norm of the gradient at the images, which is R1 where these are real and R2 where they are fakes.
+/// It needs no second derivatives.
 ///
 /// # Reference
-/// Mescheder et al. 2018, "Which training methods for GANs do actually converge?" (R1).
+/// Mescheder et al. 2018, "Which training methods for GANs do actually converge?" (R1 and R2).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct R1Penalty {
     /// The weight of the penalty.
@@ -218,8 +250,13 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    const ALL: [GanLoss; 4] =
-        [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein];
+    const ALL: [GanLoss; 5] = [
+        GanLoss::NonSaturating,
+        GanLoss::Hinge,
+        GanLoss::LeastSquares,
+        GanLoss::Wasserstein,
+        GanLoss::Relativistic,
+    ];
 
     fn grad(loss: LogitLoss, logits: &[f32]) -> Vec<f32> {
         let logits = Tensor::new(logits, &Device::Cpu).expect("a vector");
@@ -238,6 +275,9 @@ mod tests {
         let (real, fake) = ([0.46, 0.6], [0.44, -2.0]);
         assert_eq!(GanLoss::LeastSquares.accuracy(&real, &fake, 0.9), 1.0);
         assert_eq!(GanLoss::Hinge.accuracy(&real, &fake, 1.0), 3.0 / 4.0);
+        // Pairs: 0.5 against 0.75, -1 against -2.
+        let (real, fake) = ([0.5, -1.0], [0.75, -2.0]);
+        assert_eq!(GanLoss::Relativistic.accuracy(&real, &fake, 1.0), 1.0 / 2.0);
     }
 
     #[test]
@@ -314,11 +354,16 @@ mod tests {
             (0.5 + 0.75, 0.25),
             (0.125 + 0.031_25, 0.781_25),
             (-0.25 - 0.5, 0.25),
+            // softplus(-0.75), softplus(0.75)
+            (0.386_871, 1.136_871),
         ];
+        let tensor = |value: f32| Tensor::new(&[value], &Device::Cpu).expect("a vector");
         for (loss, (of_d, of_g)) in ALL.into_iter().zip(want) {
-            let got = loss.on_real(1.0).value(&[0.5]) + loss.on_fake().value(&[-0.25]);
+            let pair = loss.on_pairs(&tensor(0.5), &tensor(-0.25)).expect("one shape");
+            let pair = pair.to_vec1::<f32>().expect("a vector");
+            let got = loss.on_real(1.0).value(&[0.5]) + loss.on_fake().value(&pair);
             assert!((got - of_d).abs() < 1e-5, "{loss:?}: {got}, not {of_d}");
-            let got = loss.generator().value(&[-0.25]);
+            let got = loss.generator().value(&pair);
             assert!((got - of_g).abs() < 1e-5, "{loss:?}: {got}, not {of_g}");
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::hyperparameters::Hyperparameters;
+use crate::losses::R1Penalty;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::ops::Add;
@@ -14,15 +15,18 @@ pub(crate) struct Logits {
     /// (B)
     pub(crate) fake: Tensor,
     /// Those of the perturbed real images, where R1 needs them, (B).
-    pub(crate) perturbed: Option<Tensor>,
+    pub(crate) perturbed_real: Option<Tensor>,
+    /// Those of the perturbed fakes, where R2 needs them, (B).
+    pub(crate) perturbed_fake: Option<Tensor>,
 }
 
 impl<'a> IntoIterator for &'a Logits {
     type Item = &'a Tensor;
-    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<&'a Tensor>, 3>>;
+    type IntoIter = std::iter::Flatten<std::array::IntoIter<Option<&'a Tensor>, 4>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        [Some(&self.real), Some(&self.fake), self.perturbed.as_ref()].into_iter().flatten()
+        let perturbed = [&self.perturbed_real, &self.perturbed_fake].map(Option::as_ref);
+        [Some(&self.real), Some(&self.fake), perturbed[0], perturbed[1]].into_iter().flatten()
     }
 }
 
@@ -32,8 +36,11 @@ pub struct StepOutput {
     /// The step, from 1.
     pub(crate) step: u64,
     pub(crate) logits: Logits,
-    /// Of the fakes that the generator was updated with, (B).
+    /// What the generator's loss took: the logits of its fakes, or their differences from the real
+    /// ones, (B).
     pub(crate) generator_logits: Tensor,
+    /// The R1 and R2 penalties of the step.
+    pub(crate) penalties: (R1Penalty, R1Penalty),
     pub(crate) updates: Option<UpdateCounts>,
 }
 
@@ -82,14 +89,20 @@ impl Add for UpdateCounts {
 impl StepOutput {
     /// Copies the logits to the host and computes the statistics from them.
     pub(crate) fn read(&self, hyperparameters: &Hyperparameters) -> Result<StepStats> {
-        let Hyperparameters { loss, real_label, regularization, .. } = *hyperparameters;
-        let (real, fake) = (to_host(&self.logits.real)?, to_host(&self.logits.fake)?);
-        let penalty = match &self.logits.perturbed {
-            Some(perturbed) => regularization.r1_penalty().value(&real, &to_host(perturbed)?),
-            None => 0.0,
-        };
-        let discriminator_loss =
-            loss.on_real(real_label).value(&real) + loss.on_fake().value(&fake) + penalty;
+        let Hyperparameters { loss, real_label, .. } = *hyperparameters;
+        let Logits { real, fake, perturbed_real, perturbed_fake } = &self.logits;
+        let pairs = to_host(&loss.on_pairs(real, fake)?)?;
+        let (real, fake) = (to_host(real)?, to_host(fake)?);
+        let mut discriminator_loss =
+            loss.on_real(real_label).value(&real) + loss.on_fake().value(&pairs);
+        let (r1, r2) = self.penalties;
+        for (penalty, clean, perturbed) in
+            [(r1, &real, perturbed_real), (r2, &fake, perturbed_fake)]
+        {
+            if let Some(perturbed) = perturbed {
+                discriminator_loss += penalty.value(clean, &to_host(perturbed)?);
+            }
+        }
         let generator_loss = loss.generator().value(&to_host(&self.generator_logits)?);
         Ok(StepStats {
             discriminator_loss: discriminator_loss as f32,

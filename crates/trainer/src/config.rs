@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use candle_core::Device;
 use gan_data::folder::Colour;
 use gan_models::{DiscriminatorConfig, GeneratorConfig, Layer, total_memory};
-use gan_training::{Gan, Hyperparameters, Intervals, nest_flat_keys};
+use gan_training::{Gan, Hyperparameters, Intervals, Regularization, nest_flat_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,6 +21,9 @@ pub(crate) struct TrainConfig {
     /// The recipe file, if the recipe is not built in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe_file: Option<String>,
+    /// The recipe's values that `--set` changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<String>,
     /// The data set, as `--dataset` names it.
     pub dataset: String,
     /// Rows and columns that the images of a directory are resized to.
@@ -74,10 +77,11 @@ impl TrainConfig {
         training.check((discriminator.image.height, discriminator.image.width))?;
         schedule.check()?;
         let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+        let Regularization { r1_gamma, r2_gamma, .. } = training.regularization;
         ensure!(
-            training.regularization.r1_gamma == 0.0 || !discriminator.layers.iter().any(drops),
-            "r1_gamma compares two outputs of the discriminator, which dropout makes differ by \
-             itself; use one of the two"
+            r1_gamma + r2_gamma == 0.0 || !discriminator.layers.iter().any(drops),
+            "r1_gamma and r2_gamma compare two outputs of the discriminator, which dropout makes \
+             differ by itself; use one of the two"
         );
         let layers = [generator.summary()?, discriminator.summary()?].concat();
         let values: u128 = layers.iter().map(|layer| layer.output.len() as u128).sum();

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use gan_training::Recipe;
+use serde_json::Value;
 use std::path::Path;
 
 /// Returns the built-in recipe of this name, or the one in this file (`NAME.toml`), and its name.
@@ -24,9 +25,99 @@ pub(crate) fn find(name: &str) -> Result<(String, Recipe)> {
     Ok((stem.into_owned(), recipe))
 }
 
+/// The recipe with other values, each given as `KEY=VALUE`. A key is a path, such as
+/// `training.generator_adam.lr`, or as much of its end as only one key has; a value is JSON, or a
+/// word.
+///
+/// # Errors
+/// A key that the recipe lacks or that several have (lists them); a value of another kind.
+pub(crate) fn set(recipe: Recipe, assignments: &[String]) -> Result<Recipe> {
+    let mut tree = serde_json::to_value(&recipe)?;
+    for assignment in assignments {
+        assign(&mut tree, assignment).with_context(|| format!("--set {assignment}"))?;
+    }
+    Ok(serde_json::from_value(tree)?)
+}
+
+fn assign(tree: &mut Value, assignment: &str) -> Result<()> {
+    let Some((key, value)) = assignment.split_once('=') else {
+        bail!("must be KEY=VALUE, such as ema_decay=0.998");
+    };
+    let pointer = pointer_of(key, tree)?;
+    if let Some(place) = tree.pointer_mut(&pointer) {
+        *place = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
+    }
+    serde_json::from_value::<Recipe>(tree.clone())?;
+    Ok(())
+}
+
+/// The JSON pointer of a recipe's only key whose path ends with these parts.
+fn pointer_of(key: &str, tree: &Value) -> Result<String> {
+    let mut all = Vec::new();
+    pointers(tree, "", &mut all);
+    let end = format!("/{}", key.replace('.', "/"));
+    let found: Vec<&String> = all.iter().filter(|pointer| pointer.ends_with(&end)).collect();
+    let names = |pointers: &[&String]| {
+        pointers.iter().map(|pointer| pointer[1..].replace('/', ".")).collect::<Vec<_>>().join(", ")
+    };
+    match found.as_slice() {
+        [only] => Ok((*only).clone()),
+        [] => bail!(
+            "the recipe has no key {key}; there are {}",
+            names(&all.iter().collect::<Vec<_>>())
+        ),
+        several => bail!("several keys end so: {}; name one of them", names(several)),
+    }
+}
+
+/// Collects the JSON pointers of all values in objects.
+fn pointers(tree: &Value, at: &str, all: &mut Vec<String>) {
+    if let Value::Object(object) = tree {
+        for (key, value) in object {
+            let pointer = format!("{at}/{key}");
+            pointers(value, &pointer, all);
+            all.push(pointer);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn set_in_default(assignment: &str) -> Result<Recipe> {
+        set(find("default")?.1, &[assignment.to_string()])
+    }
+
+    #[test]
+    fn a_key_may_be_named_by_its_end() -> Result<()> {
+        let before = find("default")?.1;
+        let mut want = before.clone();
+        want.training.ema_decay = 0.75;
+        assert_eq!(set_in_default("ema_decay=0.75")?, want);
+        assert_eq!(set_in_default("training.ema_decay=0.75")?, want);
+        let mut want = before.clone();
+        want.training.generator_adam.beta1 = 0.0;
+        assert_eq!(set_in_default("generator_adam.beta1=0")?, want);
+        let mut want = before;
+        want.training.loss = gan_training::GanLoss::Hinge;
+        assert_eq!(set_in_default("loss=hinge")?, want);
+        Ok(())
+    }
+
+    #[test]
+    fn wrong_keys_and_values_are_errors() {
+        for (assignment, want) in [
+            ("ema_decay", "--set ema_decay: must be KEY=VALUE"),
+            ("emadecay=1", "the recipe has no key emadecay; there are "),
+            ("lr=1", "training.discriminator_adam.lr, training.generator_adam.lr; name one"),
+            ("ema_decay=much", "--set ema_decay=much: invalid type: string \"much\", expected f64"),
+            ("decay=0.5", "no key decay"),
+        ] {
+            let error = format!("{:#}", set_in_default(assignment).expect_err(want));
+            assert!(error.contains(want), "{error}, not {want}");
+        }
+    }
 
     #[test]
     fn unknown_names_list_the_known() {

@@ -37,6 +37,8 @@ pub(super) fn command(config: &Fields) -> String {
         let classes: Vec<String> = classes.iter().map(exact).collect();
         parts.push(option("--class", &classes.join(",")));
     }
+    let set = config.get("set").and_then(Value::as_array).into_iter().flatten();
+    parts.extend(set.map(|assignment| option("--set", &exact(assignment))));
     for (flag, pointer) in FLAGS {
         if let Some(value) = config.pointer(pointer) {
             // Names are written with dashes on the command line.
@@ -80,6 +82,7 @@ mod tests {
     fn flags_are_those_of_the_configuration() {
         let config = json!({
             "recipe": "mine", "recipe_file": "my/mine.toml", "dataset": "idx:my set's", "classes": ["3", "5"], "steps": 300,
+            "set": ["ema_decay=0.5"],
             "seed": 7, "loss": "least_squares", "precision": "high",
             "regularization": { "gradient_penalty": 0.5 },
             "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 },
@@ -89,6 +92,7 @@ mod tests {
         assert_eq!(
             command,
             "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
+             --set ema_decay=0.5 \\\n  \
              --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
              --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"

@@ -46,7 +46,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             generator: generator_due.into(),
         };
         let can_skip = thresholds != LossThresholds::default();
-        let logits = Logits { real: on_real.logits, fake: on_fake.logits, perturbed: None };
+        let (real, fake) = (on_real.logits, on_fake.logits);
+        let logits = Logits { real, fake, perturbed_real: None, perturbed_fake: None };
         let output = self.output(logits, pass.logits);
         Ok(StepOutput { updates: can_skip.then_some(updates), ..output })
     }

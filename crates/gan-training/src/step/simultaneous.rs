@@ -1,7 +1,7 @@
 //! Both networks are updated from one pass through the discriminator (Shen et al. 2021, "Training
 //! generative adversarial networks in one stage").
 
-use crate::discriminator_pass::required;
+use crate::discriminator_pass::{FAKE, required};
 use crate::error::Result;
 use crate::gan::{Batch, Gan};
 use crate::losses::{GanLoss, mean_grad};
@@ -15,8 +15,14 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         let (fake, generator_tape) = self.generate(real)?;
         let pass = self.discriminate(real, &fake)?;
         self.check_logits("discriminator", &pass.logits)?;
-        let one_stage = OneStage::new(self.hyperparameters.loss, &pass.logits.fake)?;
-        let grad_logits = self.grad_logits(&pass.logits, one_stage.grad_fake.clone())?;
+        let loss = self.hyperparameters.loss;
+        let pairs = loss.on_pairs(&pass.logits.real, &pass.logits.fake)?;
+        let mut one_stage = OneStage::new(loss, &pairs)?;
+        let mut grad_logits = self.grad_logits(&pass.logits, one_stage.grad_fake.clone())?;
+        if pass.logits.perturbed_fake.is_some() {
+            one_stage = one_stage.with_total(&grad_logits[FAKE])?;
+            grad_logits[FAKE] = one_stage.grad_fake.clone();
+        }
 
         // One backward pass gives the discriminator's gradients, and at the fakes those of its loss,
         // which a factor for each image turns into those of the generator's loss.
@@ -27,8 +33,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         let generator_gradients = self.generator_gradients(&generator_tape, &grad_images)?;
         self.update_discriminator(&gradients)?;
         self.update_generator(&generator_gradients)?;
-        let generator = pass.logits.fake.clone();
-        Ok(self.output(pass.logits, generator))
+        Ok(self.output(pass.logits, pairs))
     }
 }
 
@@ -50,12 +55,12 @@ const MIN_GRAD: f32 = 1e-6;
 
 impl OneStage {
     /// # Shapes
-    /// `fake`: (B) logits.
+    /// `fake`: (B) logits, or their differences from the real ones.
     fn new(loss: GanLoss, fake: &Tensor) -> Result<Self> {
         let one = fake.ones_like()?;
         let (grad, ratio) = match loss {
             // s and (s - 1) / s = -exp(-l), with s the logistic function of l
-            GanLoss::NonSaturating => {
+            GanLoss::NonSaturating | GanLoss::Relativistic => {
                 let e = fake.maximum(MIN_LOGIT)?.neg()?.exp()?;
                 ((&e + 1.0)?.recip()?, e.neg()?)
             }
@@ -76,6 +81,16 @@ impl OneStage {
             }
         };
         Ok(Self { grad_fake: mean_grad(&grad)?, ratio })
+    }
+
+    /// The same for a discriminator's loss with a penalty on fakes, whose gradient by their logits is
+    /// `total`, (B): where it is near 0, no nearer than [`MIN_GRAD`].
+    fn with_total(&self, total: &Tensor) -> Result<Self> {
+        let of_generator = (&self.grad_fake * &self.ratio)?;
+        let size = total.abs()?.maximum(f64::from(MIN_GRAD))?;
+        let grad_fake = total.ge(0f32)?.where_cond(&size, &size.neg()?)?;
+        let ratio = (of_generator / &grad_fake)?;
+        Ok(Self { grad_fake, ratio })
     }
 
     /// The generator's gradient at the fakes, (B, C, H, W), given the discriminator's.

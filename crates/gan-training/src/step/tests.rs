@@ -30,14 +30,22 @@ fn architecture(discriminator_norm: Norm) -> Architecture {
 const ADAM: AdamConfig = AdamConfig { lr: 1e-3, beta1: 0.0, beta2: 0.999 };
 
 fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
-    let augmentation = Augmentation { translation: 2, cutout: 3, noise: 0.1 };
-    let r1_gamma = if matches!(update, UpdateScheme::Separate(_)) { 0.0 } else { 0.5 };
+    let augmentation =
+        Augmentation { colour: true, flip: true, translation: 2, cutout: 3, noise: 0.1 };
+    let is_separate = matches!(update, UpdateScheme::Separate(_));
+    let (r1_gamma, r2_gamma) = if is_separate { (0.0, 0.0) } else { (0.5, 0.3) };
     Hyperparameters {
         batch_size: BATCH,
         update,
         loss,
         real_label: if loss.has_labels() { 0.9 } else { 1.0 },
-        regularization: Regularization { r1_gamma, spectral_norm: 0.0, augmentation },
+        regularization: Regularization {
+            r1_gamma,
+            r2_gamma,
+            gamma_decay: Some(LinearDecay { start: 0.0, final_factor: 0.5 }),
+            spectral_norm: 0.0,
+            augmentation,
+        },
         ema_decay: 0.9,
         lr_decay: None,
         schedule_steps: 100,
@@ -118,21 +126,33 @@ impl<'a> Reference<'a> {
         self.discriminator.forward(images, &self.labels, Mode::Train(&mut self.rng)).unwrap()
     }
 
-    /// The discriminator's loss on real images and these fakes, and the logits of the fakes.
+    /// The discriminator's loss on real images and these fakes, and what the losses on fakes take.
     fn discriminator_loss(&mut self, real: &Tensor, fake: &Tensor) -> (Tensor, Tensor) {
         let h = self.gan.hyperparameters;
-        let (real, _) = self.gan.augmentation().apply(real, &mut self.rng).unwrap();
-        let (fake, _) = self.gan.augmentation().apply(fake, &mut self.rng).unwrap();
+        let (shown_real, augmented_real) =
+            self.gan.augmentation().apply(real, &mut self.rng).unwrap();
+        let (shown_fake, augmented_fake) =
+            self.gan.augmentation().apply(fake, &mut self.rng).unwrap();
         let noise = Augmentation::only_noise(R1Penalty::STD);
-        let (perturbed, _) = noise.apply(&real, &mut self.rng).unwrap();
-        let (clean, fake) = (self.logits(&real), self.logits(&fake));
-        let perturbed = self.logits(&perturbed);
-        let change = ((perturbed - &clean).unwrap() / f64::from(R1Penalty::STD)).unwrap();
-        let r1 = (change.sqr().unwrap() * (h.regularization.r1_gamma / 2.0)).unwrap();
-        let on_real = value(h.loss.on_real(h.real_label), &clean);
-        let on_fake = value(h.loss.on_fake(), &fake);
-        let value = ((on_real + on_fake).unwrap() + r1.mean_all().unwrap()).unwrap();
-        (value, fake)
+        let [perturbed_real, perturbed_fake] =
+            [(real, augmented_real), (&fake.detach(), augmented_fake)].map(
+                |(images, augmented)| {
+                    let (perturbed, _) = noise.apply(images, &mut self.rng).unwrap();
+                    augmented.forward(&perturbed).unwrap()
+                },
+            );
+        let (real, fake) = (self.logits(&shown_real), self.logits(&shown_fake));
+        let (r1_gamma, r2_gamma) = (h.regularization.r1_gamma, h.regularization.r2_gamma);
+        let mut penalty = |gamma: f64, clean: &Tensor, perturbed: &Tensor| {
+            let change = (self.logits(perturbed) - clean).unwrap() / f64::from(R1Penalty::STD);
+            (change.unwrap().sqr().unwrap().mean_all().unwrap() * (gamma / 2.0)).unwrap()
+        };
+        let r1 = penalty(r1_gamma, &real, &perturbed_real);
+        let r2 = penalty(r2_gamma, &fake, &perturbed_fake);
+        let pairs = h.loss.on_pairs(&real, &fake).unwrap();
+        let on_real = value(h.loss.on_real(h.real_label), &real);
+        let on_fake = value(h.loss.on_fake(), &pairs);
+        (((on_real + on_fake).unwrap() + (r1 + r2).unwrap()).unwrap(), pairs)
     }
 }
 
@@ -154,8 +174,13 @@ fn value(loss: LogitLoss, logits: &Tensor) -> Tensor {
     values.mean_all().unwrap().to_dtype(DType::F32).unwrap()
 }
 
-const LOSSES: [GanLoss; 4] =
-    [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein];
+const LOSSES: [GanLoss; 5] = [
+    GanLoss::NonSaturating,
+    GanLoss::Hinge,
+    GanLoss::LeastSquares,
+    GanLoss::Wasserstein,
+    GanLoss::Relativistic,
+];
 
 /// Shen et al. 2021: one pass gives the gradients of both losses, conditional or not, whether the
 /// discriminator is undecided or confident.
@@ -173,9 +198,9 @@ fn a_simultaneous_step_has_the_gradients_of_both_losses() {
 
             let mut reference = Reference::of(&gan, &labels);
             let fake = reference.fake();
-            let (loss_value, fake_logits) = reference.discriminator_loss(&images, &fake);
+            let (loss_value, pairs) = reference.discriminator_loss(&images, &fake);
             let of_discriminator = loss_value.backward().unwrap();
-            let of_generator = value(loss.generator(), &fake_logits).backward().unwrap();
+            let of_generator = value(loss.generator(), &pairs).backward().unwrap();
 
             gan.train_step(&images, &labels).unwrap();
             // Beyond the hinge's margin the true gradient is 0, and MIN_GRAD stands in its place.
@@ -224,7 +249,11 @@ fn an_alternating_step_has_the_gradients_of_its_losses() {
         }
         let fake = reference.fake();
         let (fake, _) = probe.augmentation().apply(&fake, &mut reference.rng).unwrap();
-        let logits = reference.logits(&fake);
+        let mut logits = reference.logits(&fake);
+        if loss.is_relative() {
+            let (shown, _) = probe.augmentation().apply(&images, &mut reference.rng).unwrap();
+            logits = loss.on_pairs(&reference.logits(&shown), &logits).unwrap();
+        }
         let of_generator = value(loss.generator(), &logits).backward().unwrap();
         let got = gradients(&gan.generator.optimizer);
         assert_same(&got, &of_generator, probe.generator_parameters(), &what);

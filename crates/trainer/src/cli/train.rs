@@ -41,6 +41,10 @@ pub struct NewRunOptions {
     /// Changes to the recipe's loss and regularisation.
     #[command(flatten)]
     pub loss: LossOptions,
+    /// Give a key of the recipe another value, as in `--set ema_decay=0.998` or `--set
+    /// generator_adam.beta1=0`; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Seed of weights, latents, shuffles and dropout.
     #[command(flatten)]
     pub seed: SeedOption,

@@ -38,6 +38,8 @@ pub enum LossName {
     LeastSquares,
     /// Wasserstein distance; needs --r1-gamma or --spectral-norm.
     Wasserstein,
+    /// Each fake against a real image; needs --r1-gamma, and is published with r2_gamma too.
+    Relativistic,
 }
 
 impl From<LossName> for GanLoss {
@@ -47,6 +49,7 @@ impl From<LossName> for GanLoss {
             LossName::Hinge => Self::Hinge,
             LossName::LeastSquares => Self::LeastSquares,
             LossName::Wasserstein => Self::Wasserstein,
+            LossName::Relativistic => Self::Relativistic,
         }
     }
 }

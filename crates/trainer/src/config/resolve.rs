@@ -55,6 +55,7 @@ impl<'a> Request<'a> {
             None if info.classes().len() > 1 => recipe::find("conditional")?,
             None => recipe::find("default")?,
         };
+        recipe = recipe::set(recipe, &run.set).with_context(|| format!("recipe {name}"))?;
         run.apply(&mut recipe);
         let shape = info.shape();
         let (generator, discriminator) = networks(&recipe, info)
@@ -70,6 +71,7 @@ impl<'a> Request<'a> {
         let config = TrainConfig {
             recipe_file: run.recipe.clone().filter(|recipe| *recipe != name),
             recipe: name,
+            set: run.set.clone(),
             dataset: data.source().to_string(),
             size: data.size(),
             colour: data.size().map(|_| Colour::of(shape.channels)),
