@@ -151,6 +151,29 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
     })
 }
 
+/// Sizes that [`suggest_size`] chooses from. All networks of this project support them; larger ones
+/// take long to train on a CPU.
+const SUGGESTED: [usize; 5] = [16, 28, 32, 48, 64];
+
+/// Largest number of images that [`suggest_size`] reads the headers of.
+const ASKED: usize = 200;
+
+/// Suggests a size for a folder whose images have none yet: the largest of 16, 28, 32, 48 and 64
+/// pixels that at least half of the training images have on their shorter side.
+///
+/// # Errors
+///
+/// [`Error::Read`] for a folder; [`Error::NoImages`].
+pub fn suggest_size(folder: &Path) -> Result<usize> {
+    let Found { files, .. } = find(folder, Split::Train)?;
+    let some = files.iter().step_by(files.len().div_ceil(ASKED).max(1));
+    let sides = some.filter_map(|(path, _)| decode::dimensions(path).ok());
+    let mut sides: Vec<usize> = sides.map(|(width, height)| width.min(height)).collect();
+    sides.sort_unstable();
+    let fits = |size: &&usize| sides.get(sides.len() / 2).is_some_and(|middle| *size <= middle);
+    Ok(SUGGESTED.iter().rev().find(fits).copied().unwrap_or(Options::SIZE))
+}
+
 /// The image files of a split.
 pub(crate) struct Found {
     pub(crate) classes: Vec<String>,

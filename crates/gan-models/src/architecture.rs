@@ -345,10 +345,17 @@ impl ConvStack {
         self.check()?;
         let factor = self.strides.iter().fold(1, |all: usize, &by| all.saturating_mul(by)).max(1);
         if !image.height.is_multiple_of(factor) || !image.width.is_multiple_of(factor) {
+            let near = |side: usize| match side / factor * factor {
+                0 => format!("{factor}"),
+                below => format!("{below} or {}", below.saturating_add(factor)),
+            };
             return Err(Error::Config(format!(
                 "images of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \
-                 height and width",
-                image.width, image.height, self.strides
+                 height and width; {} pixels would do",
+                image.width,
+                image.height,
+                self.strides,
+                near(image.height.max(image.width))
             )));
         }
         let bias = self.norm == Norm::None;

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 7] = [
+const BUILT_IN: [(&str, &str); 9] = [
     ("default", include_str!("../recipes/default.toml")),
     ("conditional", include_str!("../recipes/conditional.toml")),
+    ("icons", include_str!("../recipes/icons.toml")),
+    ("sprites", include_str!("../recipes/sprites.toml")),
     ("dcgan", include_str!("../recipes/dcgan.toml")),
     ("ezgan", include_str!("../recipes/ezgan.toml")),
     ("mlp", include_str!("../recipes/mlp.toml")),

@@ -2,7 +2,7 @@
 
 use crate::cli::options::{DataOptions, ImageOptions};
 use anyhow::{Context, Result, ensure};
-use gan_data::folder::{Colour, Loaded, Options};
+use gan_data::folder::{self, Colour, Loaded, Options};
 use gan_data::{Dataset, DatasetInfo, Source, Split};
 use std::time::Instant;
 
@@ -107,7 +107,11 @@ fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Optio
             "--{flag}: the images of {source} are used as they are; it goes with --dataset folder:DIR"
         );
     }
-    let size = images.size.unwrap_or(Options::SIZE);
+    let size = match (images.size, source) {
+        (Some(size), _) => size,
+        (None, Source::Folder(directory)) => folder::suggest_size(directory)?,
+        (None, _) => Options::SIZE,
+    };
     Ok(Options::new().size(size).colour(images.colour.map(Colour::from)).strict(strict))
 }
 

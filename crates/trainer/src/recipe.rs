@@ -1,9 +1,24 @@
 //! Finds recipes by name or file.
 
 use anyhow::{Context, Result, bail};
+use gan_data::{DatasetInfo, ImageShape};
 use gan_training::Recipe;
 use serde_json::Value;
 use std::path::Path;
+
+/// The name of the built-in recipe for a data set: by the size, channels and classes of its images.
+pub(crate) fn default_for(info: &DatasetInfo) -> &'static str {
+    let ImageShape { channels, height, width } = info.shape();
+    let is_small = height.max(width) <= 32;
+    // The strides of `sprites` enlarge by 8.
+    let halves_thrice = [height, width].iter().all(|side| side.is_multiple_of(8));
+    match info.classes().len() {
+        _ if !is_small => "icons",
+        _ if channels > 1 && halves_thrice => "sprites",
+        0 | 1 => "default",
+        _ => "conditional",
+    }
+}
 
 /// Returns the built-in recipe of this name, or the one in this file (`NAME.toml`), and its name.
 ///
@@ -85,6 +100,30 @@ fn pointers(tree: &Value, at: &str, all: &mut Vec<String>) {
 mod tests {
     use super::*;
 
+    #[test]
+    fn the_default_recipe_follows_from_the_images() -> Result<()> {
+        for (channels, height, width, classes, want) in [
+            (1, 28, 28, 1, "default"),
+            (1, 28, 28, 10, "conditional"),
+            (1, 32, 32, 2, "conditional"),
+            (3, 32, 32, 1, "sprites"),
+            (3, 32, 24, 5, "sprites"),
+            (3, 28, 28, 1, "default"),
+            (3, 64, 64, 1, "icons"),
+            (1, 48, 32, 3, "icons"),
+        ] {
+            let shape = ImageShape { channels, height, width };
+            let labels: Vec<u32> = (0..classes).collect();
+            let names = labels.iter().map(u32::to_string).collect();
+            let pixels = vec![0; labels.len() * shape.len()];
+            let info =
+                DatasetInfo::of(&gan_data::Dataset::new("a", shape, pixels, labels, names)?)?;
+            assert_eq!(default_for(&info), want, "{shape:?} {classes}");
+            find(want)?.1.network.generator((channels, height, width).into(), Vec::new(), false)?;
+        }
+        Ok(())
+    }
+
     fn set_in_default(assignment: &str) -> Result<Recipe> {
         set(find("default")?.1, &[assignment.to_string()])
     }
@@ -123,7 +162,8 @@ mod tests {
     fn unknown_names_list_the_known() {
         let error = format!("{:#}", find("dfault").expect_err("a typing error"));
         assert!(
-            error.contains("--recipe dfault") && error.contains("default, conditional, dcgan"),
+            error.contains("--recipe dfault")
+                && error.contains("default, conditional, icons, sprites, dcgan"),
             "{error}"
         );
     }

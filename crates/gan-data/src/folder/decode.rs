@@ -8,6 +8,7 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
 
 use super::colour::Colour;
 use crate::files::read as read_file;
@@ -47,6 +48,27 @@ pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>>
     Ok(planes[..channels].iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }
 
+/// Reads the width and height of an image without decoding its pixels.
+///
+/// # Errors
+///
+/// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`].
+pub(super) fn dimensions(path: &Path) -> Result<(usize, usize)> {
+    let bytes = read_file(path)?;
+    if bytes.starts_with(b"\xff\xd8") {
+        return Ok(jpeg_decoder(path, &bytes)?.dimensions().unwrap_or_default());
+    }
+    // A PNG file begins with 8 bytes of signature, then the header's length, name, width and height.
+    let number = |at: usize| match bytes.get(at..at + 4) {
+        Some(&[a, b, c, d]) => Some(u32::from_be_bytes([a, b, c, d]) as usize),
+        _ => None,
+    };
+    match (bytes.starts_with(b"\x89PNG"), number(16), number(20)) {
+        (true, Some(width), Some(height)) => Ok((width, height)),
+        _ => Err(Error::NotAnImage { path: path.into() }),
+    }
+}
+
 /// Checks the size of an image before it is decoded.
 ///
 /// # Errors
@@ -61,22 +83,27 @@ fn check(path: &Path, width: usize, height: usize) -> Result<()> {
 
 /// Decodes a baseline or progressive JPEG image. Truncated or visibly damaged images are errors.
 fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Rows> {
-    let unreadable = |source: zune_jpeg::errors::DecodeErrors| Error::Decode {
-        path: path.into(),
-        format: "JPEG",
-        source: source.into(),
-    };
+    let mut decoder = jpeg_decoder(path, bytes)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    check(path, width, height)?;
+    let values = decoder.decode().map_err(|source| undecodable(path, source))?;
+    Ok(Rows { width, height, samples: 3, values })
+}
+
+/// A decoder that has read the headers of a JPEG image.
+fn jpeg_decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<JpegDecoder<ZCursor<&'a [u8]>>> {
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(unreadable)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    check(path, width, height)?;
-    let values = decoder.decode().map_err(unreadable)?;
-    Ok(Rows { width, height, samples: 3, values })
+    decoder.decode_headers().map_err(|source| undecodable(path, source))?;
+    Ok(decoder)
+}
+
+fn undecodable(path: &Path, source: DecodeErrors) -> Error {
+    Error::Decode { path: path.into(), format: "JPEG", source: source.into() }
 }
 
 /// Converts pixels to RGB and blends transparent ones with white.

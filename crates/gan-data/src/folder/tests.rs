@@ -356,3 +356,27 @@ fn a_set_is_written_whole_or_not_at_all() {
     let file = write(&temporary.path().join("file"), &dataset("a", shape)).unwrap_err();
     assert!(matches!(file, Error::Write { .. }), "{file}");
 }
+
+/// The middle one of three sides decides, in either format; what cannot be read does not count.
+#[test]
+fn a_size_is_suggested_that_enlarges_few_images() {
+    let directory = tempfile::tempdir().unwrap();
+    let png = |name: &str, height: usize, width: usize| {
+        let shape = ImageShape { channels: 1, height, width };
+        let path = directory.path().join(name);
+        crate::png::write(&path, shape, &vec![7; shape.len()]).unwrap();
+    };
+    let suggested = || suggest_size(directory.path()).unwrap();
+    assert!(matches!(suggest_size(directory.path()).unwrap_err(), Error::NoImages { .. }));
+    png("a.png", 300, 40);
+    assert_eq!(suggested(), 32);
+    png("b.png", 70, 72);
+    png("c.png", 500, 500);
+    std::fs::write(directory.path().join("d.png"), b"no image").unwrap();
+    assert_eq!(suggested(), 64);
+    png("e.png", 12, 9);
+    png("f.png", 12, 9);
+    png("g.png", 12, 9);
+    png("h.png", 12, 9);
+    assert_eq!(suggested(), Options::SIZE, "smaller than any");
+}

@@ -33,7 +33,8 @@ pub struct ClassesOption {
 /// How the images of a directory are read.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ImageOptions {
-    /// Rows and columns that images are resized to [default: 28].
+    /// Rows and columns that images are resized to [default: up to 64, as most images
+    /// are large].
     #[arg(long, value_name = "N", help_heading = DIRECTORIES)]
     pub size: Option<usize>,
     /// Channels of the images [default: rgb if any of them has colour].

@@ -24,8 +24,7 @@ pub struct NewRunOptions {
     /// The images to train on.
     #[command(flatten)]
     pub data: DataOptions,
-    /// A built-in recipe or a recipe file [default: default for one class, conditional for
-    /// several].
+    /// A built-in recipe or a recipe file [default: by size, channels and classes of the images].
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub recipe: Option<String>,
     /// Steps between two sample grids [default: the recipe's].

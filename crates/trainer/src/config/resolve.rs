@@ -52,8 +52,7 @@ impl<'a> Request<'a> {
         let Self { run, length, recipe, data } = self;
         let (name, mut recipe) = match recipe {
             Some(named) => named,
-            None if info.classes().len() > 1 => recipe::find("conditional")?,
-            None => recipe::find("default")?,
+            None => recipe::find(recipe::default_for(info))?,
         };
         recipe = recipe::set(recipe, &run.set).with_context(|| format!("recipe {name}"))?;
         run.apply(&mut recipe);
