@@ -138,6 +138,49 @@ pub enum Layer {
         /// Offset, added after the multiplication.
         shift: f32,
     },
+    /// `body(x) + shortcut(x)` (He et al. 2016, "Deep residual learning for image recognition"). Both
+    /// must have outputs of one shape.
+    Residual {
+        /// Layers of the body.
+        body: Vec<Layer>,
+        /// Layers of the shortcut; none for `x` itself.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        shortcut: Vec<Layer>,
+        /// Whether the body's last weights start at 0, so that the whole starts as its shortcut
+        /// (Zhang et al. 2019, "Fixup initialization").
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        zero_init: bool,
+    },
+    /// Enlarges height and width by a whole factor.
+    Upsample {
+        /// The factor.
+        factor: usize,
+        /// How new pixels follow from old ones.
+        filter: UpsampleFilter,
+    },
+    /// Reduces height and width by a whole factor, which must divide both: the transpose of bilinear
+    /// upsampling, with weights that add up to 1. For factor 2 it is the filter [1, 3, 3, 1] / 8,
+    /// which prevents aliasing (Zhang 2019, "Making convolutional networks shift-invariant again").
+    Downsample(usize),
+    /// Moves groups of `factor` squared channels to squares of `factor` pixels a side, in PyTorch's
+    /// order (Shi et al. 2016, "Real-time single image and video super-resolution").
+    PixelShuffle(usize),
+    /// The inverse of [`Layer::PixelShuffle`].
+    PixelUnshuffle(usize),
+    /// Adds a channel that holds one number: the standard deviation of each value over the batch,
+    /// averaged over all values (Karras et al. 2018, "Progressive growing of GANs", section 3).
+    MinibatchStd,
+}
+
+/// How new pixels follow from old ones in [`Layer::Upsample`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum UpsampleFilter {
+    /// Each new pixel is the old one that covers it.
+    Nearest,
+    /// Bilinear interpolation, as [`Layer::Resize`]; for factor 2 the filter [1, 3, 3, 1] / 4.
+    Bilinear,
 }
 
 /// The weight of a batch in each update of running statistics, above 0 and at most 1.
@@ -185,7 +228,24 @@ impl Layer {
             Self::Resize(..) => "resize",
             Self::AvgPool(_) => "avg_pool",
             Self::Rescale { .. } => "rescale",
+            Self::Residual { .. } => "residual",
+            Self::Upsample { .. } => "upsample",
+            Self::Downsample(_) => "downsample",
+            Self::PixelShuffle(_) => "pixel_shuffle",
+            Self::PixelUnshuffle(_) => "pixel_unshuffle",
+            Self::MinibatchStd => "minibatch_std",
         }
+    }
+
+    /// Whether this holds for the layer, or for any layer of its body or shortcut.
+    pub fn any(&self, holds: impl Fn(&Layer) -> bool + Copy) -> bool {
+        let inside = match self {
+            Self::Residual { body, shortcut, .. } => {
+                body.iter().chain(shortcut).any(|layer| layer.any(holds))
+            }
+            _ => false,
+        };
+        inside || holds(self)
     }
 }
 
@@ -203,6 +263,9 @@ pub enum WeightInit {
     Glorot,
     /// Uniform in +-1 / sqrt(fan in), for biases too, the default of PyTorch.
     FanIn,
+    /// Normal with mean 0 and standard deviation gain / sqrt(fan in), with this gain: sqrt(2) before
+    /// a ReLU (He et al. 2015, "Delving deep into rectifiers").
+    FanInNormal(f64),
 }
 
 /// The distribution of a generator's latent vectors z.

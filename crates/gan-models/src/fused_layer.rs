@@ -45,6 +45,8 @@ pub(crate) struct LayerSpec {
     pub(crate) output: FeatureShape,
     pub(crate) bias: bool,
     pub(crate) init: WeightInit,
+    /// Whether weight and bias start at 0 instead.
+    pub(crate) zero_init: bool,
 }
 
 impl LayerSpec {
@@ -80,12 +82,24 @@ impl LayerSpec {
         };
         let uniform = |bound: f64| candle_nn::Init::Uniform { lo: -bound, up: bound };
         let zero = candle_nn::init::ZERO;
+        if self.zero_init {
+            return (zero, zero);
+        }
         let fan_in_bound = 1.0 / (fan_in as f64).sqrt();
         match self.init {
             WeightInit::Normal(stdev) => (candle_nn::Init::Randn { mean: 0.0, stdev }, zero),
             WeightInit::TruncatedNormal(stdev) => (truncated_normal_init(stdev, weight), zero),
             WeightInit::Glorot => (uniform((6.0 / (fan_in + fan_out) as f64).sqrt()), zero),
             WeightInit::FanIn => (uniform(fan_in_bound), uniform(fan_in_bound)),
+            WeightInit::FanInNormal(gain) => {
+                // A pixel of a transposed convolution sees one tap in stride x stride.
+                let shared = match self.map {
+                    LinearMap::ConvTranspose(window) => window.stride,
+                    _ => 1,
+                };
+                let stdev = gain * fan_in_bound * shared as f64;
+                (candle_nn::Init::Randn { mean: 0.0, stdev }, zero)
+            }
         }
     }
 }

@@ -42,10 +42,12 @@ mod latent;
 mod layout;
 mod linear_map;
 mod memory;
+mod minibatch_std;
 mod network;
 mod one_hot;
 mod parameters;
 mod patches;
+mod pixel_shuffle;
 pub mod pytorch;
 mod resample;
 mod saved;
@@ -59,7 +61,7 @@ pub use backend::{Backend, Mode};
 pub use batch_norm::lerp_;
 pub use config::{
     Activation, ClassCondition, Conditioning, DiscriminatorConfig, FeatureShape, GeneratorConfig,
-    LatentDistribution, Layer, Momentum, WeightInit,
+    LatentDistribution, Layer, Momentum, UpsampleFilter, WeightInit,
 };
 pub use discriminator::{Discriminator, DiscriminatorTape};
 pub use error::{Error, Result};

@@ -12,20 +12,20 @@ use crate::backend::{Backend, Mode};
 use crate::config::FeatureShape;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
-use block::Block;
+use block::Chain;
 use candle_core::Tensor;
 
 /// Layers applied in order. Clones share their weights.
 ///
 /// Parameters are named `layers.N.weight` and `layers.N.bias`, and for batch normalisation
 /// `layers.N.running_mean` and `layers.N.running_var` too, where N counts the configured layers from
-/// 0. The weights of linear maps have the shape (kernel height, kernel width, channels in, channels
+/// 0; those of residual blocks `layers.N.body.M.weight` and `layers.N.shortcut.M.weight`. The weights of linear maps have the shape (kernel height, kernel width, channels in, channels
 /// out). The kernel of a dense layer covers all pixels of its input; but if a dense layer is the
 /// first or last of the network, the image on that side is flattened in the order (C, H, W), and
 /// the kernel has one pixel. `docs/format.md` has all of it.
 #[derive(Clone, Debug)]
 pub struct Network {
-    blocks: Vec<Block>,
+    blocks: Chain,
     layers: Vec<LayerSummary>,
     input: EndShape,
     output: EndShape,
@@ -101,8 +101,7 @@ impl Network {
     /// The same network with weights that receive no gradient. A generator trains through a
     /// detached discriminator.
     pub fn detached(&self) -> Self {
-        let blocks = self.blocks.iter().map(Block::detached).collect();
-        Self { blocks, ..self.clone() }
+        Self { blocks: self.blocks.detached(), ..self.clone() }
     }
 
     /// The shape of the input.
@@ -117,7 +116,7 @@ impl Network {
 
     /// Names and layouts of all tensors.
     pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
-        self.blocks.iter().flat_map(Block::layouts).collect()
+        self.blocks.layouts()
     }
 
     fn to_internal(&self, input: &Tensor) -> Result<Tensor> {
@@ -136,10 +135,10 @@ impl Network {
         self.layers.iter().map(|layer| layer.multiply_adds).sum()
     }
 
-    /// Whether the network has batch normalisation, so that in training an image's output depends
-    /// on the rest of its batch.
+    /// Whether, in training, an image's output depends on the rest of its batch, as with batch
+    /// normalisation.
     pub fn uses_batch_statistics(&self) -> bool {
-        self.blocks.iter().any(Block::has_norm)
+        self.blocks.uses_batch_statistics()
     }
 
     /// Forward pass, differentiable by candle's autograd.
@@ -150,11 +149,8 @@ impl Network {
     /// # Errors
     /// An input of another shape or on another device.
     pub fn forward(&self, input: &Tensor, mut mode: Mode) -> Result<Tensor> {
-        let mut x = self.to_internal(input)?;
-        for block in &self.blocks {
-            x = block.forward(&x, self.backend, &mut mode)?;
-        }
-        self.to_external(&x)
+        let x = self.to_internal(input)?;
+        self.to_external(&self.blocks.forward(&x, self.backend, &mut mode)?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Resizing and average pooling.
 
 use crate::backend::Backend;
-use crate::config::Layer;
+use crate::config::{Layer, UpsampleFilter};
 use crate::error::{Error, Result};
 use candle_core::{Device, Tensor};
 use gan_kernels::{Resampling, Window};
@@ -17,11 +17,19 @@ pub(crate) struct Resample {
 }
 
 impl Resample {
-    /// The map of a [`Layer::Resize`] or [`Layer::AvgPool`] for images of this height and width.
+    /// The map of a layer that resamples images of this height and width.
     pub(crate) fn new(layer: &Layer, from: (usize, usize), device: &Device) -> Result<Self> {
         let (rows, columns) = match *layer {
             Layer::AvgPool(side) => (averages(from.0, side), averages(from.1, side)),
             Layer::Resize(height, width) => (bilinear(from.0, height), bilinear(from.1, width)),
+            Layer::Upsample { factor, filter } => {
+                let weights = |from: usize| match filter {
+                    UpsampleFilter::Nearest => repeated(from, factor),
+                    UpsampleFilter::Bilinear => bilinear(from, from * factor),
+                };
+                (weights(from.0), weights(from.1))
+            }
+            Layer::Downsample(factor) => (smoothed(from.0, factor), smoothed(from.1, factor)),
             _ => return Err(Error::Config(format!("{} does not resample", layer.kind()))),
         };
         let map = Arc::new(Resampling::new(&rows, &columns)?);
@@ -79,6 +87,28 @@ fn bilinear(from: usize, to: usize) -> Vec<Vec<f32>> {
     (0..to).map(row).collect()
 }
 
+/// Weights of copies: each pixel `factor` times.
+fn repeated(from: usize, factor: usize) -> Vec<Vec<f32>> {
+    let row = |new: usize| {
+        let mut row = vec![0.0; from];
+        row[new / factor] = 1.0;
+        row
+    };
+    (0..from * factor).map(row).collect()
+}
+
+/// Weights of the transpose of bilinear interpolation from `from / factor` pixels, each row scaled so
+/// that it adds up to 1.
+fn smoothed(from: usize, factor: usize) -> Vec<Vec<f32>> {
+    let upsampling = bilinear(from / factor, from);
+    let row = |new: usize| {
+        let row: Vec<f32> = upsampling.iter().map(|weights| weights[new]).collect();
+        let sum: f32 = row.iter().sum();
+        row.into_iter().map(|weight| weight / sum).collect()
+    };
+    (0..from / factor).map(row).collect()
+}
+
 /// Weights of means over `side` pixels, with "same" padding. Means leave the padding out.
 fn averages(from: usize, side: usize) -> Vec<Vec<f32>> {
     let before = Window::same((side, side), side, (from, from)).padding.0;
@@ -122,6 +152,16 @@ mod tests {
             }
         }
         Ok(())
+    }
+
+    #[test]
+    fn factors_of_two_have_their_known_filters() {
+        assert_eq!(repeated(2, 2), [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]);
+        // Inside, [1, 3, 3, 1] / 8; at the border, weights that add up to 1.
+        let rows = smoothed(8, 2);
+        assert_eq!(rows[1], [0.0, 0.125, 0.375, 0.375, 0.125, 0.0, 0.0, 0.0]);
+        let border = [1.0, 0.75, 0.25].map(|weight: f32| weight / 2.0);
+        assert_eq!((rows.len(), &rows[0][..3]), (4, &border[..]));
     }
 
     #[test]

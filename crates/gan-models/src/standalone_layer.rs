@@ -6,6 +6,8 @@ use crate::candle_ops;
 use crate::config::Activation;
 use crate::error::Result;
 use crate::layout::Layout;
+use crate::minibatch_std::MinibatchStd;
+use crate::pixel_shuffle::PixelShuffle;
 use crate::resample::Resample;
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -27,6 +29,8 @@ pub(crate) enum Op {
     Dropout(f32),
     Resample(Resample),
     Rescale { scale: f64, shift: f64 },
+    PixelShuffle(PixelShuffle),
+    MinibatchStd,
 }
 
 /// The output of a training pass, and what its backward pass needs.
@@ -39,6 +43,7 @@ pub(crate) enum SavedStandalone {
         mask: Tensor,
         output: Tensor,
     },
+    MinibatchStd(MinibatchStd),
     /// Batch normalisation by the kernels.
     Kernels(SavedBatchNorm),
     /// Batch normalisation in candle's operators.
@@ -51,6 +56,7 @@ impl SavedStandalone {
             Self::Linear(output) | Self::Activation(output) | Self::Dropout { output, .. } => {
                 output
             }
+            Self::MinibatchStd(pass) => pass.output(),
             Self::Kernels(pass) => pass.output(),
             Self::Candle(pass) => pass.output(),
         }
@@ -92,9 +98,9 @@ impl StandaloneLayer {
         }
     }
 
-    /// Whether the layer is batch normalisation.
-    pub(crate) fn is_norm(&self) -> bool {
-        matches!(self.op, Op::BatchNorm(_))
+    /// Whether, in training, an image's output depends on the rest of its batch.
+    pub(crate) fn uses_batch_statistics(&self) -> bool {
+        matches!(self.op, Op::BatchNorm(_) | Op::MinibatchStd)
     }
 
     /// Forward pass on features in the backend's layout.
@@ -108,6 +114,8 @@ impl StandaloneLayer {
             },
             Op::Resample(resample) => resample.forward(x, backend),
             Op::Rescale { scale, shift } => Ok(x.affine(*scale, *shift)?),
+            Op::PixelShuffle(shuffle) => shuffle.forward(x, backend),
+            Op::MinibatchStd => Ok(MinibatchStd::forward(x, backend)?.output().clone()),
         }
     }
 
@@ -139,7 +147,10 @@ impl StandaloneLayer {
                 }
                 None => SavedStandalone::Linear(x.clone()),
             },
-            (Op::Resample(_) | Op::Rescale { .. }, _) => {
+            (Op::MinibatchStd, _) => {
+                SavedStandalone::MinibatchStd(MinibatchStd::forward(x, backend)?)
+            }
+            (Op::Resample(_) | Op::Rescale { .. } | Op::PixelShuffle(_), _) => {
                 SavedStandalone::Linear(self.forward(x, backend, mode)?)
             }
         })
@@ -167,6 +178,10 @@ impl StandaloneLayer {
                 resample.backward(grad, backend)?
             }
             (SavedStandalone::Linear(_), Op::Rescale { scale, .. }) => (grad * *scale)?,
+            (SavedStandalone::Linear(_), Op::PixelShuffle(shuffle)) => {
+                shuffle.inverse().forward(grad, backend)?
+            }
+            (SavedStandalone::MinibatchStd(pass), _) => pass.backward(grad)?,
             (SavedStandalone::Linear(_) | SavedStandalone::Activation(_), _) => {
                 unreachable!("saved by another layer")
             }

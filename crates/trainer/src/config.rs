@@ -76,7 +76,7 @@ impl TrainConfig {
         let Self { generator, discriminator, training, schedule, .. } = self;
         training.check((discriminator.image.height, discriminator.image.width))?;
         schedule.check()?;
-        let drops = |layer: &Layer| matches!(layer, Layer::Dropout(_));
+        let drops = |layer: &Layer| layer.any(|layer| matches!(layer, Layer::Dropout(_)));
         let Regularization { r1_gamma, r2_gamma, .. } = training.regularization;
         ensure!(
             r1_gamma + r2_gamma == 0.0 || !discriminator.layers.iter().any(drops),

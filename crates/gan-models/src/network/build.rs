@@ -1,13 +1,14 @@
 //! Builds a network from its list of layers.
 
-use super::block::Block;
-use super::{EndShape, Network, plan};
+use super::block::{Block, Chain, Residual};
+use super::{EndShape, LayerSummary, Network, plan};
 use crate::backend::Backend;
 use crate::batch_norm::BatchNormLayer;
 use crate::config::{Activation, FeatureShape, Layer, Momentum, WeightInit};
 use crate::error::{Error, Result};
 use crate::fused_layer::{FusedLayer, LayerSpec};
 use crate::linear_map::LinearMap;
+use crate::pixel_shuffle::PixelShuffle;
 use crate::resample::Resample;
 use crate::standalone_layer::{Op, StandaloneLayer};
 use candle_nn::VarBuilder;
@@ -25,46 +26,95 @@ impl Network {
         init: WeightInit,
         vars: &VarBuilder,
     ) -> Result<Self> {
-        if let WeightInit::Normal(std) | WeightInit::TruncatedNormal(std) = init
-            && !(std > 0.0 && std.is_finite())
+        if let WeightInit::Normal(size)
+        | WeightInit::TruncatedNormal(size)
+        | WeightInit::FanInNormal(size) = init
+            && !(size > 0.0 && size.is_finite())
         {
-            let text = format!("init: the standard deviation {std} must be above 0 and finite");
+            let what = match init {
+                WeightInit::FanInNormal(_) => "gain",
+                _ => "standard deviation",
+            };
+            let text = format!("init: the {what} {size} must be above 0 and finite");
             return Err(Error::Config(text));
         }
         let planned = plan(input, layers)?;
         let input = EndShape::new(input, layers.first().is_some_and(is_dense));
-        let mut network = Self {
-            blocks: Vec::new(),
+        let mut builder = Builder { blocks: Vec::new(), output: input, init, zero_init: None };
+        builder.add(layers, &planned, &vars.pp("layers"))?;
+        Ok(Self {
+            blocks: Chain(builder.blocks),
             layers: planned,
             input,
-            output: input,
+            output: builder.output,
             backend: Backend::of(vars.device()),
-        };
+        })
+    }
+}
+
+/// Blocks as far as they are built.
+struct Builder {
+    blocks: Vec<Block>,
+    /// The shape of their output.
+    output: EndShape,
+    init: WeightInit,
+    /// The number of the layer whose weights start at 0, if there is one.
+    zero_init: Option<usize>,
+}
+
+impl Builder {
+    /// Adds layers with these sizes.
+    fn add(&mut self, layers: &[Layer], planned: &[LayerSummary], vars: &VarBuilder) -> Result<()> {
         for (number, layer) in layers.iter().enumerate() {
-            let vars = vars.pp("layers").pp(number);
-            if has_weights(layer) {
-                let before = network.output;
-                // Only layers that ignore the arrangement may follow a flattened output.
-                let flat = is_dense(layer) && layers[number + 1..].iter().all(is_elementwise);
-                network.output = EndShape::new(network.layers[number].output, flat);
-                let spec = LayerSpec {
-                    map: linear_map(layer, before.external),
-                    input: before.internal,
-                    output: network.output.internal,
-                    bias: has_bias(layer),
-                    init,
-                };
-                network.blocks.push(Block::Fused(FusedLayer::new(spec, &vars)?));
-            } else if !network.fuse(layer, &vars)? {
-                let before = network.output.internal;
-                let op = standalone(layer, before, &vars)?;
-                if matches!(layer, Layer::Resize(..) | Layer::AvgPool(_)) {
-                    network.output = EndShape::new(network.layers[number].output, false);
+            let (before, vars) = (self.output, vars.pp(number));
+            // Only layers that ignore the arrangement may follow a flattened output.
+            let flat = is_dense(layer) && layers[number + 1..].iter().all(is_elementwise);
+            let output = EndShape::new(planned[number].output, flat);
+            let block = match layer {
+                layer if has_weights(layer) => Block::Fused(FusedLayer::new(
+                    LayerSpec {
+                        map: linear_map(layer, before.external),
+                        input: before.internal,
+                        output: output.internal,
+                        bias: has_bias(layer),
+                        init: self.init,
+                        zero_init: self.zero_init == Some(number),
+                    },
+                    &vars,
+                )?),
+                Layer::Residual { body, shortcut, zero_init } => {
+                    let last = body.iter().rposition(has_weights).filter(|_| *zero_init);
+                    Block::Residual(Residual {
+                        body: self.chain(body, last, &vars.pp("body"))?,
+                        shortcut: self.chain(shortcut, None, &vars.pp("shortcut"))?,
+                    })
                 }
-                network.blocks.push(Block::Standalone(StandaloneLayer::new(op, &vars)));
+                layer if self.fuse(layer, &vars)? => continue,
+                layer => {
+                    let op = standalone(layer, before.internal, &vars)?;
+                    Block::Standalone(StandaloneLayer::new(op, &vars))
+                }
+            };
+            if !is_elementwise(layer) && !matches!(layer, Layer::BatchNorm { .. }) {
+                self.output = output;
             }
+            self.blocks.push(block);
         }
-        Ok(network)
+        Ok(())
+    }
+
+    /// The layers of a body or shortcut, after the blocks so far.
+    fn chain(
+        &self,
+        layers: &[Layer],
+        zero_init: Option<usize>,
+        vars: &VarBuilder,
+    ) -> Result<Chain> {
+        let input = self.output.external;
+        let output = EndShape::new(input, false);
+        let mut inner = Self { blocks: Vec::new(), output, init: self.init, zero_init };
+        inner.add(layers, &plan(input, layers)?, vars)?;
+        Ok(Chain(inner.blocks))
     }
 
     /// Fuses a layer with the linear map before it; `false` if that is not possible.
@@ -132,6 +182,9 @@ pub(super) fn check(layer: &Layer) -> Result<(), &'static str> {
             "sizes must be at least 1 and at most 1024",
         ),
         Layer::AvgPool(side) => (side > 0, "squares must measure at least 1"),
+        Layer::Upsample { factor, .. } | Layer::Downsample(factor) => {
+            ((1..=MAX_SIDE).contains(&factor), "factors must be at least 1 and at most 1024")
+        }
         Layer::Rescale { scale, shift } => (
             scale != 0.0 && scale.is_finite() && shift.is_finite(),
             "the scale must not be 0, and both must be finite",
@@ -150,13 +203,17 @@ fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<O
         Layer::Activation(activation) => Op::Activation(activation),
         Layer::Dropout(probability) => Op::Dropout(probability),
         Layer::Rescale { scale, shift } => Op::Rescale { scale: scale.into(), shift: shift.into() },
-        Layer::Resize(..) | Layer::AvgPool(_) => {
+        Layer::Resize(..) | Layer::AvgPool(_) | Layer::Upsample { .. } | Layer::Downsample(_) => {
             Op::Resample(Resample::new(layer, (input.height, input.width), vars.device())?)
         }
+        Layer::PixelShuffle(factor) => Op::PixelShuffle(PixelShuffle { factor, unshuffle: false }),
+        Layer::PixelUnshuffle(factor) => Op::PixelShuffle(PixelShuffle { factor, unshuffle: true }),
+        Layer::MinibatchStd => Op::MinibatchStd,
         Layer::Dense { .. }
         | Layer::Project { .. }
         | Layer::Conv { .. }
-        | Layer::ConvTranspose { .. } => unreachable!("has weights"),
+        | Layer::ConvTranspose { .. }
+        | Layer::Residual { .. } => unreachable!("has weights"),
     })
 }
 

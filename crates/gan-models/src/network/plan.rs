@@ -5,6 +5,7 @@ use super::build::check;
 use crate::config::{FeatureShape, Layer};
 use crate::error::{Error, Result};
 use crate::memory::total_memory;
+use crate::pixel_shuffle::PixelShuffle;
 use gan_kernels::Window;
 
 /// Bytes of the tables that list a kernel tap at a pair of pixels, [`gan_kernels::Geometry`].
@@ -17,19 +18,33 @@ const BYTES_PER_TAP: u64 = 64;
 /// which weights, activations of one image and tables need more than a quarter of the machine's
 /// memory.
 pub fn plan(input: FeatureShape, layers: &[Layer]) -> Result<Vec<LayerSummary>> {
+    plan_after(input, layers, &mut 0)
+}
+
+/// The same for layers after others that take this many bytes, to which theirs are added.
+fn plan_after(input: FeatureShape, layers: &[Layer], bytes: &mut u64) -> Result<Vec<LayerSummary>> {
     let limit = total_memory() / 4;
-    let (mut shape, mut bytes) = (input, 0u64);
+    let mut shape = input;
     let mut summaries = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
         let wrong = |reason: String| Error::Layer { layer: number, kind: layer.kind(), reason };
         check(layer).map_err(|reason| wrong(reason.to_string()))?;
         fits(layer, shape).map_err(wrong)?;
-        let planned = measure(layer, shape, &layers[..number]);
+        let planned = match layer {
+            Layer::Residual { body, shortcut, .. } => {
+                Some(residual(shape, body, shortcut, bytes).map_err(wrong)?)
+            }
+            _ => measure(layer, shape, &layers[..number]),
+        };
         let sum = planned.as_ref().and_then(|planned| {
             let values = [shape, planned.output]
                 .into_iter()
                 .try_fold(0, |sum: u64, shape| sum.checked_add(u64::try_from(len(shape)?).ok()?))?;
-            let weights = planned.trainable.checked_add(planned.running)?;
+            let weights = match layer {
+                // Counted with the layers inside.
+                Layer::Residual { .. } => 0,
+                _ => planned.trainable.checked_add(planned.running)?,
+            };
             let values = values.checked_add(u64::try_from(weights).ok()?)?;
             bytes.checked_add(values.checked_mul(4)?)?.checked_add(tables(layer, shape)?)
         });
@@ -47,10 +62,50 @@ pub fn plan(input: FeatureShape, layers: &[Layer]) -> Result<Vec<LayerSummary>> 
         if planned.output.is_empty() {
             return Err(wrong("the output has no values: sizes must be at least 1".to_string()));
         }
-        (shape, bytes) = (planned.output, sum);
+        (shape, *bytes) = (planned.output, sum);
         summaries.push(planned);
     }
     Ok(summaries)
+}
+
+/// The summary of a residual block.
+fn residual(
+    input: FeatureShape,
+    body: &[Layer],
+    shortcut: &[Layer],
+    bytes: &mut u64,
+) -> Result<LayerSummary, String> {
+    let mut summary = LayerSummary {
+        kind: "residual",
+        output: input,
+        trainable: 0,
+        running: 0,
+        multiply_adds: 0,
+    };
+    let mut outputs = [input; 2];
+    for (output, (name, layers)) in outputs.iter_mut().zip([("body", body), ("shortcut", shortcut)])
+    {
+        let planned =
+            plan_after(input, layers, bytes).map_err(|error| format!("{name}: {error}"))?;
+        *output = planned.last().map_or(input, |layer| layer.output);
+        for layer in planned {
+            summary.trainable = summary.trainable.saturating_add(layer.trainable);
+            summary.running = summary.running.saturating_add(layer.running);
+            summary.multiply_adds = summary.multiply_adds.saturating_add(layer.multiply_adds);
+        }
+    }
+    let [body, shortcut] = outputs;
+    if body != shortcut {
+        let size =
+            |FeatureShape { channels, height, width }| format!("{channels}x{height}x{width}");
+        return Err(format!(
+            "the body's output is {}, the shortcut's {}; they must have one shape",
+            size(body),
+            size(shortcut)
+        ));
+    }
+    summary.output = body;
+    Ok(summary)
 }
 
 fn gigabytes(bytes: u64) -> String {
@@ -73,6 +128,19 @@ fn fits(layer: &Layer, input: FeatureShape) -> Result<(), String> {
             if kernel == 0 || stride == 0 =>
         {
             Err("kernel and stride must be at least 1".to_string())
+        }
+        Layer::Downsample(factor)
+            if !(height.is_multiple_of(factor) && width.is_multiple_of(factor)) =>
+        {
+            Err(format!("the factor {factor} must divide height and width, {height} and {width}"))
+        }
+        Layer::PixelShuffle(factor) | Layer::PixelUnshuffle(factor)
+            if factor == 0 || shuffled(layer, input).is_none() =>
+        {
+            Err(format!(
+                "the factor {factor} does not divide {} channels of {width}x{height} pixels",
+                input.channels
+            ))
         }
         _ => Ok(()),
     }
@@ -140,9 +208,35 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
             let (height, width) = (height.div_ceil(side), width.div_ceil(side));
             summary.output = FeatureShape { height, width, ..input };
         }
+        Layer::Upsample { factor, .. } => {
+            let (height, width) = (height.checked_mul(factor)?, width.checked_mul(factor)?);
+            summary.output = FeatureShape { height, width, ..input };
+        }
+        Layer::Downsample(factor) => {
+            let (height, width) = (height / factor, width / factor);
+            summary.output = FeatureShape { height, width, ..input };
+        }
+        Layer::PixelShuffle(_) | Layer::PixelUnshuffle(_) => {
+            summary.output = shuffled(layer, input)?;
+        }
+        Layer::MinibatchStd => {
+            summary.output = FeatureShape { channels: from.checked_add(1)?, ..input };
+        }
         Layer::Activation(_) | Layer::Dropout(_) | Layer::Rescale { .. } => {}
+        // Planned with the layers inside.
+        Layer::Residual { .. } => return None,
     }
     Some(summary)
+}
+
+/// The output of a pixel shuffle or of its inverse.
+fn shuffled(layer: &Layer, input: FeatureShape) -> Option<FeatureShape> {
+    let (factor, unshuffle) = match *layer {
+        Layer::PixelShuffle(factor) => (factor, false),
+        Layer::PixelUnshuffle(factor) => (factor, true),
+        _ => return None,
+    };
+    PixelShuffle { factor, unshuffle }.output(input)
 }
 
 /// Height and width of the larger and the smaller feature map of a convolution.
@@ -178,7 +272,10 @@ fn tables(layer: &Layer, input: FeatureShape) -> Option<u64> {
         Layer::Resize(to_height, to_width) => count(&[height, to_height])?
             .checked_add(count(&[width, to_width])?)?
             .checked_mul(2 * BYTES_PER_TAP),
-        Layer::AvgPool(side) => count(&[height, height.div_ceil(side)])?
+        Layer::Upsample { factor, .. } => count(&[height, height, factor])?
+            .checked_add(count(&[width, width, factor])?)?
+            .checked_mul(2 * BYTES_PER_TAP),
+        Layer::AvgPool(side) | Layer::Downsample(side) => count(&[height, height.div_ceil(side)])?
             .checked_add(count(&[width, width.div_ceil(side)])?)?
             .checked_mul(2 * BYTES_PER_TAP),
         _ => Some(0),

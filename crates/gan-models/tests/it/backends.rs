@@ -1,6 +1,6 @@
 //! The kernels and candle's own operators compute the same numbers.
 
-use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, values};
+use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, residual, values};
 use candle_core::{Device, Tensor};
 use gan_models::{
     Activation, Architecture, Backend, Custom, FeatureShape, GradMask, Layer, Mode, Momentum,
@@ -61,6 +61,7 @@ fn architectures() -> Vec<(&'static str, Architecture, FeatureShape)> {
         ("mlp in colour", mlp(), (3, 4, 5).into()),
         ("custom", custom(), (2, 8, 12).into()),
         ("odd", odd(), (2, 7, 9).into()),
+        ("residual", residual(), (2, 8, 12).into()),
     ]
 }
 

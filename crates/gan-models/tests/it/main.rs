@@ -5,12 +5,14 @@ mod backends;
 mod candle;
 mod conditional;
 mod pytorch;
+mod residual;
 mod weights;
 
 use candle_core::{Device, Tensor};
 use gan_models::{
     Activation, Architecture, ConvStack, Custom, Dcgan, DenseStack, Discriminator, FeatureShape,
-    Generator, LatentDistribution, Layer, Mlp, Momentum, Norm, Parameters, WeightInit,
+    Generator, LatentDistribution, Layer, Mlp, Momentum, Norm, Parameters, UpsampleFilter,
+    WeightInit,
 };
 
 fn norm() -> Norm {
@@ -72,6 +74,51 @@ fn custom() -> Architecture {
     let mut custom = Custom::new(5, WeightInit::TruncatedNormal(0.3), generator, discriminator);
     custom.latent_distribution = LatentDistribution::TruncatedNormal;
     Architecture::Custom(custom)
+}
+
+/// Residual blocks, one inside the other, and what resamples between them; for images of 2 x 8 x 12.
+fn residual() -> Architecture {
+    let conv = |channels, kernel, bias| Layer::Conv { channels, kernel, stride: 1, bias };
+    let norm = Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel: false };
+    let leaky = Layer::Activation(Activation::LeakyRelu(0.2));
+    let upsample = |filter| Layer::Upsample { factor: 2, filter };
+    let inner = Layer::Residual {
+        body: vec![conv(6, 3, true), leaky.clone()],
+        shortcut: vec![],
+        zero_init: true,
+    };
+    let generator = vec![
+        Layer::Project { to: (8, 2, 3).into(), bias: true },
+        Layer::Residual {
+            body: vec![
+                leaky.clone(),
+                upsample(UpsampleFilter::Nearest),
+                conv(6, 3, false),
+                norm.clone(),
+            ],
+            shortcut: vec![conv(6, 1, true), upsample(UpsampleFilter::Bilinear)],
+            zero_init: false,
+        },
+        Layer::Residual {
+            body: vec![inner, norm.clone(), leaky.clone(), conv(8, 3, true)],
+            shortcut: vec![conv(8, 1, false)],
+            zero_init: false,
+        },
+        Layer::PixelShuffle(2),
+        Layer::Activation(Activation::Tanh),
+    ];
+    let discriminator = vec![
+        Layer::PixelUnshuffle(2),
+        Layer::Residual {
+            body: vec![conv(8, 3, false), norm, leaky.clone(), Layer::Downsample(2)],
+            shortcut: vec![Layer::AvgPool(2)],
+            zero_init: false,
+        },
+        leaky,
+        Layer::MinibatchStd,
+    ];
+    let init = WeightInit::FanInNormal(1.0);
+    Architecture::Custom(Custom::new(5, init, generator, discriminator))
 }
 
 fn generator(
