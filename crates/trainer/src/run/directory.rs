@@ -3,8 +3,9 @@
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
 use crate::run::lock::RunLock;
-use crate::run::record::StatsLine;
+use crate::run::record::{STATS_LIMIT, StatsLine};
 use anyhow::{Context, Result, bail, ensure};
+use gan_files::SETTINGS;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,7 @@ impl RunDirectory {
         let path = self.stats();
         if path.exists() {
             let context = || path.display().to_string();
-            let text = gan_files::read_to_string(&path).with_context(context)?;
+            let text = gan_files::read_to_string(&path, STATS_LIMIT).with_context(context)?;
             let made = |line: &&str| {
                 let line: Result<StatsLine, _> = serde_json::from_str(line);
                 line.is_ok_and(|line| line.step <= step)
@@ -106,10 +107,10 @@ impl RunDirectory {
         ensure!(path.is_dir(), "{}: no such run directory", path.display());
         let directory = Self { path: path.to_path_buf(), lock: None };
         let path = directory.config();
-        let text = gan_files::read(&path).with_context(|| {
+        let text = gan_files::read_to_string(&path, SETTINGS).with_context(|| {
             format!("{}: not a run directory, its configuration cannot be read", path.display())
         })?;
-        let config = TrainConfig::from_json(&text)
+        let config = TrainConfig::from_json(text.as_bytes())
             .with_context(|| format!("{}: not a run's configuration", path.display()))?;
         Ok((directory, config))
     }
