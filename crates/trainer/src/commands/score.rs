@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
 use gan_data::{Error, ImageSet, ImageShape, Split, class_position, range};
+use gan_files::Line;
 use gan_models::Mode;
 use std::io::Write;
 use std::path::Path;
@@ -45,7 +46,8 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
                         1 => String::new(),
                         _ => format!(" image {}", chunk * CHUNK + i),
                     };
-                    writeln!(print, "{value:+9.4}  {verdict}  {}{which}", path.display())?;
+                    let path = Line(path.display());
+                    writeln!(print, "{value:+9.4}  {verdict}  {path}{which}")?;
                 }
             }
         }

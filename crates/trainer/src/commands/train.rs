@@ -7,13 +7,13 @@ use crate::config::resolve::{self, Request};
 use crate::dataset::Selection;
 use crate::device;
 use crate::format::duration;
-use crate::plain::shell_word;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
 use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use gan_data::{Batches, Dataset, DatasetInfo, Split};
+use gan_files::{Line, shell_path};
 use gan_training::Gan;
 use std::io::Write;
 use std::time::Instant;
@@ -153,7 +153,7 @@ impl Session {
                  cargo run -p trainer -- --resume {}",
                 gan.step(),
                 config.steps,
-                shell_word(directory.path())
+                shell_path(directory.path())
             )?;
             return Ok(outcome);
         }
@@ -203,7 +203,7 @@ fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDir
 
 /// Prints the paths of the results and commands that use them.
 fn conclude(directory: &RunDirectory, step: u64, print: &mut (dyn Write + Send)) -> Result<()> {
-    let (path, word) = (directory.path().display(), shell_word(directory.path()));
+    let (path, word) = (Line(directory.path().display()), shell_path(directory.path()));
     let count = std::fs::read_dir(directory.samples()).map_or(0, Iterator::count);
     let best = match checkpoint::best_step(&directory.checkpoints()) {
         Some(step) => format!("best        {path}/best-generator, of step {step}\n"),
