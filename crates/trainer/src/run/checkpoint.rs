@@ -5,6 +5,7 @@ use gan_training::{Gan, checkpoint_step};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use std::io::ErrorKind;
 /// Number of checkpoints that a run keeps. If a power failure damages the last, the other is left.
 const KEPT: usize = 2;
 
@@ -17,7 +18,7 @@ const BEST: &str = "best";
 /// # Errors
 /// A directory or file that cannot be written; older checkpoints are kept then.
 pub(crate) fn save(gan: &Gan, directory: &Path) -> Result<()> {
-    write(gan, &directory.join(format!("{:06}", gan.step())))?;
+    write(gan, directory, &format!("{:06}", gan.step()))?;
     prune(directory)
 }
 
@@ -36,11 +37,13 @@ pub(crate) fn prune(directory: &Path) -> Result<()> {
 /// # Errors
 /// A directory or file that cannot be written.
 pub(crate) fn save_best(gan: &Gan, directory: &Path) -> Result<()> {
-    write(gan, &directory.join(BEST))
+    write(gan, directory, BEST)
 }
 
-fn write(gan: &Gan, path: &Path) -> Result<()> {
-    gan.save(path).with_context(|| format!("writing checkpoint {}", path.display()))
+fn write(gan: &Gan, directory: &Path, name: &str) -> Result<()> {
+    let path = directory.join(name);
+    gan_files::make(directory).with_context(|| format!("making {}", directory.display()))?;
+    gan.save(&path).with_context(|| format!("writing checkpoint {}", path.display()))
 }
 
 /// Returns the step of the best checkpoint, if there is one.
@@ -94,7 +97,11 @@ pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path) -> Result<()> {
 fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let context = || format!("reading checkpoints in {}", directory.display());
     let mut all = Vec::new();
-    for entry in fs::read_dir(directory).with_context(context)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(all),
+        entries => entries.with_context(context)?,
+    };
+    for entry in entries {
         let path = entry.with_context(context)?.path();
         let step = path.file_name().and_then(|name| name.to_str()?.parse().ok());
         if let Some(step) = step {

@@ -30,6 +30,8 @@ impl RunDirectory {
     pub(crate) fn create(runs: &Path, config: &TrainConfig) -> Result<Self> {
         fs::create_dir_all(runs)
             .with_context(|| format!("making the directory of runs {}", runs.display()))?;
+        // Of sessions that were killed here. What cannot be removed is in nobody's way.
+        let _ = gan_files::remove_leftovers(runs);
         let mut number = all(runs)?.last().map_or(0, |(number, _)| number.saturating_add(1));
         loop {
             let path = runs.join(format!("{number:05}-{}", config.title()));
@@ -89,6 +91,7 @@ impl RunDirectory {
         }
         let samples = self.samples();
         let context = || samples.display().to_string();
+        gan_files::make(&samples).with_context(context)?;
         for entry in fs::read_dir(&samples).with_context(context)? {
             let path = entry.with_context(context)?.path();
             let of = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
