@@ -27,8 +27,8 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     let run = RunDirectory::named_or_newest(args.run.as_deref())?;
     let (directory, config) = RunDirectory::open(&run)?;
     device::set_precision(config.precision);
-    let mut gan = config.gan(&Device::Cpu)?;
-    checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+    config.check().with_context(|| directory.config().display().to_string())?;
+    let gan = checkpoint::load_newest(&config, &Device::Cpu, &directory.checkpoints())?;
     let label = label(&config.generator.classes, gan.generator().config().conditional, args)?;
     let shape = sampling::image_shape(config.discriminator.image);
     device::pool(args.threads)?.install(|| {

@@ -75,11 +75,15 @@ fn networks(
     device::set_precision(config.precision);
     let name = args.session.device.device;
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
-    let mut gan = config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?;
+    let begun = match resumed {
+        Some(directory) => directory.has_begun()?.then(|| directory.checkpoints()),
+        None => None,
+    };
+    let gan = match begun {
+        Some(checkpoints) => checkpoint::load_newest(config, &device, &checkpoints)?,
+        None => config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?,
+    };
     if let Some(directory) = resumed {
-        if directory.has_begun()? {
-            checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
-        }
         ensure!(
             gan.step() <= config.steps,
             "{}: step {} is made already; --steps or --epochs must lead to it or beyond, not to {}",

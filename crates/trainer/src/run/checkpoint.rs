@@ -1,11 +1,13 @@
 //! Writes, removes and restores the checkpoints of a run.
 
+use crate::config::TrainConfig;
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use gan_training::{Gan, checkpoint_step};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use std::io::ErrorKind;
 /// Number of checkpoints that a run keeps. If a power failure damages the last, the other is left.
 const KEPT: usize = 2;
 
@@ -75,16 +77,19 @@ pub(crate) fn is_empty(directory: &Path) -> Result<bool> {
     Ok(list(directory)?.is_empty())
 }
 
-/// Restores the newest checkpoint in `directory`.
+/// Creates the networks of a configuration that is [checked](TrainConfig::check) as the newest checkpoint
+/// in `directory` holds them.
 ///
 /// # Errors
 /// No checkpoint; one that is damaged or of another network.
-pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path) -> Result<()> {
+pub(crate) fn load_newest(config: &TrainConfig, device: &Device, directory: &Path) -> Result<Gan> {
     let mut all = list(directory)?;
     let Some((_, path)) = all.pop() else {
         bail!("{}: no checkpoint to resume from", directory.display());
     };
-    gan.restore(&path).with_context(|| match all.pop() {
+    let TrainConfig { generator, discriminator, training, .. } = config;
+    let gan = Gan::load(generator, discriminator, *training, device, &path);
+    gan.with_context(|| match all.pop() {
         Some((step, _)) => format!(
             "checkpoint {} (without this directory, the one of step {step} is resumed)",
             path.display()
