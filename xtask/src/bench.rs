@@ -41,7 +41,8 @@ impl Bench {
         ensure!(self.rounds > 0, "--rounds 0: at least 1 is needed");
         let path = root.join("docs/benchmarks.md");
         let context = || path.display().to_string();
-        let text = gan_files::read_to_string(&path, gan_files::SETTINGS).with_context(context)?;
+        let text =
+            gan_files::read_to_string(&path, gan_files::SETTINGS_LIMIT).with_context(context)?;
         let (before, rest) = text
             .split_once(MARKS.0)
             .with_context(|| format!("{}: no line {:?}", path.display(), MARKS.0))?;

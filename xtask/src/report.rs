@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use gan_files::SETTINGS;
+use gan_files::SETTINGS_LIMIT;
 
 use self::record::{Figure, Record};
 use crate::animation;
@@ -104,8 +104,8 @@ fn part<T>(found: Result<T>, left_out: &mut Vec<String>) -> Option<T> {
 /// The curves, as they are: the page shows them as an image, in which no script runs.
 fn curves(run: &Path) -> Result<Figure> {
     let path = run.join("curves.svg");
-    let svg =
-        gan_files::read_to_string(&path, SETTINGS).with_context(|| path.display().to_string())?;
+    let svg = gan_files::read_to_string(&path, SETTINGS_LIMIT)
+        .with_context(|| path.display().to_string())?;
     ensure!(
         svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
         "{}: damaged, or not written by the trainer",

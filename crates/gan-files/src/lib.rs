@@ -21,7 +21,7 @@ mod read;
 pub use directory::NewDirectory;
 pub use fault::now;
 pub use plain::{Line, Plain, shell_path, shell_word};
-pub use read::{SETTINGS, open, read, read_to_string};
+pub use read::{SETTINGS_LIMIT, open, read, read_to_string};
 
 use hold::hold;
 
@@ -45,10 +45,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     write_with(path, |file| append(file, bytes))
 }
 
-/// Writes a file as [`write`] does, with the bytes that `fill` writes into it. Returns what `fill` returns.
+/// Writes a file as [`write()`] does, with the bytes that `fill` writes into it. Returns what `fill` returns.
 ///
 /// # Errors
-/// Those of [`write`] and of `fill`.
+/// Those of [`write()`] and of `fill`.
 pub fn write_with<T, E: From<io::Error>>(
     path: &Path,
     fill: impl FnOnce(&mut File) -> Result<T, E>,
@@ -327,6 +327,17 @@ mod tests {
         write(&directory.path().join("file"), b"text").unwrap();
         staging(directory.path()).unwrap();
         assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_is_no_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        write(&fifo.join("file"), b"text").unwrap_err();
+        staging(&fifo).unwrap_err();
+        assert_eq!(remove_leftovers(&fifo).unwrap(), 0);
     }
 
     #[test]

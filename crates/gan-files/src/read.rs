@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// The usual limit of configurations, recipes and other text of which all is kept: 16 MiB.
-pub const SETTINGS: u64 = 16 << 20;
+pub const SETTINGS_LIMIT: u64 = 16 << 20;
 
 /// Opens a regular file, or a symbolic link to one, for reading.
 ///
@@ -90,7 +90,7 @@ mod tests {
         ] {
             let text = read(path).unwrap_err().to_string();
             assert_eq!(text, format!("it is a {kind}; a regular file is needed"));
-            assert_eq!(read_to_string(path, SETTINGS).unwrap_err().to_string(), text);
+            assert_eq!(read_to_string(path, SETTINGS_LIMIT).unwrap_err().to_string(), text);
         }
         fs::write(&plain, b"text").unwrap();
         std::os::unix::fs::symlink(&plain, &link).unwrap();
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(error, "it has 6 bytes; at most 5 bytes of such text are read");
         // A file of holes, which takes no space on the disk.
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
-        let error = read_to_string(&path, SETTINGS).unwrap_err().to_string();
+        let error = read_to_string(&path, SETTINGS_LIMIT).unwrap_err().to_string();
         assert_eq!(
             error,
             "it has 1099511627776 bytes; at most 16777216 bytes of such text are read"

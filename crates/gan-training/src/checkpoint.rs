@@ -5,7 +5,7 @@ use crate::gan::Gan;
 use crate::hyperparameters::{AdamConfig, Hyperparameters};
 use crate::optimizer::Optimizer;
 use candle_core::{Device, Tensor};
-use gan_files::SETTINGS;
+use gan_files::SETTINGS_LIMIT;
 use gan_models::{
     Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, Parameters, weights,
 };
@@ -206,7 +206,8 @@ impl Checkpoint {
 
 fn read_state(directory: &Path) -> Result<State> {
     let path = directory.join(STATE);
-    let text = gan_files::read_to_string(&path, SETTINGS).map_err(|error| failed(&path, error))?;
+    let text =
+        gan_files::read_to_string(&path, SETTINGS_LIMIT).map_err(|error| failed(&path, error))?;
     serde_json::from_str(&text).map_err(|error| failed(&path, error))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use gan_files::SETTINGS;
+use gan_files::SETTINGS_LIMIT;
 use serde_json::{Map, Value};
 
 /// The values of a JSON object, by name.
@@ -37,8 +37,8 @@ pub(super) struct Figure {
 /// The file is missing or is not a JSON object.
 pub(super) fn config(run: &Path) -> Result<Fields> {
     let path = run.join("config.json");
-    let text =
-        gan_files::read_to_string(&path, SETTINGS).with_context(|| path.display().to_string())?;
+    let text = gan_files::read_to_string(&path, SETTINGS_LIMIT)
+        .with_context(|| path.display().to_string())?;
     let config = serde_json::from_str(&text)
         .with_context(|| format!("{}: not a run's configuration", path.display()))?;
     Ok(without_sections(config))

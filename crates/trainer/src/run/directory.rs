@@ -5,7 +5,7 @@ use crate::run::checkpoint;
 use crate::run::lock::RunLock;
 use crate::run::record::{STATS_LIMIT, StatsLine};
 use anyhow::{Context, Result, bail, ensure};
-use gan_files::SETTINGS;
+use gan_files::SETTINGS_LIMIT;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -110,7 +110,7 @@ impl RunDirectory {
         ensure!(path.is_dir(), "{}: no such run directory", path.display());
         let directory = Self { path: path.to_path_buf(), lock: None };
         let path = directory.config();
-        let text = gan_files::read_to_string(&path, SETTINGS).with_context(|| {
+        let text = gan_files::read_to_string(&path, SETTINGS_LIMIT).with_context(|| {
             format!("{}: not a run directory, its configuration cannot be read", path.display())
         })?;
         let config = TrainConfig::from_json(text.as_bytes())
