@@ -138,14 +138,27 @@ fn weights_that_are_not_finite() {
         }
     }
     let state = format!("{RUN}/checkpoints/000006/state.safetensors");
-    let (path, name) = (place.path(&state), "discriminator/layers.0.weight");
-    let mut tensors = weights::load_tensors(&path, &Device::Cpu).unwrap();
-    let broken = (&tensors[name] * f64::NAN).unwrap();
-    tensors.insert(name.to_string(), broken);
-    weights::save_tensors(&path, tensors).unwrap();
-    let parts = [state.as_str(), "discriminator: layers.0.weight", "NaN or infinite"];
-    for command in [format!("score --run {RUN} set"), format!("--resume {RUN} --steps 8")] {
-        place.refuse_saying(&command, &parts);
+    let path = place.path(&state);
+    let good = weights::load_tensors(&path, &Device::Cpu).unwrap();
+    for (name, shown) in [
+        ("discriminator/layers.0.weight", "discriminator: layers.0.weight"),
+        ("ema/layers.0.weight", "ema: layers.0.weight"),
+        (
+            "generator_adam/first.layers.0.weight",
+            "generator_adam: optimizer state first.layers.0.weight",
+        ),
+        (
+            "discriminator_adam/second.layers.0.weight",
+            "discriminator_adam: optimizer state second.layers.0.weight",
+        ),
+    ] {
+        let mut tensors = good.clone();
+        tensors.insert(name.to_string(), (&good[name] * f64::NAN).unwrap());
+        weights::save_tensors(&path, tensors).unwrap();
+        let parts = [state.as_str(), shown, "NaN or infinite"];
+        for command in [format!("score --run {RUN} set"), format!("--resume {RUN} --steps 8")] {
+            place.refuse_saying(&command, &parts);
+        }
     }
 }
 

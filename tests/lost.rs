@@ -64,7 +64,7 @@ fn moves_away(recipe: &str, written: &str, part: &str) {
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
     let error = said.err.lines().last().unwrap();
     assert!(
-        error.contains("ERROR") && error.contains(&format!("runs/00000-idx-set-tiny/{part}")),
+        error.contains("ERROR") && error.contains(&format!("runs/00000-idx-set-tiny/{part}: ")),
         "{error}"
     );
     assert!(error.contains("No such file or directory"), "{error}");
@@ -84,6 +84,43 @@ fn a_removed_run_directory_is_not_recreated() {
     };
     // The curves are drawn at step 50, then not for some seconds; the generator is the last of the files
     // beside a checkpoint.
-    moves_away(&recipe(1, 1_000_000), "samples/000051.png", "samples/");
-    moves_away(&recipe(1_000_000, 200), "generator/config.json", "checkpoints/");
+    moves_away(&recipe(1, 1_000_000), "samples/000051.png", "samples");
+    moves_away(&recipe(1_000_000, 200), "generator/config.json", "checkpoints");
+}
+
+/// What is removed from a run while it trains is made again from then on. What it held is lost.
+#[cfg(unix)]
+#[test]
+fn removed_parts_of_a_run_are_made_again() {
+    let place = Place::new();
+    let recipe = TINY.replace("sample_every = 4", "sample_every = 100");
+    place.write("tiny.toml", recipe.replace("checkpoint_every = 5", "checkpoint_every = 150"));
+    place.succeed(&format!("{SMALL} --steps 400 --out straight"));
+    let whole = place.result("straight/00000-idx-set-tiny");
+    let mut command = place.command(&format!("{SMALL} --steps 400"));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let run = place.path("runs/00000-idx-set-tiny");
+    // From then on nothing is written for 100 steps.
+    while !run.join("samples/000200.png").exists() {
+        assert_eq!(child.try_wait().unwrap(), None);
+        thread::sleep(Duration::from_millis(2));
+    }
+    for part in ["samples", "checkpoints", "generator"] {
+        fs::rename(run.join(part), place.path(part)).unwrap();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut result = place.result("runs/00000-idx-set-tiny");
+    for (name, bytes) in &whole {
+        let is_lost = ["000000", "000100", "000200"].map(|step| format!("samples/{step}.png"));
+        let wanted = Some(bytes).filter(|_| !is_lost.contains(name));
+        assert!(result.remove(name).as_ref() == wanted, "{name}");
+    }
+    assert_eq!(result.len(), 0);
+
+    fs::remove_dir_all(run.join("samples")).unwrap();
+    place.succeed("--resume runs/00000-idx-set-tiny --steps 401");
+    fs::remove_dir_all(run.join("checkpoints")).unwrap();
+    let error = place.refuse("--resume runs/00000-idx-set-tiny --steps 402");
+    let wanted = "runs/00000-idx-set-tiny/checkpoints: no checkpoint to resume from";
+    assert_eq!(error, wanted);
 }

@@ -16,6 +16,7 @@ mod folders;
 mod generate;
 mod locks;
 mod lost;
+mod pipes;
 mod plain_output;
 mod reproducibility;
 mod sizes;

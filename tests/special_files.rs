@@ -69,3 +69,19 @@ fn symbolic_links_to_regular_files_are_read() {
     let error = place.fail("--recipe zero.toml --dataset idx:set");
     assert!(error.contains("zero.toml: it is a device"), "{error}");
 }
+
+/// What a resumed run writes anew is not read from a FIFO first.
+#[test]
+fn a_fifo_in_place_of_a_result_is_replaced() {
+    let place = Place::new();
+    place.succeed(SMALL);
+    let run = "runs/00000-idx-set-tiny";
+    for name in ["curves.svg", "generator/config.json"] {
+        let path = format!("{run}/{name}");
+        let before = place.read(&path);
+        fifo(&place, &path);
+        place.succeed(&format!("--resume {run}"));
+        assert!(fs::symlink_metadata(place.path(&path)).unwrap().is_file());
+        assert_eq!(place.read(&path), before);
+    }
+}

@@ -1,12 +1,12 @@
-//! Runs that are killed, fail to write, meet a rival and are moved away, and are resumed until they are
-//! done. Each must end with the bytes of a run that nothing disturbed.
+//! Runs that are killed, fail to write, meet a rival, lose directories and have a clock that jumps, and are
+//! resumed until they are done. Each must end with the bytes of a run that nothing disturbed.
 //!
 //! `cargo xtask torture` runs the long form.
 
 #![cfg(unix)]
 #![allow(clippy::print_stdout, reason = "the long form reports what it did")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -37,6 +37,8 @@ enum Disturbance {
     Rival,
     /// The run directory has another name after this time. It stands for one that is removed.
     Move(Duration),
+    /// A directory of the run is removed after this time.
+    Remove(&'static str, Duration),
     /// Nothing.
     Nothing,
 }
@@ -50,6 +52,8 @@ struct Tally {
     faults: u64,
     refusals: u64,
     moves: u64,
+    jumps: u64,
+    removals: u64,
     differences: Vec<String>,
 }
 
@@ -100,6 +104,7 @@ impl Torture {
         let out = format!("chain-{}", self.tally.chains);
         self.tally.chains += 1;
         let run = run_of(&out, recipe);
+        let mut removed = BTreeSet::new();
         for session in 0.. {
             assert!(session < sessions + 5, "{run} does not end");
             let args = match self.place.path(&run).exists() {
@@ -112,6 +117,16 @@ impl Torture {
             };
             let ended = self.session(&args, &disturbance);
             self.tally.sessions += 1;
+            if removed.contains("checkpoints") && ended.err.contains("no checkpoint to resume from")
+            {
+                // What it would continue from was removed.
+                fs::remove_dir_all(self.place.path(&out)).unwrap();
+                removed.clear();
+                continue;
+            }
+            if let Disturbance::Remove(part, _) = disturbance {
+                removed.insert(part);
+            }
             if let Some(fault) = fault_of(&ended, &disturbance) {
                 self.tally.differences.push(format!("{run}, session {session}, {fault}"));
             }
@@ -119,23 +134,39 @@ impl Torture {
                 break;
             }
         }
-        let found = self.files(&out, recipe);
+        self.compare(&out, recipe, &removed);
+        fs::remove_dir_all(self.place.path(&out)).unwrap();
+    }
+
+    /// Compares a run with the undisturbed one. What was in removed directories may be missing.
+    fn compare(&mut self, out: &str, recipe: &str, removed: &BTreeSet<&str>) {
+        let run = run_of(out, recipe);
+        let found = self.files(out, recipe);
         let wanted = &self.whole[recipe].1;
-        let names = wanted.keys().chain(found.keys());
-        let mut differing: Vec<_> =
-            names.filter(|&name| wanted.get(name) != found.get(name)).collect();
-        differing.sort();
-        differing.dedup();
+        let may_differ = |name: &str| {
+            let part = name.split_once('/').map_or(name, |(part, _)| part);
+            let is_best = part == "best-generator" || name.starts_with("checkpoints/best/");
+            (removed.contains(part) && !found.contains_key(name))
+                || (removed.contains("checkpoints") && is_best)
+        };
+        let names: BTreeSet<_> = wanted.keys().chain(found.keys()).collect();
+        let differing: Vec<_> = names
+            .into_iter()
+            .filter(|&name| wanted.get(name) != found.get(name) && !may_differ(name))
+            .collect();
         if !differing.is_empty() {
             self.tally.differences.push(format!("{run}: {differing:?}"));
         }
-        fs::remove_dir_all(self.place.path(&out)).unwrap();
+        let beside = self.place.names(out);
+        if beside.len() != 1 {
+            self.tally.differences.push(format!("{run}: left beside it: {beside:?}"));
+        }
     }
 
     /// Draws what happens to a session of a run that takes `length`.
     fn disturbance(&mut self, length: Duration) -> Disturbance {
         let after = length.mul_f64(self.rng.random_range(0.0..1.0));
-        match self.rng.random_range(0..10) {
+        match self.rng.random_range(0..12) {
             0..3 => Disturbance::Kill(after),
             3..8 => {
                 let kind = ["kill", "kill", "enospc", "eio", "erofs"][self.rng.random_range(0..5)];
@@ -145,6 +176,16 @@ impl Torture {
                 Disturbance::Fault(format!("{kind}:{operation}{lasting}"))
             }
             8 => Disturbance::Rival,
+            9 => {
+                let kind = ["past", "future"][self.rng.random_range(0..2)];
+                // Half of them before the session begins its files.
+                let operation = self.rng.random_range(0..2) * self.rng.random_range(0..20) + 1;
+                Disturbance::Fault(format!("{kind}:{operation}"))
+            }
+            10 => {
+                let part = ["samples", "checkpoints", "generator"][self.rng.random_range(0..3)];
+                Disturbance::Remove(part, after)
+            }
             _ => Disturbance::Move(after),
         }
     }
@@ -187,11 +228,21 @@ impl Torture {
                 }
                 return ended;
             }
+            Disturbance::Remove(part, after) => {
+                thread::sleep(*after);
+                let (part, away) = (self.place.path(&run).join(part), self.place.path("away"));
+                // At once, as far as the trainer sees it.
+                if fs::rename(part, &away).is_ok() {
+                    self.tally.removals += 1;
+                    fs::remove_dir_all(away).unwrap();
+                }
+            }
         }
         let ended = self.end(child);
         match disturbance {
             Disturbance::Kill(_) if ended.code.is_none() => self.tally.kills += 1,
             Disturbance::Fault(_) if ended.code != Some(0) => self.tally.faults += 1,
+            Disturbance::Fault(fault) if is_jump(fault) => self.tally.jumps += 1,
             _ => {}
         }
         ended
@@ -214,8 +265,9 @@ impl Torture {
             Some(2) if err.contains(&format!("process {id} is training this run")) => {
                 self.tally.refusals += 1;
             }
-            // The first had ended.
-            Some(0) if child.try_wait().unwrap().is_some() => {}
+            // The first had ended, or had no more to do.
+            Some(0) if ends_soon(child) => {}
+            Some(2) if err.contains("another process is training") && ends_soon(child) => {}
             _ => self.tally.differences.push(format!("{run}: a rival ended with {code:?}: {err}")),
         }
     }
@@ -269,6 +321,14 @@ impl Torture {
     }
 }
 
+/// Whether a program ends that has let go of its run, or is about to.
+fn ends_soon(child: &mut Child) -> bool {
+    (0..1000).any(|_| {
+        thread::sleep(Duration::from_millis(1));
+        child.try_wait().unwrap().is_some()
+    })
+}
+
 /// The arguments of a new run.
 fn begin(recipe: &str, out: &str) -> String {
     format!("--recipe {recipe}.toml --dataset idx:set --steps {STEPS} --out {out}")
@@ -276,6 +336,11 @@ fn begin(recipe: &str, out: &str) -> String {
 
 fn run_of(out: &str, recipe: &str) -> String {
     format!("{out}/00000-idx-set-{recipe}")
+}
+
+/// Whether a fault sets the clock.
+fn is_jump(fault: &str) -> bool {
+    fault.starts_with("past") || fault.starts_with("future")
 }
 
 /// Says what is wrong with how a session ended, if anything is.
@@ -286,6 +351,8 @@ fn fault_of(ended: &Ended, disturbance: &Disturbance) -> Option<String> {
         (None, Disturbance::Kill(_)) => true,
         (None, Disturbance::Fault(fault)) => fault.starts_with("kill"),
         (Some(2), Disturbance::Fault(_)) => has_said("(CANDLE_GAN_FAULT)"),
+        // It was removed while the trainer wrote into it.
+        (Some(2), Disturbance::Remove(..)) => has_said("No such file"),
         (Some(2), Disturbance::Move(_)) => {
             has_said("No such file") || has_said("no such run directory")
         }
@@ -321,10 +388,12 @@ fn long() {
         let recipe = ["plain", "dropout", "plain", "measured"][torture.rng.random_range(0..4)];
         torture.chain(recipe, 12);
     }
-    let Tally { chains, sessions, kills, faults, refusals, moves, differences } = torture.tally;
+    let Tally { chains, sessions, kills, faults, refusals, moves, jumps, removals, differences } =
+        torture.tally;
     println!(
         "torture, seed {seed}: {chains} runs in {sessions} sessions, {kills} killed, {faults} ended by \
-         faults of the file writer, {refusals} rivals refused, {moves} runs moved away, {} differences",
+         faults of the file writer, {refusals} rivals refused, {moves} runs moved away, {removals} \
+         directories removed, {jumps} clocks set, {} differences",
         differences.len()
     );
     assert!(differences.is_empty(), "{differences:#?}");

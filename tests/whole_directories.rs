@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::{Place, assert_same, tree};
+use crate::{Place, assert_same, finish, tree};
 
 /// Trains a short run on fives and one on sevens.
 fn fives_and_sevens() -> Place {
@@ -47,5 +47,28 @@ fn only_generated_images_are_replaced() {
             &format!("generate --count 2 --format {format} --out home --force"),
             &["home: --force replaces directories of generated images only", "letter.txt"],
         );
+    }
+}
+
+#[test]
+fn a_failure_leaves_no_directory() {
+    let place = fives_and_sevens();
+    place.write("home/letter.txt", "dear");
+    let before = tree(&place.path(""));
+    for out in ["out", "home", "home/a/b"] {
+        for (options, faults) in
+            [("idx --layout torchvision", 1..=9), ("idx", 1..=5), ("png", 1..=4)]
+        {
+            for fault in faults {
+                let args = format!("generate --count 1 --out {out} --format {options}");
+                let mut command = place.command(&args);
+                let said = finish(command.env("CANDLE_GAN_FAULT", format!("enospc:{fault}")));
+                if (options, out) != ("png", "home") && (options, out) != ("idx", "home") {
+                    assert!(said.err.contains("no storage space"), "{fault}: {said:?}");
+                }
+                assert_eq!(said.code, Some(2), "{args}, {fault}");
+                assert_same(&before, &tree(&place.path("")));
+            }
+        }
     }
 }

@@ -4,16 +4,16 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::atomic::{output, write_atomically};
 use crate::encoder::{Encoder, Format, Screen};
-use crate::image::Image;
+use crate::image::{Image, MAX_PIXELS};
+use crate::output::output;
 use crate::run_directory;
 
 /// Delay after the last frame, in hundredths of a second.
@@ -21,9 +21,6 @@ const LAST_DELAY: u16 = 200;
 
 /// The shortest delay that most players respect, in hundredths of a second.
 const MIN_DELAY: u32 = 2;
-
-/// Maximum number of pixels of a frame. It bounds the memory that a false header can claim.
-const MAX_PIXELS: u64 = 1 << 26;
 
 /// Options of `cargo xtask gif`.
 #[derive(Args)]
@@ -66,8 +63,13 @@ impl Animation {
         let frames = run_directory::frames(&run)?;
         let path = output(&run, self.out, "training.gif", &frames)?;
         let frames = every_nth(frames, self.every);
-        let made =
-            write_atomically(&path, |file| write(file, format, &frames, self.fps, self.scale))?;
+        let made = gan_files::write_with(&path, |file| -> Result<Made> {
+            let mut file = BufWriter::new(file);
+            let made = write(&mut file, format, &frames, self.fps, self.scale)?;
+            file.flush()?;
+            Ok(made)
+        })
+        .with_context(|| format!("making {}", path.display()))?;
         Ok(format!("{}: {made}, {} bytes", path.display(), fs::metadata(&path)?.len()))
     }
 }

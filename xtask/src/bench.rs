@@ -3,15 +3,12 @@
 
 use std::env;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
-
-use crate::atomic::write_atomically;
 
 /// The steps to time: recipe, batch size, and steps per round.
 const CASES: [(&str, usize, usize); 5] = [
@@ -43,7 +40,9 @@ impl Bench {
     pub(crate) fn run(&self, root: &Path) -> Result<String> {
         ensure!(self.rounds > 0, "--rounds 0: at least 1 is needed");
         let path = root.join("docs/benchmarks.md");
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let context = || path.display().to_string();
+        let text =
+            gan_files::read_to_string(&path, gan_files::SETTINGS_LIMIT).with_context(context)?;
         let (before, rest) = text
             .split_once(MARKS.0)
             .with_context(|| format!("{}: no line {:?}", path.display(), MARKS.0))?;
@@ -52,7 +51,7 @@ impl Bench {
             .with_context(|| format!("{}: no line {:?}", path.display(), MARKS.1))?;
         let tables = self.tables(root)?;
         let text = format!("{before}{}{tables}{}{after}", MARKS.0, MARKS.1);
-        write_atomically(&path, |file| Ok(file.write_all(text.as_bytes())?))?;
+        gan_files::write(&path, text.as_bytes()).with_context(context)?;
         Ok(format!("wrote {}", path.display()))
     }
 
@@ -155,9 +154,9 @@ impl<'a> Trainer<'a> {
             .args(["--recipe", recipe])
             .args(["--batch-size", &batch.to_string(), "--steps", &steps.to_string()])
             .args(flags)
+            .stderr(Stdio::inherit())
             .output()?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "bench of {recipe} failed: {}", errors.trim());
+        ensure!(output.status.success(), "bench of {recipe} failed");
         Ok(String::from_utf8(output.stdout)?)
     }
 }

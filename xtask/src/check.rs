@@ -3,14 +3,10 @@
 use std::env;
 use std::error::Error;
 use std::fmt;
-use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
-
-use crate::atomic::write_atomically;
 
 /// The error of a check that found a fault. Checks that cannot run have other errors.
 #[derive(Debug)]
@@ -40,8 +36,9 @@ pub(crate) fn workspace_root() -> PathBuf {
 /// It cannot be read or written.
 pub(crate) fn copy_lock(root: &Path, directory: &Path) -> Result<()> {
     let lock = root.join("Cargo.lock");
-    let bytes = fs::read(&lock).with_context(|| lock.display().to_string())?;
-    write_atomically(&directory.join("Cargo.lock"), |file| Ok(file.write_all(&bytes)?))
+    let bytes = gan_files::read(&lock).with_context(|| lock.display().to_string())?;
+    let copy = directory.join("Cargo.lock");
+    gan_files::write(&copy, &bytes).with_context(|| format!("making {}", copy.display()))
 }
 
 /// Runs cargo in a directory, with this program's output streams.

@@ -7,8 +7,11 @@ use std::io::BufReader;
 use std::iter;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use png::{ColorType, Decoder, Reader, Transformations};
+
+/// Maximum number of pixels of an image. It bounds the memory that a false header can claim.
+pub(crate) const MAX_PIXELS: u64 = 1 << 26;
 
 /// A PNG file of which only the header has been read.
 pub(crate) struct Image {
@@ -27,11 +30,16 @@ impl Image {
     /// Reads the header of a PNG file.
     ///
     /// # Errors
-    /// The file cannot be opened or is not a PNG.
+    /// The file cannot be opened, is not a PNG or is too large.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let mut decoder = Decoder::new(BufReader::new(File::open(path)?));
+        let mut decoder = Decoder::new(BufReader::new(gan_files::open(path)?));
         decoder.set_transformations(Transformations::normalize_to_color8());
         let reader = decoder.read_info().context("not a readable PNG")?;
+        let (width, height) = reader.info().size();
+        ensure!(
+            u64::from(width) * u64::from(height) <= MAX_PIXELS,
+            "{width}x{height} pixels; at most {MAX_PIXELS} in all are read"
+        );
         Ok(Self { reader })
     }
 

@@ -3,20 +3,16 @@
 //! Exit codes: 0 done, 1 a check failed, 2 the task could not be carried out.
 
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line program reports by printing"
-)]
+#![expect(clippy::print_stdout, reason = "a command line program reports by printing")]
 
 mod animation;
-mod atomic;
 mod bench;
 mod check;
 mod ci;
 mod downstream;
 mod encoder;
 mod image;
+mod output;
 mod package;
 mod report;
 mod run_directory;
@@ -24,10 +20,12 @@ mod sanitize;
 mod tidy;
 mod torture;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use gan_files::Line;
 
 use crate::check::{FailedCheck, workspace_root};
 
@@ -65,34 +63,26 @@ fn main() -> ExitCode {
     match run(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", plain(&format!("{error:#}")));
+            let _ = writeln!(io::stderr(), "error: {}", Line(format_args!("{error:#}")));
             ExitCode::from(if error.is::<FailedCheck>() { 1 } else { 2 })
         }
     }
 }
 
-/// Text whose control characters, other than the end of a line, are escaped: names in it cannot
-/// control the terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for c in text.chars() {
-        match c {
-            c if c.is_control() && c != '\n' => plain.extend(c.escape_default()),
-            c => plain.push(c),
-        }
-    }
-    plain
+/// Prints one line, whatever names are in it. What is done stays done where nobody reads it.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{}", Line(text));
 }
 
 fn run(task: Task) -> Result<()> {
     match task {
-        Task::Gif(animation) => println!("{}", plain(&animation.make()?)),
-        Task::Report(report) => println!("{}", plain(&report.make()?)),
-        Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
+        Task::Gif(animation) => say(&animation.make()?),
+        Task::Report(report) => say(&report.make()?),
+        Task::Bench(bench) => say(&bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
-        Task::Package(package) => println!("{}", package.run(&workspace_root())?),
+        Task::Package(package) => say(&package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,
-        Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
+        Task::Tidy => say(&tidy::run(&workspace_root())?),
         Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
         Task::Torture(torture) => torture.run(&workspace_root())?,
     }

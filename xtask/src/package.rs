@@ -6,14 +6,12 @@
 //! profile of its own; with the same profile, most dependencies need no second build.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::atomic::write_atomically;
 use crate::check::{copy_lock, run_cargo};
 
 /// Options of `cargo xtask package`.
@@ -83,9 +81,9 @@ fn unpack(root: &Path, directory: &Path) -> Result<PathBuf> {
         members.extend(package.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
     }
     let manifest = manifest(&members)?;
-    write_atomically(&workspace.join("Cargo.toml"), |file| {
-        Ok(file.write_all(manifest.as_bytes())?)
-    })?;
+    let path = workspace.join("Cargo.toml");
+    gan_files::write(&path, manifest.as_bytes())
+        .with_context(|| format!("making {}", path.display()))?;
     copy_lock(root, &workspace)?;
     Ok(workspace)
 }

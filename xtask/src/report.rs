@@ -9,18 +9,18 @@ mod record;
 mod tables;
 
 use std::fs;
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use gan_files::SETTINGS_LIMIT;
 
 use self::record::{Figure, Record};
 use crate::animation;
-use crate::atomic::{output, write_atomically};
 use crate::encoder::Format;
 use crate::image::Image;
+use crate::output::output;
 use crate::run_directory;
 
 /// Maximum number of bytes of the animation. Base64 adds a third on the page.
@@ -86,7 +86,8 @@ impl Report {
             &command::command(&record.config),
             &left_out,
         );
-        write_atomically(&path, |file| Ok(file.write_all(page.as_bytes())?))?;
+        gan_files::write(&path, page.as_bytes())
+            .with_context(|| format!("making {}", path.display()))?;
         let mut said = format!("{}: {} bytes", path.display(), page.len());
         if !left_out.is_empty() {
             said += &format!("; left out: {}", left_out.join("; "));
@@ -103,7 +104,8 @@ fn part<T>(found: Result<T>, left_out: &mut Vec<String>) -> Option<T> {
 /// The curves, as they are: the page shows them as an image, in which no script runs.
 fn curves(run: &Path) -> Result<Figure> {
     let path = run.join("curves.svg");
-    let svg = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let svg = gan_files::read_to_string(&path, SETTINGS_LIMIT)
+        .with_context(|| path.display().to_string())?;
     ensure!(
         svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"),
         "{}: damaged, or not written by the trainer",
@@ -136,7 +138,7 @@ fn grid(path: &Path) -> Result<Figure> {
     Ok(Figure {
         caption: format!("step {}", tables::thousands(step)),
         media_type: Format::Png.media_type(),
-        bytes: fs::read(path).with_context(context)?,
+        bytes: gan_files::read(path).with_context(context)?,
     })
 }
 

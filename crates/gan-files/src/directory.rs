@@ -1,10 +1,9 @@
 //! Directories that appear whole.
 
-use crate::{parent, replace, staging};
+use crate::{Staging, parent, replace, staging};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// A directory that is filled under a hidden name beside its place, and takes that place whole.
 ///
@@ -12,7 +11,9 @@ use tempfile::TempDir;
 #[derive(Debug)]
 pub struct NewDirectory {
     place: PathBuf,
-    new: TempDir,
+    // Dropped before the directories that it is in.
+    new: Staging,
+    _parents: Parents,
 }
 
 impl NewDirectory {
@@ -30,9 +31,9 @@ impl NewDirectory {
         if place.exists() {
             fs::read_dir(&place)?;
         }
-        fs::create_dir_all(parent(&place))?;
+        let parents = Parents::create(parent(&place))?;
         let new = staging(parent(&place))?;
-        Ok(Self { place, new })
+        Ok(Self { place, new, _parents: parents })
     }
 
     /// The hidden directory, to be filled.
@@ -47,6 +48,32 @@ impl NewDirectory {
     /// Directories that cannot be renamed or removed.
     pub fn publish(self) -> io::Result<()> {
         replace(self.new, &self.place)
+    }
+}
+
+/// Directories that were missing, from the outermost. Dropping this removes those that are empty.
+#[derive(Debug)]
+struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    /// Makes a directory and those that it is in, as far as they are missing.
+    fn create(directory: &Path) -> io::Result<Self> {
+        let missing = directory.ancestors().take_while(|path| !path.as_os_str().is_empty());
+        let mut parents: Vec<PathBuf> =
+            missing.take_while(|path| !path.exists()).map(Path::to_path_buf).collect();
+        parents.reverse();
+        let parents = Self(parents);
+        fs::create_dir_all(directory)?;
+        Ok(parents)
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        // One that is not empty, as after publishing, is not removed.
+        for directory in self.0.iter().rev() {
+            let _ = fs::remove_dir(directory);
+        }
     }
 }
 
@@ -87,6 +114,26 @@ mod tests {
         fs::remove_dir(new.path()).unwrap();
         new.publish().unwrap_err();
         assert_eq!((names(&place), names(root.path())), (vec!["old".into()], vec!["place".into()]));
+    }
+
+    #[test]
+    fn parents_stay_only_if_they_are_needed() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::create_dir(path("kept")).unwrap();
+        drop(NewDirectory::create(&path("kept/a/b/place")).unwrap());
+        assert_eq!(names(&path("kept")), [""; 0]);
+        fs::write(path("kept/file"), "").unwrap();
+        NewDirectory::create(&path("kept/a/file/place")).unwrap().publish().unwrap();
+        NewDirectory::create(&path("kept/file/a/place")).unwrap_err();
+        // Another program has put something there meanwhile.
+        let new = NewDirectory::create(&path("kept/x/y/place")).unwrap();
+        fs::write(path("kept/x/theirs"), "").unwrap();
+        drop(new);
+        assert_eq!(names(&path("kept/x")), ["theirs"]);
+        let mut left = names(&path("kept"));
+        left.sort();
+        assert_eq!(left, ["a", "file", "x"]);
     }
 
     #[test]

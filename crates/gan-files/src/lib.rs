@@ -1,20 +1,29 @@
-//! Reading of regular files only, and files and directories that appear whole or not at all.
+//! Reading of regular files only, files and directories that appear whole or not at all, and names that are
+//! safe to print.
 //!
-//! The latter are written under a temporary name beside their place, then renamed. Bytes are not synced to
-//! the disk, so a power failure can lose them. A program that is killed leaves temporary names behind;
-//! [`remove_leftovers`] clears them.
+//! Files and directories are written under a temporary name beside their place, then renamed. Bytes are not
+//! synced to the disk, so a power failure can lose them. A program that is killed leaves temporary names
+//! behind; [`remove_leftovers`] clears them, unless another program is writing there: the directory is
+//! locked as long as a temporary name in it is used.
 //!
 //! For tests, the environment variable `CANDLE_GAN_FAULT` makes the n-th operation fail or ends the
-//! process at it: `kill:17`, `enospc:17`, `eio:17`, `erofs:17`, or `enospc:17+` from then on.
+//! process at it: `kill:17`, `enospc:17`, `eio:17`, `erofs:17`, or `enospc:17+` from then on. `past:17` and
+//! `future:17` set [`now`] to 1970 and to the year 9999 from then on.
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
 mod directory;
 mod fault;
+mod hold;
+mod plain;
 mod read;
 
 pub use directory::NewDirectory;
-pub use read::{open, read, read_to_string};
+pub use fault::now;
+pub use plain::{Line, Plain, shell_path, shell_word};
+pub use read::{SETTINGS_LIMIT, open, read, read_to_string};
+
+use hold::hold;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -33,14 +42,26 @@ const RANDOM: usize = 6;
 /// # Errors
 /// A file that cannot be written. The temporary file is removed.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| append(file, bytes))
+}
+
+/// Writes a file as [`write()`] does, with the bytes that `fill` writes into it. Returns what `fill` returns.
+///
+/// # Errors
+/// Those of [`write()`] and of `fill`.
+pub fn write_with<T, E: From<io::Error>>(
+    path: &Path,
+    fill: impl FnOnce(&mut File) -> Result<T, E>,
+) -> Result<T, E> {
+    let _hold = hold(parent(path));
     let mut builder = temporary();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder.tempfile_in(parent(path))?;
-    append(file.as_file_mut(), bytes)?;
+    let filled = fill(file.as_file_mut())?;
     fault::point()?;
-    file.persist(path)?;
-    Ok(())
+    file.persist(path).map_err(io::Error::from)?;
+    Ok(filled)
 }
 
 /// Writes bytes at the end of an open file. An error or a death can leave a part of them there.
@@ -57,28 +78,54 @@ pub fn append(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Makes a directory with a temporary name in `parent`, to be filled and then [published](publish).
-/// Dropping it removes it.
+/// Makes a directory where it is missing, but not those that it is in: what was moved or removed meanwhile
+/// must not come back in part.
+///
+/// # Errors
+/// A directory that cannot be made.
+pub fn make(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+/// A directory with a temporary name, to be filled and then [published](publish). Dropping it removes it.
+#[derive(Debug)]
+pub struct Staging {
+    directory: TempDir,
+    _hold: Option<File>,
+}
+
+impl Staging {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+/// Makes a directory with a temporary name in `parent`.
 ///
 /// # Errors
 /// A parent that is missing or cannot be written.
-pub fn staging(parent: &Path) -> io::Result<TempDir> {
+pub fn staging(parent: &Path) -> io::Result<Staging> {
+    let hold = hold(parent);
     let mut builder = temporary();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
     fault::point()?;
-    builder.tempdir_in(parent)
+    Ok(Staging { directory: builder.tempdir_in(parent)?, _hold: hold })
 }
 
 /// Renames a directory of [`staging`] to `path`, which must be absent or an empty directory.
 ///
 /// # Errors
 /// A rename that fails. The directory is then removed.
-pub fn publish(staged: TempDir, path: &Path) -> io::Result<()> {
+pub fn publish(staged: Staging, path: &Path) -> io::Result<()> {
     fault::point()?;
     fs::rename(staged.path(), path)?;
     // The temporary directory is gone, so its guard has nothing to remove.
-    let _ = staged.keep();
+    let _ = staged.directory.keep();
     Ok(())
 }
 
@@ -86,7 +133,8 @@ pub fn publish(staged: TempDir, path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// A rename or removal that fails. Before the removal, `path` is what it was before.
-pub fn replace(staged: TempDir, path: &Path) -> io::Result<()> {
+pub fn replace(staged: Staging, path: &Path) -> io::Result<()> {
+    let _hold = hold(parent(path));
     let old = set_aside(path)?;
     publish(staged, path).inspect_err(|_| {
         // The first error is the one to report.
@@ -100,15 +148,17 @@ pub fn replace(staged: TempDir, path: &Path) -> io::Result<()> {
 /// # Errors
 /// A directory that cannot be renamed or removed.
 pub fn remove(directory: &Path) -> io::Result<()> {
+    let _hold = hold(parent(directory));
     set_aside(directory)?.map_or(Ok(()), |old| remove_tree(&old))
 }
 
-/// Removes the files and directories with temporary names in a directory, and returns their number.
-/// They must not be in use: no other program may be writing there.
+/// Removes the files and directories with temporary names in a directory, and returns their number. It
+/// removes none where one of them is in use, or where directories cannot be locked.
 ///
 /// # Errors
 /// A directory that cannot be read, or an entry that cannot be removed.
 pub fn remove_leftovers(directory: &Path) -> io::Result<usize> {
+    let Some(_alone) = hold::alone(directory) else { return Ok(0) };
     let mut removed = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -210,6 +260,16 @@ mod tests {
     }
 
     #[test]
+    fn one_directory_is_made_at_most() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new");
+        make(&path).unwrap();
+        make(&path).unwrap();
+        assert_eq!(names(directory.path()), ["new"]);
+        assert_eq!(make(&path.join("a/b")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
     fn directories_are_replaced_and_removed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("whole");
@@ -237,5 +297,58 @@ mod tests {
         fs::create_dir_all(path(".gan-000000.tmp").join("inside")).unwrap();
         assert_eq!(remove_leftovers(directory.path()).unwrap(), 2);
         assert_eq!(names(directory.path()), kept);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_in_use_is_no_leftover() {
+        let directory = tempfile::tempdir().unwrap();
+        let clear = || remove_leftovers(directory.path()).unwrap();
+        let path = directory.path().join("file");
+        assert_eq!(write_with(&path, |_| io::Result::Ok(clear())).unwrap(), 0);
+        let [first, second] = [(); 2].map(|()| staging(directory.path()).unwrap());
+        assert_eq!(clear(), 0);
+        // As after a death, which releases the lock.
+        let Staging { directory: dead, _hold } = first;
+        let _ = dead.keep();
+        drop(_hold);
+        assert_eq!(clear(), 0);
+        publish(second, &directory.path().join("published")).unwrap();
+        assert_eq!(clear(), 1);
+        assert_eq!(names(directory.path()), ["file", "published"]);
+    }
+
+    /// A program that is run under the lock of a directory, as by `flock`, must not wait for it.
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_of_another_stops_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let _lock = hold::alone(directory.path()).unwrap();
+        write(&directory.path().join("file"), b"text").unwrap();
+        staging(directory.path()).unwrap();
+        assert_eq!(names(directory.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_is_no_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        write(&fifo.join("file"), b"text").unwrap_err();
+        staging(&fifo).unwrap_err();
+        assert_eq!(remove_leftovers(&fifo).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_not_filled_does_not_appear() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let filled = write_with(&path, |file| {
+            file.write_all(b"half")?;
+            Err::<(), _>(io::Error::other("no more"))
+        });
+        assert_eq!(filled.unwrap_err().to_string(), "no more");
+        assert_eq!(names(directory.path()), [""; 0]);
     }
 }

@@ -7,6 +7,7 @@ pub(crate) use init::{truncated_normal, truncated_normal_init};
 pub(crate) use load::load;
 
 use crate::error::Result;
+use crate::tensor_file::load_tensors;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
 use std::collections::{BTreeMap, HashMap};
@@ -62,7 +63,20 @@ impl Parameters {
         device: &Device,
         build: impl FnOnce(VarBuilder) -> Result<T>,
     ) -> Result<(T, Self)> {
-        let (network, tensors) = load(path, device, true, build)?;
+        Self::from_tensors((path, load_tensors(path, device)?), device, build)
+    }
+
+    /// Builds a network on tensors that were read from the file `path`, and returns it with its
+    /// parameters. Nothing is drawn, and no memory is taken for a parameter that the tensors lack.
+    ///
+    /// # Errors
+    /// As [`crate::weights::load_network`].
+    pub fn from_tensors<T>(
+        file: (&Path, HashMap<String, Tensor>),
+        device: &Device,
+        build: impl FnOnce(VarBuilder) -> Result<T>,
+    ) -> Result<(T, Self)> {
+        let (network, tensors) = load(file, device, true, build)?;
         // The network's tensors are variables, which `from_tensor` shares.
         let variable = |(name, tensor)| Ok((name, Var::from_tensor(&tensor)?));
         Ok((network, Self(tensors.into_iter().map(variable).collect::<Result<_>>()?)))

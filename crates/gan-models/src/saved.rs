@@ -51,6 +51,7 @@ pub(crate) fn load_trainable<C: DeserializeOwned, T>(
 
 fn read_config<C: DeserializeOwned>(directory: &Path) -> Result<C> {
     let path = directory.join(CONFIG_FILE);
-    let text = tensor_file::read(&path)?;
-    serde_json::from_slice(&text).map_err(|source| Error::Json { path, source })
+    let text = gan_files::read_to_string(&path, gan_files::SETTINGS_LIMIT)
+        .map_err(|source| Error::Io { path: path.clone(), source })?;
+    serde_json::from_str(&text).map_err(|source| Error::Json { path, source })
 }

@@ -28,7 +28,7 @@ pub fn load_network<T>(
     device: &Device,
     build: impl FnOnce(VarBuilder) -> Result<T>,
 ) -> Result<T> {
-    Ok(parameters::load(path, device, false, build)?.0)
+    Ok(parameters::load((path, load_tensors(path, device)?), device, false, build)?.0)
 }
 
 /// Reads the weights of a network with the parameters `expected`.

@@ -2,16 +2,24 @@
 
 use crate::error::{Error, Result};
 use crate::gan::Gan;
+use crate::hyperparameters::{AdamConfig, Hyperparameters};
+use crate::optimizer::Optimizer;
 use candle_core::{Device, Tensor};
-use gan_models::{Parameters, weights};
+use gan_files::SETTINGS_LIMIT;
+use gan_models::{
+    Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, Parameters, weights,
+};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const TENSORS: &str = "state.safetensors";
 const STATE: &str = "state.json";
+/// What a checkpoint calls the networks and the moments of their optimizers.
+const NETWORKS: [&str; 2] = ["generator", "discriminator"];
+const ADAMS: [&str; 2] = ["generator_adam", "discriminator_adam"];
 
 /// What a checkpoint holds beside tensors.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -59,11 +67,8 @@ impl<G, D> Gan<G, D> {
                 tensors.push((format!("{part}/{name}"), var.as_detached_tensor()));
             }
         }
-        let optimizers = [
-            ("generator_adam", &self.generator.optimizer),
-            ("discriminator_adam", &self.discriminator.optimizer),
-        ];
-        for (part, optimizer) in optimizers {
+        let optimizers = [&self.generator.optimizer, &self.discriminator.optimizer];
+        for (part, optimizer) in ADAMS.into_iter().zip(optimizers) {
             for (name, tensor) in optimizer.state() {
                 tensors.push((format!("{part}/{name}"), tensor));
             }
@@ -88,14 +93,16 @@ impl<G, D> Gan<G, D> {
     /// A checkpoint that is missing, damaged or of other networks, naming the first tensor that
     /// differs and both shapes. Nothing is then changed.
     pub fn restore(&mut self, directory: impl AsRef<Path>) -> Result<()> {
-        let state = read_state(directory.as_ref())?;
-        let path = directory.as_ref().join(TENSORS);
+        self.continue_from(Checkpoint::read(directory.as_ref(), &self.device().clone())?)
+    }
+
+    /// Takes the state of a checkpoint, if it fits.
+    fn continue_from(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let Checkpoint { path, state, mut parts } = checkpoint;
         let device = self.device().clone();
-        let mut parts = read_parts(&path, &device)?;
         let mut take = |part: &str| parts.remove(part).unwrap_or_default();
         let networks = self.parts().map(|(part, _)| take(part));
-        let (generator_state, discriminator_state) =
-            (take("generator_adam"), take("discriminator_adam"));
+        let moments = ADAMS.map(take);
         if let Some(part) = parts.keys().min() {
             return Err(failed(&path, format!("unknown part {part}")));
         }
@@ -103,27 +110,26 @@ impl<G, D> Gan<G, D> {
         for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
             weights::check(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
         }
-        let of = |updates, state, parameters: &Parameters, adam: crate::AdamConfig| {
-            let mut optimizer = crate::Optimizer::new(adam.adam());
-            optimizer.restore(updates, state, parameters, &device).map(|()| optimizer)
+        let adam = |part: &str, updates, moments, (parameters, adam): (&Parameters, AdamConfig)| {
+            let mut optimizer = Optimizer::new(adam.adam());
+            let restored = optimizer.restore(updates, moments, parameters, &device);
+            restored.map(|()| optimizer).map_err(|error| match error {
+                Error::OptimizerState(reason) => failed(&path, format!("{part}: {reason}")),
+                other => other,
+            })
         };
-        let generator_optimizer = of(
-            state.generator_updates,
-            generator_state,
-            &self.generator.parameters,
-            self.hyperparameters.generator_adam,
-        )?;
-        let discriminator_optimizer = of(
-            state.discriminator_updates,
-            discriminator_state,
-            &self.discriminator.parameters,
-            self.hyperparameters.discriminator_adam,
-        )?;
+        let Hyperparameters { generator_adam, discriminator_adam, .. } = self.hyperparameters;
+        let [of_generator, of_discriminator] = moments;
+        let generator = (&self.generator.parameters, generator_adam);
+        let generator = adam(ADAMS[0], state.generator_updates, of_generator, generator)?;
+        let discriminator = (&self.discriminator.parameters, discriminator_adam);
+        let discriminator =
+            adam(ADAMS[1], state.discriminator_updates, of_discriminator, discriminator)?;
         for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
             weights::restore(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
         }
-        self.generator.optimizer = generator_optimizer;
-        self.discriminator.optimizer = discriminator_optimizer;
+        self.generator.optimizer = generator;
+        self.discriminator.optimizer = discriminator;
         self.rng = ChaCha8Rng::from_seed(state.rng_seed);
         self.rng.set_stream(state.rng_stream);
         self.rng.set_word_pos(state.rng_position);
@@ -134,17 +140,75 @@ impl<G, D> Gan<G, D> {
     /// Everything with parameters, and what a checkpoint calls it.
     fn parts(&self) -> [(&'static str, &Parameters); 3] {
         [
-            ("generator", &self.generator.parameters),
-            ("discriminator", &self.discriminator.parameters),
+            (NETWORKS[0], &self.generator.parameters),
+            (NETWORKS[1], &self.discriminator.parameters),
             ("ema", self.ema.parameters()),
         ]
     }
 }
 
+impl Gan {
+    /// Creates the networks of two configurations as a checkpoint holds them. No weights are drawn, and
+    /// networks that the checkpoint is not of take no memory.
+    ///
+    /// # Errors
+    /// Those of [`Gan::init`] and of [`Gan::restore`].
+    pub fn load(
+        generator: &GeneratorConfig,
+        discriminator: &DiscriminatorConfig,
+        hyperparameters: Hyperparameters,
+        device: &Device,
+        directory: impl AsRef<Path>,
+    ) -> Result<Self> {
+        let checkpoint = Checkpoint::read(directory.as_ref(), device)?;
+        let [of_generator, of_discriminator] = NETWORKS.map(|part| checkpoint.part(part));
+        let latent = generator.latent();
+        let generator = Parameters::from_tensors(of_generator, device, |vars| {
+            Generator::new(generator.clone(), vars)
+        });
+        let discriminator = Parameters::from_tensors(of_discriminator, device, |vars| {
+            Discriminator::new(discriminator, vars)
+        });
+        let mut gan = Self::new(
+            generator.map_err(|error| in_part(NETWORKS[0], error))?,
+            discriminator.map_err(|error| in_part(NETWORKS[1], error))?,
+            latent,
+            hyperparameters,
+            // The random state is the checkpoint's.
+            0,
+        )?;
+        gan.continue_from(checkpoint)?;
+        Ok(gan)
+    }
+}
+
+/// What the files of a checkpoint hold.
+struct Checkpoint {
+    /// The file of the tensors.
+    path: PathBuf,
+    state: State,
+    /// Tensors by part and name.
+    parts: HashMap<String, HashMap<String, Tensor>>,
+}
+
+impl Checkpoint {
+    fn read(directory: &Path, device: &Device) -> Result<Self> {
+        let (path, state) = (directory.join(TENSORS), read_state(directory)?);
+        let parts = read_parts(&path, device)?;
+        Ok(Self { path, state, parts })
+    }
+
+    /// The tensors of a part, and their file.
+    fn part(&self, part: &str) -> (&Path, HashMap<String, Tensor>) {
+        (&self.path, self.parts.get(part).cloned().unwrap_or_default())
+    }
+}
+
 fn read_state(directory: &Path) -> Result<State> {
     let path = directory.join(STATE);
-    let text = gan_files::read(&path).map_err(|error| failed(&path, error))?;
-    serde_json::from_slice(&text).map_err(|error| failed(&path, error))
+    let text =
+        gan_files::read_to_string(&path, SETTINGS_LIMIT).map_err(|error| failed(&path, error))?;
+    serde_json::from_str(&text).map_err(|error| failed(&path, error))
 }
 
 /// Reads tensors named PART/NAME.
@@ -175,5 +239,31 @@ fn in_part(part: &str, error: gan_models::Error) -> Error {
             reason: format!("{part}: {tensor} holds values that are NaN or infinite"),
         },
         other => other.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Recipe;
+    use gan_models::Gradients;
+
+    /// A huge gradient makes a second moment infinite and its parameter stays finite: no checkpoint must
+    /// be made that cannot be restored.
+    #[test]
+    fn moments_are_checked_before_they_are_saved() -> Result<()> {
+        let recipe = Recipe::built_in("mlp-small")?.expect("a recipe");
+        let shape = (1, 28, 28).into();
+        let generator = recipe.network.generator(shape, Vec::new(), false)?;
+        let discriminator = recipe.network.discriminator(shape, None)?;
+        let mut gan = Gan::init(&generator, &discriminator, recipe.training, 3, &Device::Cpu)?;
+        gan.check_parameters()?;
+        let name = "layers.0.bias".to_string();
+        let bias = gan.generator_parameters().get(&name).expect("a bias");
+        let gradients = Gradients::from([(name, (bias.ones_like()? * 1e30)?)]);
+        gan.update_generator(&gradients)?;
+        let text = gan.check_parameters().expect_err("an infinite moment").to_string();
+        assert_eq!(text, "step 0: the generator's moment second.layers.0.bias holds inf");
+        Ok(())
     }
 }

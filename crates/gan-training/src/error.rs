@@ -1,5 +1,6 @@
 //! Errors. The text of an error does not repeat its source's.
 
+use candle_core::Tensor;
 use std::path::PathBuf;
 
 /// An error of this crate.
@@ -67,6 +68,12 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Finds a value that is NaN or infinite in a tensor of f32.
+pub(crate) fn find_not_finite(tensor: &Tensor) -> Result<Option<f32>> {
+    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.into_iter().find(|value| !value.is_finite()))
+}
 
 /// Checks a tensor's shape.
 pub(crate) fn check_shape(

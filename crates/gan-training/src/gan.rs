@@ -1,7 +1,7 @@
 //! A generator and a discriminator in training.
 
 use crate::ema::Ema;
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result, check_shape, find_not_finite};
 use crate::hyperparameters::{Hyperparameters, SeparateUpdates, UpdateScheme};
 use crate::network::{Backward, PARAMETERS, TrainableNetwork};
 use crate::optimizer::Optimizer;
@@ -272,7 +272,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         Err(Error::Diverged { step, network, value, parameters })
     }
 
-    /// Checks that all parameters of both networks are finite.
+    /// Checks that all parameters of both networks are finite, and the moments of their optimizers: a
+    /// checkpoint of others could not be restored.
     ///
     /// # Errors
     /// [`Error::NotFinite`] names the first that is not.
@@ -283,16 +284,22 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         }
     }
 
-    /// Names the first parameter that is NaN or infinite.
+    /// Names the first parameter, or moment of an optimizer, that is NaN or infinite.
     fn first_not_finite(&self) -> Result<Option<String>> {
+        let Self { generator, discriminator, .. } = self;
         let networks = [
-            ("generator", &self.generator.parameters),
-            ("discriminator", &self.discriminator.parameters),
+            ("generator", &generator.parameters, &generator.optimizer),
+            ("discriminator", &discriminator.parameters, &discriminator.optimizer),
         ];
-        for (network, parameters) in networks {
-            for (name, var) in parameters.iter() {
-                let values = var.as_detached_tensor().flatten_all()?.to_vec1::<f32>()?;
-                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+        for (network, parameters, optimizer) in networks {
+            let parameters =
+                parameters.iter().map(|(name, var)| (name.to_string(), var.as_detached_tensor()));
+            let moments = optimizer
+                .state()
+                .into_iter()
+                .map(|(name, tensor)| (format!("moment {name}"), tensor));
+            for (name, tensor) in parameters.chain(moments) {
+                if let Some(value) = find_not_finite(&tensor)? {
                     return Ok(Some(format!("the {network}'s {name} holds {value}")));
                 }
             }

@@ -1,6 +1,6 @@
 //! Adam over a network's parameters, with a state that can be saved and restored.
 
-use crate::error::{Error, Result, check_shape};
+use crate::error::{Error, Result, check_shape, find_not_finite};
 use candle_core::{Device, Tensor, Var};
 use gan_kernels::Adam;
 use gan_models::{Gradients, Parameters};
@@ -97,8 +97,8 @@ impl Optimizer {
     /// Restores a state that [`Optimizer::state`] returned after `step` updates.
     ///
     /// # Errors
-    /// [`Error::OptimizerState`] for a moment that is missing, unknown or of another shape than its
-    /// parameter; the optimizer is then unchanged.
+    /// [`Error::OptimizerState`] for a moment that is missing, unknown, not finite or of another shape
+    /// than its parameter; the optimizer is then unchanged.
     pub fn restore(
         &mut self,
         step: u64,
@@ -110,12 +110,19 @@ impl Optimizer {
         for (name, var) in parameters.iter() {
             let mut take = |kind: &str| -> Result<Option<Var>> {
                 let Some(tensor) = state.remove(&format!("{kind}.{name}")) else { return Ok(None) };
+                let wrong = |reason: String| {
+                    Error::OptimizerState(format!("optimizer state {kind}.{name} {reason}"))
+                };
                 if tensor.dims() != var.dims() {
-                    return Err(Error::OptimizerState(format!(
-                        "optimizer state {kind}.{name} has shape {:?}, its parameter {:?}",
-                        tensor.dims(),
-                        var.dims()
-                    )));
+                    let (found, wanted) = (tensor.dims(), var.dims());
+                    return Err(wrong(format!("has shape {found:?}, its parameter {wanted:?}")));
+                }
+                if tensor.dtype() != var.dtype() {
+                    let (found, wanted) = (tensor.dtype(), var.dtype());
+                    return Err(wrong(format!("has type {found:?}, its parameter {wanted:?}")));
+                }
+                if find_not_finite(&tensor)?.is_some() {
+                    return Err(wrong("holds values that are NaN or infinite".to_string()));
                 }
                 Ok(Some(Var::from_tensor(&tensor.to_device(device)?)?))
             };

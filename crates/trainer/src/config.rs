@@ -97,12 +97,12 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// Creates the networks, as they are before the first step.
+    /// Creates the networks, as they are before the first step, of a configuration that is
+    /// [checked](Self::check).
     ///
     /// # Errors
     /// Networks that cannot be built, or that the hyperparameters do not suit.
     pub(crate) fn gan(&self, device: &Device) -> Result<Gan> {
-        self.check()?;
         let Self { generator, discriminator, training, seed, .. } = self;
         Ok(Gan::init(generator, discriminator, *training, *seed, device)?)
     }

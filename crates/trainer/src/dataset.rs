@@ -124,11 +124,7 @@ pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<D
     let Loaded { dataset: set, skipped, .. } = source.load_with(split, options)?;
     let count = skipped.len();
     for error in skipped.into_iter().take(NAMED) {
-        // The chain of causes on one line.
-        tracing::warn!(
-            "left out: {}",
-            format!("{:#}", anyhow::Error::from(error)).replace('\n', " ")
-        );
+        tracing::warn!("left out: {:#}", anyhow::Error::from(error));
     }
     if count > NAMED {
         tracing::warn!("left out: {} more", count - NAMED);

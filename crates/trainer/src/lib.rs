@@ -11,7 +11,7 @@ mod dataset;
 mod device;
 mod format;
 mod npy;
-mod plain;
+mod output;
 mod quality;
 mod recipe;
 mod run;
@@ -20,17 +20,29 @@ mod train_loop;
 
 use anyhow::Result;
 use cli::{Cli, Command};
-pub use plain::Plain;
+use output::{Output, Unread};
 use std::io::Write;
 pub use train_loop::Outcome;
 pub use train_loop::interrupt::INTERRUPTED;
 
-/// Runs a command and writes its result to `print`, without control characters.
+/// Runs a command and writes its result to `print`, without control characters. Where `print` is a pipe
+/// that is closed, training goes on without printing; other commands end, which is no error.
 ///
 /// # Errors
 /// Everything that can go wrong, with the path, flag or step that it is about.
 pub fn run(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
-    let print = &mut Plain::new(print);
+    let unread = match &cli.command {
+        None | Some(Command::Train(_)) => Unread::GoesOn,
+        Some(_) => Unread::Ends,
+    };
+    let print = &mut Output::new(print, unread);
+    match run_command(cli, print) {
+        Err(_) if unread == Unread::Ends && print.is_closed() => Ok(Outcome::Complete),
+        result => result,
+    }
+}
+
+fn run_command(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     match &cli.command {
         None => return commands::train::train(&cli.train, print),
         Some(Command::Train(args)) => return commands::train::train(args, print),

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use gan_data::{DatasetInfo, ImageShape};
+use gan_files::SETTINGS_LIMIT;
 use gan_training::Recipe;
 use serde_json::Value;
 use std::path::Path;
@@ -34,7 +35,8 @@ pub(crate) fn find(name: &str) -> Result<(String, Recipe)> {
         let known = Recipe::list().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
         bail!("--recipe {name}: no such recipe; there are {known}, or name a file ending in .toml");
     }
-    let text = gan_files::read_to_string(path).with_context(|| format!("--recipe {name}"))?;
+    let text = gan_files::read_to_string(path, SETTINGS_LIMIT)
+        .with_context(|| format!("--recipe {name}"))?;
     let recipe = Recipe::parse(&text).with_context(|| format!("--recipe {name}"))?;
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     Ok((stem.into_owned(), recipe))

@@ -1,5 +1,6 @@
 //! The command that repeats a run, from its configuration.
 
+use gan_files::shell_word;
 use serde_json::Value;
 
 use super::record::Fields;
@@ -51,7 +52,7 @@ pub(super) fn command(config: &Fields) -> String {
     }
     let rate = |network| config.pointer(&format!("/{network}_adam/lr")).map(exact);
     if let (Some(generator), Some(discriminator)) = (rate("generator"), rate("discriminator")) {
-        parts.push(format!("--lr {} {}", quoted(&generator), quoted(&discriminator)));
+        parts.push(format!("--lr {} {}", shell_word(&generator), shell_word(&discriminator)));
     }
     format!("cargo run -p trainer -- {}", parts.join(" \\\n  "))
 }
@@ -59,17 +60,7 @@ pub(super) fn command(config: &Fields) -> String {
 /// A flag and its value, joined where the value would be read as another flag.
 fn option(flag: &str, value: &str) -> String {
     let space = if value.starts_with('-') { "=" } else { " " };
-    format!("{flag}{space}{}", quoted(value))
-}
-
-/// A word as a shell has to be given it.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.,:/+=".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_string()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
+    format!("{flag}{space}{}", shell_word(value))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! The configuration and the statistics of a run, read from its directory.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use gan_files::SETTINGS_LIMIT;
 use serde_json::{Map, Value};
 
 /// The values of a JSON object, by name.
@@ -11,6 +11,9 @@ pub(super) type Fields = Map<String, Value>;
 
 /// Sections of `config.json` whose values stood at the top level in earlier versions.
 const SECTIONS: [&str; 2] = ["training", "schedule"];
+
+/// The largest `stats.jsonl` that is shown: 256 MiB. All of its lines are kept while the page is made.
+const STATS_LIMIT: u64 = 256 << 20;
 
 /// The contents of a run's files.
 pub(super) struct Record {
@@ -34,8 +37,9 @@ pub(super) struct Figure {
 /// The file is missing or is not a JSON object.
 pub(super) fn config(run: &Path) -> Result<Fields> {
     let path = run.join("config.json");
-    let text = fs::read(&path).with_context(|| path.display().to_string())?;
-    let config = serde_json::from_slice(&text)
+    let text = gan_files::read_to_string(&path, SETTINGS_LIMIT)
+        .with_context(|| path.display().to_string())?;
+    let config = serde_json::from_str(&text)
         .with_context(|| format!("{}: not a run's configuration", path.display()))?;
     Ok(without_sections(config))
 }
@@ -58,7 +62,8 @@ pub(super) fn without_sections(mut config: Fields) -> Fields {
 /// The file is missing, is not text, or has no undamaged line.
 pub(super) fn lines(run: &Path, left_out: &mut Vec<String>) -> Result<Vec<Fields>> {
     let path = run.join("stats.jsonl");
-    let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let text = gan_files::read_to_string(&path, STATS_LIMIT)
+        .with_context(|| path.display().to_string())?;
     let line = |text| {
         let line: Fields = serde_json::from_str(text).ok()?;
         line.get("step").is_some_and(Value::is_u64).then_some(line)

@@ -78,15 +78,80 @@ fn inputs_outside_the_run_are_not_overwritten_either() {
     }
 }
 
+/// A closed pipe in place of standard output, as of `cargo xtask gif | true`.
+#[test]
+fn an_animation_is_made_whoever_reads_of_it() {
+    let place = Place::new();
+    place.grey_frames("run", &[0]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place.command("gif --run run").stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    assert_eq!(place.names("run"), ["samples", "training.gif"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_read() {
+    use std::process::Command;
+    let place = Place::new();
+    let fifo = |name: &str| {
+        let _ = fs::remove_file(place.path(name));
+        assert!(Command::new("mkfifo").arg(place.path(name)).status().unwrap().success());
+    };
+    place.grey_frames("run", &[0, 1]);
+    for name in ["config.json", "stats.jsonl", "curves.svg", "samples/000002.png"] {
+        fifo(&format!("run/{name}"));
+    }
+    let what = "it is a FIFO; a regular file is needed";
+    let said = place.fail("gif --run run", 2);
+    assert_eq!(said, format!("error: making run/training.gif: run/samples/000002.png: {what}\n"));
+    let said = place.succeed("report --run run");
+    for name in ["config.json", "stats.jsonl", "curves.svg", "samples/000002.png"] {
+        assert!(said.contains(&format!("run/{name}: {what}")), "{said}");
+    }
+}
+
+#[test]
+fn long_text_is_left_out() {
+    let place = Place::new();
+    place.grey_frames("run", &[0]);
+    for name in ["config.json", "stats.jsonl", "curves.svg"] {
+        // A file of holes.
+        fs::File::create(place.path("run").join(name)).unwrap().set_len(1 << 40).unwrap();
+    }
+    let said = place.succeed("report --run run");
+    for name in ["config.json", "stats.jsonl", "curves.svg"] {
+        let why = format!("run/{name}: it has 1099511627776 bytes; at most ");
+        assert!(said.contains(&why), "{said}");
+    }
+}
+
+/// Ends of lines and marks of direction.
+#[test]
+fn names_break_no_line() {
+    let place = Place::new();
+    let run = "a\nb\u{202e}c";
+    let output = place.command("report --run").arg(run).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.starts_with(r"error: a\u000ab\u202ec: no such run directory; "), "{said}");
+    place.grey_frames(run, &[0]);
+    for task in ["gif", "report"] {
+        let output = place.command(&format!("{task} --run")).arg(run).output().unwrap();
+        let said = text(&output.stdout);
+        assert!(said.starts_with(r"a\u000ab\u202ec/") && said.lines().count() == 1, "{said}");
+    }
+}
+
 #[test]
 fn names_do_not_control_the_terminal() {
     let place = Place::new();
     let run = "a b\u{1b}[31m";
     let output = place.command("gif --run").arg(run).output().unwrap();
     let said = text(&output.stderr);
-    assert!(said.starts_with(r"error: a b\u{1b}[31m: no such run directory; "), "{said}");
+    assert!(said.starts_with(r"error: a b\u001b[31m: no such run directory; "), "{said}");
     place.grey_frames(run, &[0]);
     let output = place.command("gif --run").arg(run).output().unwrap();
     let said = text(&output.stdout);
-    assert!(said.starts_with(r"a b\u{1b}[31m/training.gif: 1 frame"), "{said}");
+    assert!(said.starts_with(r"a b\u001b[31m/training.gif: 1 frame"), "{said}");
 }

@@ -236,3 +236,24 @@ fn other_directories_have_no_report() {
     let said = place.fail("report --run run --out no/page.html", 2);
     assert!(said.starts_with("error: making no/page.html: "), "{said}");
 }
+
+/// A header that claims more pixels than are read, before memory is taken for them.
+#[test]
+fn images_too_large_are_left_out() {
+    let place = Place::new();
+    place.grey_frames("run", &[0]);
+    place.image("run/samples/000001.png", (5, 4), ColorType::Grayscale, &[0; 20]);
+    let mut png = fs::read(place.path("run/samples/000001.png")).unwrap();
+    png[16..24].copy_from_slice(&[0, 0, 0xff, 0xff, 0, 0, 0xff, 0xff]);
+    // The checksum of the header's 17 bytes.
+    let crc = png[12..29].iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    });
+    png[29..33].copy_from_slice(&(!crc).to_be_bytes());
+    place.write("run/samples/000001.png", png);
+    let said = place.succeed("report --run run");
+    let why = "run/samples/000001.png: 65535x65535 pixels; at most 67108864 in all are read";
+    assert!(said.contains(why), "{said}");
+}

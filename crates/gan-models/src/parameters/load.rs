@@ -1,22 +1,21 @@
 //! Networks built on the weights of a file.
 
 use crate::error::{Error, Result};
-use crate::tensor_file::{check_finite, difference, load_tensors};
+use crate::tensor_file::{check_finite, difference};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Builds a network on the tensors of a file, as variables if they are to be `trainable`, and
+/// Builds a network on the tensors of the file `path`, as variables if they are to be `trainable`, and
 /// returns it with the tensors by name.
 pub(crate) fn load<T>(
-    path: &Path,
+    (path, file): (&Path, HashMap<String, Tensor>),
     device: &Device,
     trainable: bool,
     build: impl FnOnce(VarBuilder) -> Result<T>,
 ) -> Result<(T, BTreeMap<String, Tensor>)> {
-    let file = load_tensors(path, device)?;
     let loading = Loading { file, trainable, taken: BTreeMap::new(), difference: None };
     let backend = Backend(Arc::new(Mutex::new(loading)));
     let vars = VarBuilder::from_backend(Box::new(backend.clone()), DType::F32, device.clone());

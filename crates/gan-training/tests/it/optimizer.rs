@@ -39,14 +39,15 @@ fn an_optimizer_restored_continues_as_if_never_stopped() {
 #[test]
 fn an_optimizer_refuses_a_state_of_another_network() {
     let ((_, parameters), _) = networks();
-    let error = |name: &str, shape: &[usize]| {
-        let zeros = Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-        let state: HashMap<String, Tensor> = [(name.to_string(), zeros)].into();
+    let error_of = |name: &str, tensor: Tensor| {
+        let state: HashMap<String, Tensor> = [(name.to_string(), tensor)].into();
         let mut optimizer = Optimizer::new(ADAM);
         let error = optimizer.restore(1, state, &parameters, &Device::Cpu).unwrap_err();
         assert_eq!((optimizer.step(), optimizer.state().len()), (0, 0), "unchanged");
         error.to_string()
     };
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+    let error = |name: &str, shape: &[usize]| error_of(name, zeros(shape));
     let text = error("first.layers.0.weight", &[3]);
     assert_eq!(
         text,
@@ -56,6 +57,16 @@ fn an_optimizer_refuses_a_state_of_another_network() {
     assert_eq!(text, "optimizer state first.layers.99.weight has no parameter");
     let text = error("first.layers.0.weight", &[1, 1, 64, 256]);
     assert_eq!(text, "optimizer state of layers.0.weight has one moment, not two");
+    let text = error_of("second.layers.0.bias", zeros(&[256]).to_dtype(DType::F64).unwrap());
+    assert_eq!(text, "optimizer state second.layers.0.bias has type F64, its parameter F32");
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut values = vec![0.0; 256];
+        values[200] = value;
+        let tensor = Tensor::new(values, &Device::Cpu).unwrap();
+        let text = error_of("second.layers.0.bias", tensor);
+        let want = "optimizer state second.layers.0.bias holds values that are NaN or infinite";
+        assert_eq!(text, want);
+    }
 }
 
 /// A gradient of another shape, or of no parameter, changes nothing.

@@ -11,6 +11,7 @@ use crate::device;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{Batch, Split};
+use gan_files::Line;
 use gan_kernels::{Epilogue, Geometry, Precision};
 use gan_models::{Backend, Network};
 use gan_training::{Gan, SeparateUpdates, StepOutput, UpdateScheme};
@@ -170,7 +171,7 @@ impl Report {
              {:.2} ms/step, {:.0} images/s\n\
              {:.0} GFLOP/s, {:.0}% of sgemm's {:.0}\n\
              peak memory {peak}",
-            self.recipe,
+            Line(&self.recipe),
             self.batch,
             self.device,
             self.profile,

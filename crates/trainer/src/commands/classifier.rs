@@ -7,6 +7,7 @@ use crate::format::duration;
 use crate::quality::{self, predict};
 use anyhow::{Context, Result};
 use gan_data::Split;
+use gan_files::Line;
 use std::io::Write;
 use std::time::Instant;
 
@@ -31,7 +32,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
         writeln!(
             print,
             "{}: {:.2}% of {} test images classified correctly, trained in {}",
-            path.display(),
+            Line(path.display()),
             100.0 * predicted.accuracy(test_set.labels()),
             test_set.len(),
             duration(seconds)

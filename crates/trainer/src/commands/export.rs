@@ -6,6 +6,7 @@ use crate::dataset::Selection;
 use crate::device;
 use anyhow::Result;
 use gan_data::{Split, folder};
+use gan_files::Line;
 use std::io::Write;
 
 /// Writes a data set as a directory of images.
@@ -24,9 +25,9 @@ pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Resul
             print,
             "{} images of {} in {}, classes {}",
             dataset.len(),
-            selection.source(),
-            args.out.display(),
-            dataset.classes().join(", ")
+            Line(selection.source()),
+            Line(args.out.display()),
+            Line(dataset.classes().join(", "))
         )?;
         Ok(())
     })

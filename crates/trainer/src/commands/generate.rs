@@ -11,6 +11,7 @@ use crate::sampling::{self, Latents, class_numbers};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::class_position;
+use gan_files::Line;
 use gan_models::{Generator, GeneratorConfig};
 use output::Output;
 use rand::SeedableRng;
@@ -56,7 +57,7 @@ pub(crate) fn generate(args: &GenerateArgs, print: &mut (dyn Write + Send)) -> R
     if let Some(path) = &args.save_latents {
         npy::write(path, &Tensor::cat(&used, 0)?).context("--save-latents")?;
     }
-    let (from, to) = (location.directory.display(), args.out.display());
+    let (from, to) = (Line(location.directory.display()), Line(args.out.display()));
     writeln!(print, "{count} images by {from} in {to}")?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use crate::sampling;
 use anyhow::{Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::{class_position, png, range};
+use gan_files::Line;
 use gan_models::{Generator, GeneratorConfig, Mode, slerp};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -49,13 +50,8 @@ pub(crate) fn interpolate(args: &InterpolateArgs, print: &mut (dyn Write + Send)
             png::write_animation(&args.out, shape, &pixels, args.fps)?
         }
     }
-    writeln!(
-        print,
-        "{} images by {} in {}",
-        inputs.len(),
-        location.directory.display(),
-        args.out.display()
-    )?;
+    let (from, to) = (Line(location.directory.display()), Line(args.out.display()));
+    writeln!(print, "{} images by {from} in {to}", inputs.len())?;
     Ok(())
 }
 

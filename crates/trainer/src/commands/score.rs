@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use gan_data::folder::{self, Colour, Options};
 use gan_data::{Error, ImageSet, ImageShape, Split, class_position, range};
+use gan_files::Line;
 use gan_models::Mode;
 use std::io::Write;
 use std::path::Path;
@@ -26,8 +27,8 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     let run = RunDirectory::named_or_newest(args.run.as_deref())?;
     let (directory, config) = RunDirectory::open(&run)?;
     device::set_precision(config.precision);
-    let mut gan = config.gan(&Device::Cpu)?;
-    checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
+    config.check().with_context(|| directory.config().display().to_string())?;
+    let gan = checkpoint::load_newest(&config, &Device::Cpu, &directory.checkpoints())?;
     let label = label(&config.generator.classes, gan.generator().config().conditional, args)?;
     let shape = sampling::image_shape(config.discriminator.image);
     device::pool(args.threads)?.install(|| {
@@ -45,7 +46,8 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
                         1 => String::new(),
                         _ => format!(" image {}", chunk * CHUNK + i),
                     };
-                    writeln!(print, "{value:+9.4}  {verdict}  {}{which}", path.display())?;
+                    let path = Line(path.display());
+                    writeln!(print, "{value:+9.4}  {verdict}  {path}{which}")?;
                 }
             }
         }

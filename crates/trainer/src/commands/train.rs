@@ -7,13 +7,13 @@ use crate::config::resolve::{self, Request};
 use crate::dataset::Selection;
 use crate::device;
 use crate::format::duration;
-use crate::plain::shell_word;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
 use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use gan_data::{Batches, Dataset, DatasetInfo, Split};
+use gan_files::{Line, shell_path};
 use gan_training::Gan;
 use std::io::Write;
 use std::time::Instant;
@@ -75,11 +75,15 @@ fn networks(
     device::set_precision(config.precision);
     let name = args.session.device.device;
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
-    let mut gan = config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?;
+    let begun = match resumed {
+        Some(directory) => directory.has_begun()?.then(|| directory.checkpoints()),
+        None => None,
+    };
+    let gan = match begun {
+        Some(checkpoints) => checkpoint::load_newest(config, &device, &checkpoints)?,
+        None => config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?,
+    };
     if let Some(directory) = resumed {
-        if directory.has_begun()? {
-            checkpoint::restore_newest(&mut gan, &directory.checkpoints())?;
-        }
         ensure!(
             gan.step() <= config.steps,
             "{}: step {} is made already; --steps or --epochs must lead to it or beyond, not to {}",
@@ -153,7 +157,7 @@ impl Session {
                  cargo run -p trainer -- --resume {}",
                 gan.step(),
                 config.steps,
-                shell_word(directory.path())
+                shell_path(directory.path())
             )?;
             return Ok(outcome);
         }
@@ -203,7 +207,7 @@ fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDir
 
 /// Prints the paths of the results and commands that use them.
 fn conclude(directory: &RunDirectory, step: u64, print: &mut (dyn Write + Send)) -> Result<()> {
-    let (path, word) = (directory.path().display(), shell_word(directory.path()));
+    let (path, word) = (Line(directory.path().display()), shell_path(directory.path()));
     let count = std::fs::read_dir(directory.samples()).map_or(0, Iterator::count);
     let best = match checkpoint::best_step(&directory.checkpoints()) {
         Some(step) => format!("best        {path}/best-generator, of step {step}\n"),

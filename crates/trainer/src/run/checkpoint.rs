@@ -1,8 +1,11 @@
 //! Writes, removes and restores the checkpoints of a run.
 
+use crate::config::TrainConfig;
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use gan_training::{Gan, checkpoint_step};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Number of checkpoints that a run keeps. If a power failure damages the last, the other is left.
@@ -17,7 +20,7 @@ const BEST: &str = "best";
 /// # Errors
 /// A directory or file that cannot be written; older checkpoints are kept then.
 pub(crate) fn save(gan: &Gan, directory: &Path) -> Result<()> {
-    write(gan, &directory.join(format!("{:06}", gan.step())))?;
+    write(gan, directory, &format!("{:06}", gan.step()))?;
     prune(directory)
 }
 
@@ -36,11 +39,13 @@ pub(crate) fn prune(directory: &Path) -> Result<()> {
 /// # Errors
 /// A directory or file that cannot be written.
 pub(crate) fn save_best(gan: &Gan, directory: &Path) -> Result<()> {
-    write(gan, &directory.join(BEST))
+    write(gan, directory, BEST)
 }
 
-fn write(gan: &Gan, path: &Path) -> Result<()> {
-    gan.save(path).with_context(|| format!("writing checkpoint {}", path.display()))
+fn write(gan: &Gan, directory: &Path, name: &str) -> Result<()> {
+    let path = directory.join(name);
+    gan_files::make(directory).with_context(|| format!("making {}", directory.display()))?;
+    gan.save(&path).with_context(|| format!("writing checkpoint {}", path.display()))
 }
 
 /// Returns the step of the best checkpoint, if there is one.
@@ -72,16 +77,19 @@ pub(crate) fn is_empty(directory: &Path) -> Result<bool> {
     Ok(list(directory)?.is_empty())
 }
 
-/// Restores the newest checkpoint in `directory`.
+/// Creates the networks of a configuration that is [checked](TrainConfig::check) as the newest checkpoint
+/// in `directory` holds them.
 ///
 /// # Errors
 /// No checkpoint; one that is damaged or of another network.
-pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path) -> Result<()> {
+pub(crate) fn load_newest(config: &TrainConfig, device: &Device, directory: &Path) -> Result<Gan> {
     let mut all = list(directory)?;
     let Some((_, path)) = all.pop() else {
         bail!("{}: no checkpoint to resume from", directory.display());
     };
-    gan.restore(&path).with_context(|| match all.pop() {
+    let TrainConfig { generator, discriminator, training, .. } = config;
+    let gan = Gan::load(generator, discriminator, *training, device, &path);
+    gan.with_context(|| match all.pop() {
         Some((step, _)) => format!(
             "checkpoint {} (without this directory, the one of step {step} is resumed)",
             path.display()
@@ -94,7 +102,11 @@ pub(crate) fn restore_newest(gan: &mut Gan, directory: &Path) -> Result<()> {
 fn list(directory: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let context = || format!("reading checkpoints in {}", directory.display());
     let mut all = Vec::new();
-    for entry in fs::read_dir(directory).with_context(context)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(all),
+        entries => entries.with_context(context)?,
+    };
+    for entry in entries {
         let path = entry.with_context(context)?.path();
         let step = path.file_name().and_then(|name| name.to_str()?.parse().ok());
         if let Some(step) = step {

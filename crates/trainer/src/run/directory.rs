@@ -3,8 +3,9 @@
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
 use crate::run::lock::RunLock;
-use crate::run::record::StatsLine;
+use crate::run::record::{STATS_LIMIT, StatsLine};
 use anyhow::{Context, Result, bail, ensure};
+use gan_files::SETTINGS_LIMIT;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ impl RunDirectory {
     pub(crate) fn create(runs: &Path, config: &TrainConfig) -> Result<Self> {
         fs::create_dir_all(runs)
             .with_context(|| format!("making the directory of runs {}", runs.display()))?;
+        // Of sessions that were killed here. What cannot be removed is in nobody's way.
+        let _ = gan_files::remove_leftovers(runs);
         let mut number = all(runs)?.last().map_or(0, |(number, _)| number.saturating_add(1));
         loop {
             let path = runs.join(format!("{number:05}-{}", config.title()));
@@ -73,7 +76,7 @@ impl RunDirectory {
         let path = self.stats();
         if path.exists() {
             let context = || path.display().to_string();
-            let text = gan_files::read_to_string(&path).with_context(context)?;
+            let text = gan_files::read_to_string(&path, STATS_LIMIT).with_context(context)?;
             let made = |line: &&str| {
                 let line: Result<StatsLine, _> = serde_json::from_str(line);
                 line.is_ok_and(|line| line.step <= step)
@@ -88,6 +91,7 @@ impl RunDirectory {
         }
         let samples = self.samples();
         let context = || samples.display().to_string();
+        gan_files::make(&samples).with_context(context)?;
         for entry in fs::read_dir(&samples).with_context(context)? {
             let path = entry.with_context(context)?.path();
             let of = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
@@ -106,10 +110,10 @@ impl RunDirectory {
         ensure!(path.is_dir(), "{}: no such run directory", path.display());
         let directory = Self { path: path.to_path_buf(), lock: None };
         let path = directory.config();
-        let text = gan_files::read(&path).with_context(|| {
+        let text = gan_files::read_to_string(&path, SETTINGS_LIMIT).with_context(|| {
             format!("{}: not a run directory, its configuration cannot be read", path.display())
         })?;
-        let config = TrainConfig::from_json(&text)
+        let config = TrainConfig::from_json(text.as_bytes())
             .with_context(|| format!("{}: not a run's configuration", path.display()))?;
         Ok((directory, config))
     }

@@ -3,10 +3,16 @@
 //! Fields are numbered as in `event.proto` and `summary.proto`.
 
 use anyhow::{Context, Result, ensure};
-use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
+
+/// The beginning of the name of an event file, before its number.
+const PREFIX: &str = "events.out.tfevents.";
+/// Digits of the number, and the greatest that is taken from the clock, in the year 2255.
+const DIGITS: usize = 10;
+const LATEST: u64 = 9_000_000_000;
 
 /// An event file that scalars and images are appended to.
 pub(crate) struct EventFile {
@@ -24,18 +30,9 @@ impl EventFile {
     /// # Errors
     /// A file that cannot be written.
     pub(crate) fn create(directory: &Path, first_step: u64) -> Result<Self> {
-        let mut second = now() as u64;
-        let (path, file) = loop {
-            let path = directory.join(format!("events.out.tfevents.{second}.candle-gan"));
-            match OpenOptions::new().create_new(true).append(true).open(&path) {
-                // Of a session in the same second, which may have ended within a record.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => second += 1,
-                Err(error) => {
-                    return Err(error).with_context(|| format!("opening {}", path.display()));
-                }
-                Ok(file) => break (path, file),
-            }
-        };
+        let path = directory.join(next_name(directory, now())?);
+        let file = OpenOptions::new().create_new(true).append(true).open(&path);
+        let file = file.with_context(|| format!("opening {}", path.display()))?;
         let mut events = Self { path, file };
         let mut version = event(0);
         bytes(&mut version, 3, b"brain.Event:2");
@@ -102,9 +99,29 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Returns the seconds since 1970.
+/// The name of a new event file, where the clock shows `now`: a number of seconds as TensorFlow has it.
+///
+/// TensorBoard reads the files of a directory in the order of their names, and every session has a file of
+/// its own, since the last may have ended within a record. So the number is greater than all others there,
+/// and has ten digits, whatever the clock shows.
+fn next_name(directory: &Path, now: f64) -> Result<String> {
+    let number = |name: OsString| -> Option<u64> {
+        let (digits, _) = name.to_str()?.strip_prefix(PREFIX)?.split_once('.')?;
+        digits.parse().ok().filter(|_| digits.len() == DIGITS)
+    };
+    let context = || format!("reading {}", directory.display());
+    let mut next = (now as u64).min(LATEST);
+    for entry in fs::read_dir(directory).with_context(context)? {
+        if let Some(number) = number(entry.with_context(context)?.file_name()) {
+            next = next.max(number + 1);
+        }
+    }
+    Ok(format!("{PREFIX}{next:0DIGITS$}.candle-gan"))
+}
+
+/// Returns the seconds since 1970, for what is shown.
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+    gan_files::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 // Protocol buffers' wire types.
@@ -208,6 +225,25 @@ mod tests {
         assert_eq!(message[2..], [0x2a, 2, b'a', b'b']);
         let event = event(7);
         assert_eq!((event[0], event[9], event[10]), (0x09, 0x10, 7));
+    }
+
+    /// Clocks that jump to 1970, to the year 9999 and to before 1970, and one of the same second.
+    #[test]
+    fn names_follow_each_other_whatever_the_clock_shows() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        fs::write(directory.path().join("events.out.tfevents.18446744073709551615.x"), "")?;
+        fs::write(directory.path().join("events.out.tfevents.notes"), "")?;
+        let mut names = Vec::new();
+        for now in [0.0, 1.8e9, 1.8e9, 0.0, 253_370_764_800.0, -1.0, f64::NAN, 1.8e9] {
+            let name = next_name(directory.path(), now)?;
+            File::create_new(directory.path().join(&name))?;
+            names.push(name);
+        }
+        assert!(names.is_sorted(), "{names:?}");
+        assert_eq!(names[0], "events.out.tfevents.0000000000.candle-gan");
+        assert_eq!(names[1], "events.out.tfevents.1800000000.candle-gan");
+        assert_eq!(names[7], "events.out.tfevents.9000000003.candle-gan");
+        Ok(())
     }
 
     /// The data of the records of a file, their checksums checked.

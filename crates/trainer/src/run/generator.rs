@@ -5,8 +5,6 @@ use crate::cli::values::PrecisionName;
 use crate::run::directory::RunDirectory;
 use anyhow::{Context, Result, ensure};
 use gan_models::{CONFIG_FILE, Generator, Parameters, WEIGHTS_FILE};
-use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The directory of a trained generator, and its run.
@@ -46,12 +44,8 @@ impl GeneratorLocation {
 /// # Errors
 /// Files that cannot be written.
 pub(crate) fn save(generator: &Generator, weights: &Parameters, place: &Path) -> Result<()> {
-    match fs::create_dir(place) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            Err(error).with_context(|| format!("making {}", place.display()))
-        }
-        _ => Ok(generator.save(weights, place)?),
-    }
+    gan_files::make(place).with_context(|| format!("making {}", place.display()))?;
+    Ok(generator.save(weights, place)?)
 }
 
 /// Writes a generator into a directory of `run` if other files, or none, are there. Returns whether
@@ -67,7 +61,7 @@ pub(crate) fn save_if_other(
     let staged = gan_files::staging(run.path())
         .with_context(|| format!("writing {}", run.path().display()))?;
     generator.save(weights, staged.path())?;
-    let bytes = |directory: &Path, name: &str| fs::read(directory.join(name)).ok();
+    let bytes = |directory: &Path, name: &str| gan_files::read(&directory.join(name)).ok();
     let differs = |name: &&str| bytes(staged.path(), name) != bytes(place, name);
     let other = [CONFIG_FILE, WEIGHTS_FILE].iter().any(differs);
     if other {

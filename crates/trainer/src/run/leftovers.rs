@@ -37,14 +37,13 @@ fn remove_in(place: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a name is temporary, of an earlier version or of a report or animation.
+/// Whether a name is temporary, of an earlier version.
 fn is_old(name: &str) -> bool {
     let is_random = |text: &str| text.len() == 6 && text.bytes().all(|b| b.is_ascii_alphanumeric());
     let is_checkpoint =
         |text: &str| text == "best" || text.len() >= 6 && text.bytes().all(|b| b.is_ascii_digit());
     let checkpoint = name.strip_suffix(".unfinished").or(name.strip_suffix(".old"));
-    ["report.html.part", "training.gif.part"].contains(&name)
-        || name.strip_prefix(".weights-").is_some_and(is_random)
+    name.strip_prefix(".weights-").is_some_and(is_random)
         || checkpoint.and_then(|name| name.strip_prefix('.')).is_some_and(is_checkpoint)
 }
 
@@ -54,10 +53,12 @@ mod tests {
 
     #[test]
     fn old_names_are_told_from_a_users() {
-        for name in [".weights-a1B2c3", ".000010.unfinished", ".best.old", "training.gif.part"] {
+        for name in [".weights-a1B2c3", ".000010.unfinished", ".best.old"] {
             assert!(is_old(name), "{name}");
         }
-        for name in [".weights-mine", ".weights.old", "000010", ".000010", "film.part", ".10.old"] {
+        for name in
+            [".weights-mine", ".weights.old", "000010", ".000010", "training.gif.part", ".10.old"]
+        {
             assert!(!is_old(name), "{name}");
         }
     }

@@ -9,6 +9,9 @@ use std::path::Path;
 /// hold locks of two files of this name.
 const LOCK: &str = "run.lock";
 
+/// Number of bytes of a process's id at most, of which more are not read.
+const LONGEST_ID: u64 = 20;
+
 /// The lock of a run. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct RunLock(File);
@@ -23,13 +26,13 @@ impl RunLock {
         let context = || format!("locking {}", path.display());
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).with_context(context)?;
+        let file = options.open(&path).with_context(context)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 // On some systems a locked file cannot be read.
-                let _ = file.read_to_string(&mut holder);
+                let _ = (&file).take(LONGEST_ID).read_to_string(&mut holder);
                 let holder = match holder.trim() {
                     "" => "another process".to_string(),
                     id => format!("process {id}"),

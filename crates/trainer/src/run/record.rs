@@ -4,6 +4,9 @@ use gan_training::{StepStats, UpdateCounts};
 use serde::{Deserialize, Serialize};
 use std::ops::Add;
 
+/// The largest `stats.jsonl` that is read: 1 GiB, the lines of 50 million steps with the usual intervals.
+pub(crate) const STATS_LIMIT: u64 = 1 << 30;
+
 /// Metrics of a generator, measured during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quality {

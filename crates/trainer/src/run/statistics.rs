@@ -3,9 +3,9 @@
 use crate::run::curves::curves;
 use crate::run::directory::RunDirectory;
 use crate::run::events::EventFile;
-use crate::run::record::StatsLine;
+use crate::run::record::{STATS_LIMIT, StatsLine};
 use anyhow::{Context, Result};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ impl Statistics {
         if read(&self.path)?.last().is_some_and(|last| last.step == line.step) {
             return Ok(());
         }
-        let text = fs::read_to_string(&self.path)?;
+        let text = gan_files::read_to_string(&self.path, STATS_LIMIT)?;
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
         let text = format!("{whole}{}\n", serde_json::to_string(line)?);
         Ok(gan_data::files::write_atomically(&self.path, text.as_bytes())?)
@@ -117,7 +117,7 @@ impl Statistics {
     /// # Errors
     /// A grid that cannot be read; files that cannot be written.
     pub(crate) fn sample(&mut self, step: u64, grid: &Path) -> Result<()> {
-        let png = fs::read(grid).with_context(|| format!("reading {}", grid.display()))?;
+        let png = gan_files::read(grid).with_context(|| format!("reading {}", grid.display()))?;
         self.events.image(step, "samples", &png)
     }
 
@@ -141,7 +141,7 @@ impl Statistics {
 pub(crate) fn draw_if_other(directory: &RunDirectory) -> Result<bool> {
     let mut other = false;
     for (path, bytes) in drawn(&curves_path(directory), &read(&directory.stats())?)? {
-        if fs::read(&path).ok().as_deref() != Some(&bytes) {
+        if gan_files::read(&path).ok().as_deref() != Some(&bytes) {
             gan_data::files::write_atomically(&path, &bytes)?;
             other = true;
         }
@@ -165,7 +165,7 @@ fn curves_path(directory: &RunDirectory) -> PathBuf {
 
 /// Reads the whole lines of a run's statistics; none where there is no file.
 fn read(path: &Path) -> Result<Vec<StatsLine>> {
-    let text = match gan_files::read_to_string(path) {
+    let text = match gan_files::read_to_string(path, STATS_LIMIT) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("reading {}", path.display()))?,
     };
@@ -175,6 +175,7 @@ fn read(path: &Path) -> Result<Vec<StatsLine>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// The curves are not drawn for every line; at the end they show all of them.
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::format::duration;
 use crate::run::record::Quality;
+use gan_files::Line;
 use gan_training::StepStats;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
@@ -83,7 +84,7 @@ impl Progress {
     /// Shows a warning.
     pub(crate) fn warn(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.println(format!(" WARN {text}")),
+            Some(bar) => bar.println(format!(" WARN {}", Line(text))),
             None => tracing::warn!("{text}"),
         }
     }

@@ -10,7 +10,7 @@ use crate::run::statistics::Statistics;
 use crate::train_loop::explain::explain;
 use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::Tensor;
 use gan_data::{Batches, ImageShape, png, range};
 use gan_models::{Generator, Mode};
@@ -258,6 +258,8 @@ pub(crate) fn sample_if_missing(
 }
 
 fn draw_grid(path: &Path, (generator, input): (&Generator, &Tensor)) -> Result<()> {
+    let directory = gan_files::parent(path);
+    gan_files::make(directory).with_context(|| format!("making {}", directory.display()))?;
     let images = generator.forward(input, Mode::Eval)?;
     let (_, channels, height, width) = images.dims4()?;
     let shape = ImageShape { channels, height, width };
@@ -319,8 +321,10 @@ mod tests {
         let output = gan.train_step(&batch.images, &batch.labels)?;
         let (checkpoints, away) = (directory.checkpoints(), directory.path().join("away"));
         std::fs::rename(&checkpoints, &away)?;
+        std::fs::write(&checkpoints, "in the way")?;
         assert!(reporter.report(&gan, output, due).is_err());
         assert!(reporter.rescue(&gan, due).is_err());
+        std::fs::remove_file(&checkpoints)?;
         std::fs::rename(away, checkpoints)?;
         assert_eq!(reporter.finish()?, 2);
         let text = std::fs::read_to_string(directory.stats())?;

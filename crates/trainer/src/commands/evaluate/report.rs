@@ -4,6 +4,7 @@ use crate::quality::collapse::DIGITS;
 use crate::quality::metric_name;
 use anyhow::Result;
 use gan_data::{ImageSet, range};
+use gan_files::Line;
 use gan_metrics::{Features, Predictions, Reference, nearest};
 use serde::{Serialize, Serializer};
 use std::io::Write;
@@ -122,10 +123,10 @@ impl Report {
             print,
             "{}, against {} training images of {} (classes {}); on the right, the values of real \
              images:\nthe {} images of the test set\n",
-            self.of,
+            Line(&self.of),
             self.training_images,
-            self.dataset,
-            self.classes.join(", "),
+            Line(&self.dataset),
+            Line(self.classes.join(", ")),
             self.real.images
         )?;
         for ((name, value), (real_name, real)) in

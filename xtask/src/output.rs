@@ -1,39 +1,10 @@
-//! Writes files atomically, and never over a task's own inputs.
+//! Where a task writes about a run: never over its own inputs.
 
-use std::fs::{self, File};
-use std::io::BufWriter;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
-
-/// Writes a file of an unpredictable name beside `path` with `fill`, then renames it to `path`. A link
-/// at `path` is replaced, not followed. On failure `path` keeps what it held before.
-///
-/// # Errors
-/// The file cannot be written, or `fill` fails.
-pub(crate) fn write_atomically<T>(
-    path: &Path,
-    fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<T>,
-) -> Result<T> {
-    let write = || -> Result<T> {
-        let mut temporary = tempfile::Builder::new();
-        temporary.prefix(".").suffix(".tmp");
-        // The permissions of any new file.
-        #[cfg(unix)]
-        temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut part = temporary.tempfile_in(parent(path))?;
-        let mut file = BufWriter::new(part.as_file_mut());
-        let filled = fill(&mut file)?;
-        file.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-        part.persist(path)?;
-        Ok(filled)
-    };
-    write().with_context(|| format!("making {}", path.display()))
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
+use anyhow::{Result, bail, ensure};
+use gan_files::parent;
 
 /// The file that a task writes about a run: `out`, or `default` in the run.
 ///
