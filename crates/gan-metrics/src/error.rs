@@ -43,6 +43,16 @@ pub enum Error {
     /// The eigenvalues of a covariance matrix do not converge.
     #[error("the eigenvalues of a covariance matrix do not converge")]
     Eigenvalues,
+    /// Images of this shape have no features.
+    #[cfg(feature = "classifier")]
+    #[error(
+        "images of {} x {} pixels in {} channels: features take sides of 8 to 256 pixels, 1 to 4 \
+         channels", shape.1, shape.2, shape.0
+    )]
+    Unsupported {
+        /// Channels, height and width.
+        shape: (usize, usize, usize),
+    },
     /// The classifier cannot be built, read or run.
     #[cfg(feature = "classifier")]
     #[error(transparent)]

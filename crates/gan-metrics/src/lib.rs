@@ -24,9 +24,9 @@
 //!
 //! # Features
 //!
-//! - `classifier` (on by default): `Classifier`, a small convolutional network whose features the
-//!   metrics can compare, with weights for MNIST (2 MB) and its training. Without it the crate
-//!   depends on neither networks nor weights.
+//! - `classifier` (on by default): two networks whose features the metrics can compare. `Classifier`
+//!   knows digits: it has weights for MNIST (2 MB), and its training is here. `RandomNetwork` takes
+//!   images of any kind. Without it the crate depends on neither networks nor weights.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -42,6 +42,8 @@ mod frechet;
 mod mmd;
 mod neighbours;
 mod prdc;
+#[cfg(feature = "classifier")]
+mod random_network;
 #[cfg(test)]
 mod reference;
 mod scores;
@@ -57,5 +59,6 @@ pub use frechet::frechet_distance;
 pub use mmd::{MmdEstimate, SUBSET_SIZE, SUBSETS, polynomial_mmd};
 pub use neighbours::{nearest, radii};
 pub use prdc::{DENSITY_NEIGHBOURS, Manifold, PRECISION_NEIGHBOURS, Prdc, prdc};
-
+#[cfg(feature = "classifier")]
+pub use random_network::{RANDOM_FEATURES, RandomNetwork};
 pub use scores::{Reference, Scores};
