@@ -40,6 +40,17 @@ pub enum Error {
         /// The first such value.
         value: f64,
     },
+    /// Two sets of images whose patches cannot be compared.
+    #[error(
+        "images of shapes {left:?} and {right:?}: two sets of one shape are needed, of at least 1 \
+         image and sides of at least 7 pixels"
+    )]
+    ImageSets {
+        /// Count, channels, height and width of the first set.
+        left: Vec<usize>,
+        /// Those of the second set.
+        right: Vec<usize>,
+    },
     /// The eigenvalues of a covariance matrix do not converge.
     #[error("the eigenvalues of a covariance matrix do not converge")]
     Eigenvalues,

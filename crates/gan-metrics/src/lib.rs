@@ -5,7 +5,7 @@
 //! [`frechet_distance`] compares their [`FeatureStats`], [`polynomial_mmd`] their means in a kernel
 //! space, and [`prdc`] measures whether the generated images look real and cover the real ones.
 //! [`nearest`] returns the distance of each row to a set, which finds copies of training images.
-//! [`Reference`] computes all of them.
+//! [`Reference`] computes all of them. [`sliced_wasserstein`] compares patches of the images themselves.
 //!
 //! ```
 //! use gan_metrics::{FeatureStats, Features, frechet_distance};
@@ -42,11 +42,13 @@ mod frechet;
 mod mmd;
 mod neighbours;
 mod prdc;
+mod pyramid;
 #[cfg(feature = "classifier")]
 mod random_network;
 #[cfg(test)]
 mod reference;
 mod scores;
+mod sliced_wasserstein;
 
 /// The tensor library of this crate's public types. Its version must match the caller's.
 pub use candle_core;
@@ -62,3 +64,4 @@ pub use prdc::{DENSITY_NEIGHBOURS, Manifold, PRECISION_NEIGHBOURS, Prdc, prdc};
 #[cfg(feature = "classifier")]
 pub use random_network::{RANDOM_FEATURES, RandomNetwork};
 pub use scores::{Reference, Scores};
+pub use sliced_wasserstein::{LevelDistance, sliced_wasserstein};
