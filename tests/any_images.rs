@@ -79,7 +79,7 @@ fn columns_have_as_many_images() {
     let place = Place::new();
     discs(&place, "discs", 0..240);
     place.succeed(&format!("{TRAIN} --steps 4"));
-    let report = evaluate(&place, "");
+    let report = evaluate(&place, "--nearest near.png");
     assert_eq!((&report["training_images"], &report["holdout"]), (&json!(216), &json!(0.1)));
     for column in ["generated", "real"] {
         assert_eq!(report[column]["images"], 24, "{report}");
@@ -93,8 +93,13 @@ fn columns_have_as_many_images() {
     for name in ["fd-r64-24", "swd-16-24"] {
         assert!(of("generated", name) > 2.0 * of("real", name), "{name}: {report}");
     }
+    let ratio = |name: &str| report["nearest"][name].as_f64().unwrap();
+    assert!(ratio("generated") > 0.3 && ratio("real") > 0.3, "{report}");
+    let (grid, _) = png::read(&place.path("near.png")).unwrap();
+    // 24 pairs in rows of 10.
+    assert_eq!((grid.height, grid.width), (6 * 18 - 2, 10 * 18 - 2));
 
-    let mut again = evaluate(&place, "--threads 1");
+    let mut again = evaluate(&place, "--nearest near.png --threads 1");
     again["seconds"] = report["seconds"].clone();
     assert_eq!(again, report);
     let table = place.succeed("evaluate --count 40").out;
@@ -104,6 +109,25 @@ fn columns_have_as_many_images() {
     assert_eq!(
         (&report["generated"]["images"], &report["real"]["images"]),
         (&json!(12), &json!(12))
+    );
+}
+
+#[test]
+fn copies_are_found() {
+    let place = Place::new();
+    discs(&place, "discs", 0..240);
+    discs(&place, "copies", (0..240).step_by(9));
+    discs(&place, "others", 300..327);
+    let nearest = |directory: &str| {
+        let args = format!("--images {directory} --dataset folder:discs --nearest near.png");
+        let report = evaluate(&place, &args);
+        ["generated", "real"].map(|column| report["nearest"][column].as_f64().unwrap())
+    };
+    let ([copies, real], [others, _]) = (nearest("copies"), nearest("others"));
+    assert!(copies == 0.0 && others > 0.5 * real && real > 0.1, "{copies}, {others}, {real}");
+    place.refuse_saying(
+        "evaluate --images others --dataset folder:discs --nearest gone/near.png",
+        &["--nearest gone/near.png", "no directory gone"],
     );
 }
 

@@ -59,7 +59,7 @@ pub use feature_stats::FeatureStats;
 pub use features::Features;
 pub use frechet::frechet_distance;
 pub use mmd::{MmdEstimate, SUBSET_SIZE, SUBSETS, polynomial_mmd};
-pub use neighbours::{nearest, radii};
+pub use neighbours::{nearest, nearest_rows, radii};
 pub use prdc::{DENSITY_NEIGHBOURS, Manifold, PRECISION_NEIGHBOURS, Prdc, prdc};
 #[cfg(feature = "classifier")]
 pub use random_network::{RANDOM_FEATURES, RandomNetwork};

@@ -158,6 +158,10 @@ pub struct EvaluateArgs {
     /// are test images or images held out].
     #[arg(long, value_name = "N")]
     pub count: Option<usize>,
+    /// Write generated images above their nearest training images, the nearest pairs, and print
+    /// whether the generator copies.
+    #[arg(long, value_name = "FILE.png")]
+    pub nearest: Option<PathBuf>,
     /// Train a classifier on 60,000 of the images and test it on real ones (classification accuracy
     /// score).
     #[arg(long)]

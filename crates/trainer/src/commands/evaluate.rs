@@ -1,6 +1,7 @@
 //! `evaluate`: metrics of generated or other images against real ones.
 
 mod images;
+mod nearest;
 mod real;
 mod report;
 
@@ -19,6 +20,7 @@ use gan_data::{Dataset, ImageSet, ImageShape};
 use gan_metrics::Classifier;
 use gan_models::Generator;
 use images::{Images, sample};
+use nearest::Nearest;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use real::RealImages;
@@ -45,6 +47,9 @@ pub(crate) fn evaluate(args: &EvaluateArgs, print: &mut (dyn Write + Send)) -> R
         (MIN_IMAGES..=MAX_IMAGES).contains(&count),
         "--count {count}: at least {MIN_IMAGES} and at most {MAX_IMAGES} are needed"
     );
+    if let Some(path) = &args.nearest {
+        nearest::check(path)?;
+    }
     device::pool(args.threads)?.install(|| {
         let report = Measured::find(args)?.report(args)?;
         if args.json {
@@ -186,6 +191,10 @@ impl Measured {
         let (generated, test) = (extracted(generated)?, extracted(test)?);
         let measurement = Measurement::new(&extractor, &training, args.seed.or_zero())?;
         let columns = [measurement.column(&generated)?, measurement.column(&test)?];
+        let nearest = match &args.nearest {
+            Some(path) => Some(Nearest::measure(path, &generated, &training, &test)?),
+            None => None,
+        };
         let collapse = self.collapse(args, &training.extracted, &generated.extracted)?;
         let [generated, real] = columns;
         let seconds = started.elapsed().as_secs_f64();
@@ -198,6 +207,7 @@ impl Measured {
             generated,
             real,
             collapse,
+            nearest,
             seconds,
             train_on_fake: if args.train_on_fake { Some(self.train_on_fake(args)?) } else { None },
         })

@@ -1,6 +1,7 @@
 //! The result of `evaluate`, as a table or JSON.
 
 use super::images::{Images, sample};
+use super::nearest::Nearest;
 use crate::quality::collapse::DIGITS;
 use crate::quality::{Extractor, count_name};
 use anyhow::Result;
@@ -38,6 +39,8 @@ pub(super) struct Report {
     /// The real test set, or the images held out: the values of perfect images.
     pub(super) real: Column,
     pub(super) collapse: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nearest: Option<Nearest>,
     /// Time that all of the above took.
     pub(super) seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,6 +198,9 @@ impl Report {
                     String::new()
                 }
             )?;
+        }
+        if let Some(nearest) = &self.nearest {
+            writeln!(print, "{}", nearest.text())?;
         }
         if let Some(collapse) = &self.collapse {
             writeln!(print, "COLLAPSED: {collapse}")?;
