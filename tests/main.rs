@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod animation;
+mod any_images;
 mod bad_input;
 mod bench;
 mod commands;

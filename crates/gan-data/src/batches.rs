@@ -124,7 +124,7 @@ impl Batches {
 ///
 /// `rand`'s distributions are not used because their values change between versions. A draw from
 /// 0..n is the upper half of a 64-bit random number times n; its bias is below n / 2^64.
-fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
+pub(crate) fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(epoch);
     let mut order: Vec<usize> = (0..count).collect();

@@ -182,11 +182,21 @@ pub(crate) struct Found {
     unlabelled: Option<Error>,
 }
 
+/// The sub-folders of the splits, if the folder has them.
+fn splits(folder: &Path) -> [PathBuf; 2] {
+    ["train", "test"].map(|split| folder.join(split))
+}
+
+/// Returns whether a folder has splits.
+pub(crate) fn has_splits(folder: &Path) -> bool {
+    splits(folder).iter().all(|split| split.is_dir())
+}
+
 /// Finds the image files of a split.
 pub(crate) fn find(folder: &Path, split: Split) -> Result<Found> {
-    let splits = ["train", "test"].map(|split| folder.join(split));
+    let splits = splits(folder);
     let chosen = match split {
-        _ if !splits.iter().all(|split| split.is_dir()) => folder,
+        _ if !has_splits(folder) => folder,
         Split::Train => &splits[0],
         Split::Test => &splits[1],
     };

@@ -17,7 +17,7 @@ pub use crate::limits::MAX_BYTES;
 #[cfg(feature = "mnist")]
 pub(crate) use directory::join;
 pub use directory::load;
-pub(crate) use directory::load_images;
+pub(crate) use directory::{has_test_images, load_images};
 pub(crate) use header::read_header;
 pub use images::Images;
 pub use parse::{parse_images, parse_labels, read_images, read_labels};

@@ -104,6 +104,17 @@ impl DatasetInfo {
         self.shape
     }
 
+    /// Describes the part to train on if a fraction is held out, as [`Dataset::hold_out`] does, and
+    /// returns the number of images that are.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Dataset::hold_out`].
+    pub fn hold_out(self, fraction: f64) -> Result<(Self, usize)> {
+        let (outline, held_out) = self.outline.hold_out(fraction)?;
+        Ok((Self { outline, ..self }, held_out.map_or(0, |held_out| held_out.len())))
+    }
+
     /// Returns the number of images.
     pub fn images(&self) -> usize {
         self.outline.len()

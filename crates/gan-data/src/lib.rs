@@ -41,6 +41,7 @@ mod dataset;
 mod error;
 pub mod files;
 pub mod folder;
+mod hold_out;
 mod hub;
 pub mod idx;
 mod image_set;

@@ -52,6 +52,20 @@ impl Source {
         };
         Ok(Loaded { dataset: dataset?, skipped: Vec::new() })
     }
+
+    /// Returns whether there are test images of their own, beside the training images.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Read`], [`Error::MissingFile`] and [`Error::AmbiguousFile`] for the training images
+    /// of a [`Source::Idx`].
+    pub fn has_test_images(&self) -> Result<bool> {
+        match self {
+            Self::Mnist | Self::Hub(_) => Ok(true),
+            Self::Idx(directory) => idx::has_test_images(directory),
+            Self::Folder(folder) => Ok(folder::has_splits(folder)),
+        }
+    }
 }
 
 impl FromStr for Source {
@@ -99,6 +113,27 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Source>().unwrap(), source);
             assert_eq!(source.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn test_images_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        assert!(Source::Mnist.has_test_images().unwrap());
+        let (idx, folder) = (Source::Idx(path.into()), Source::Folder(path.into()));
+        assert!(idx.has_test_images().is_err(), "an empty directory");
+        for (name, both) in [
+            ("images-idx3-ubyte", false),
+            ("train-images-idx3-ubyte", false),
+            ("t10k-images-idx3-ubyte", true),
+        ] {
+            std::fs::write(path.join(name), []).unwrap();
+            assert_eq!(idx.has_test_images().unwrap(), both, "{name}");
+        }
+        for (name, both) in [("a", false), ("train", false), ("test", true)] {
+            std::fs::create_dir(path.join(name)).unwrap();
+            assert_eq!(folder.has_test_images().unwrap(), both, "{name}");
         }
     }
 

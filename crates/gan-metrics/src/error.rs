@@ -40,9 +40,30 @@ pub enum Error {
         /// The first such value.
         value: f64,
     },
+    /// Two sets of images whose patches cannot be compared.
+    #[error(
+        "images of shapes {left:?} and {right:?}: two sets of one shape are needed, of at least 1 \
+         image and sides of at least 7 pixels"
+    )]
+    ImageSets {
+        /// Count, channels, height and width of the first set.
+        left: Vec<usize>,
+        /// Those of the second set.
+        right: Vec<usize>,
+    },
     /// The eigenvalues of a covariance matrix do not converge.
     #[error("the eigenvalues of a covariance matrix do not converge")]
     Eigenvalues,
+    /// Images of this shape have no features.
+    #[cfg(feature = "classifier")]
+    #[error(
+        "images of {} x {} pixels in {} channels: features take sides of 8 to 256 pixels, 1 to 4 \
+         channels", shape.1, shape.2, shape.0
+    )]
+    Unsupported {
+        /// Channels, height and width.
+        shape: (usize, usize, usize),
+    },
     /// The classifier cannot be built, read or run.
     #[cfg(feature = "classifier")]
     #[error(transparent)]

@@ -5,7 +5,7 @@
 //! [`frechet_distance`] compares their [`FeatureStats`], [`polynomial_mmd`] their means in a kernel
 //! space, and [`prdc`] measures whether the generated images look real and cover the real ones.
 //! [`nearest`] returns the distance of each row to a set, which finds copies of training images.
-//! [`Reference`] computes all of them.
+//! [`Reference`] computes all of them. [`sliced_wasserstein`] compares patches of the images themselves.
 //!
 //! ```
 //! use gan_metrics::{FeatureStats, Features, frechet_distance};
@@ -24,9 +24,9 @@
 //!
 //! # Features
 //!
-//! - `classifier` (on by default): `Classifier`, a small convolutional network whose features the
-//!   metrics can compare, with weights for MNIST (2 MB) and its training. Without it the crate
-//!   depends on neither networks nor weights.
+//! - `classifier` (on by default): two networks whose features the metrics can compare. `Classifier`
+//!   knows digits: it has weights for MNIST (2 MB), and its training is here. `RandomNetwork` takes
+//!   images of any kind. Without it the crate depends on neither networks nor weights.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -42,9 +42,13 @@ mod frechet;
 mod mmd;
 mod neighbours;
 mod prdc;
+mod pyramid;
+#[cfg(feature = "classifier")]
+mod random_network;
 #[cfg(test)]
 mod reference;
 mod scores;
+mod sliced_wasserstein;
 
 /// The tensor library of this crate's public types. Its version must match the caller's.
 pub use candle_core;
@@ -55,7 +59,9 @@ pub use feature_stats::FeatureStats;
 pub use features::Features;
 pub use frechet::frechet_distance;
 pub use mmd::{MmdEstimate, SUBSET_SIZE, SUBSETS, polynomial_mmd};
-pub use neighbours::{nearest, radii};
+pub use neighbours::{nearest, nearest_rows, radii};
 pub use prdc::{DENSITY_NEIGHBOURS, Manifold, PRECISION_NEIGHBOURS, Prdc, prdc};
-
+#[cfg(feature = "classifier")]
+pub use random_network::{RANDOM_FEATURES, RandomNetwork};
 pub use scores::{Reference, Scores};
+pub use sliced_wasserstein::{LevelDistance, sliced_wasserstein};

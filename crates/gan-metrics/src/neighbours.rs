@@ -1,8 +1,9 @@
 //! Nearest neighbours.
 
-use crate::distances::{RowTile, for_each_row};
+use crate::distances::{RowTile, for_each_row, squared_distance};
 use crate::error::Result;
 use crate::features::Features;
+use rayon::prelude::*;
 
 /// Number of lower bounds that are checked in one pass before each is checked alone.
 pub(crate) const SCAN: usize = 64;
@@ -34,6 +35,24 @@ pub fn radii(features: &Features, k: usize) -> Result<Vec<f32>> {
 pub fn nearest(a: &Features, b: &Features) -> Result<Vec<f32>> {
     b.check_rows("distances to the nearest row", 1)?;
     Ok(smallest(a, b, 1, false)?.into_iter().map(|square| square.sqrt() as f32).collect())
+}
+
+/// Returns the index of the row of `b` that is nearest to each row of `a`, the first of several.
+///
+/// It computes the distance of every pair, for a few rows of `a`.
+///
+/// # Shapes
+/// Result: (rows of `a`).
+/// # Errors
+/// No rows in `b`; sets with different numbers of features.
+pub fn nearest_rows(a: &Features, b: &Features) -> Result<Vec<usize>> {
+    a.check_comparable(b)?;
+    b.check_rows("the nearest row", 1)?;
+    let nearest_row = |row: &[f32]| {
+        let squares = b.rows().map(|other| squared_distance(row, other)).enumerate();
+        squares.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(index, _)| index)
+    };
+    Ok(a.values().par_chunks(a.dim()).map(nearest_row).collect())
 }
 
 /// Returns the squared distances of each row of `a` to the `k` nearest rows of `b`, sorted.
@@ -78,7 +97,6 @@ fn improve(best: &mut [f64], tile: &RowTile, is_same: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::distances::squared_distance;
 
     fn line(values: &[f32]) -> Features {
         Features::new(values.to_vec(), 1).expect("features")
@@ -110,6 +128,7 @@ mod tests {
         let near = nearest(&line(&[-2.0, 3.0, 5.5]), &set).expect("distances");
         assert_eq!(near, [2.0, 0.0, 1.5]);
         assert_eq!(nearest(&line(&[]), &set).expect("none"), [0.0f32; 0]);
+        assert_eq!(nearest_rows(&line(&[-2.0, 3.0, 5.5, 2.0]), &set).expect("rows"), [0, 2, 3, 1]);
     }
 
     #[test]
@@ -165,6 +184,9 @@ mod tests {
             text(nearest(&line(&[1.0]), &line(&[]))),
             "distances to the nearest row: too few rows, 0 of at least 1"
         );
+        let error = nearest_rows(&line(&[1.0]), &line(&[])).expect_err("bad").to_string();
+        assert_eq!(error, "the nearest row: too few rows, 0 of at least 1");
+        assert!(nearest_rows(&line(&[1.0]), &features(3, 2, 17)).is_err());
         assert_eq!(
             text(nearest(&line(&[1.0]), &features(3, 2, 17))),
             "rows of 1 features cannot be compared with rows of 2"

@@ -6,6 +6,9 @@ use crate::features::Features;
 use crate::frechet::frechet_distance;
 use crate::mmd::{mmd_squared, polynomial_mmd};
 use crate::prdc::{Manifold, prdc, prdc_with};
+use crate::pyramid::{Planes, laplacian_pyramid};
+use crate::sliced_wasserstein::{Patches, sliced, unit};
+use candle_core::{Device, Tensor};
 
 /// The script's formula, whose values are exact in f32.
 fn features(rows: usize, dim: usize, seed: usize, scale: f32, shift: f32) -> Features {
@@ -95,4 +98,51 @@ fn precision_recall_density_and_coverage_of_prdc() {
     let both = prdc(&real, &fake).expect("scores");
     assert_eq!((both.precision, both.recall), (three.precision, three.recall));
     assert_eq!((both.density, both.coverage), (five.density, five.coverage));
+}
+
+/// The script's two sets of 3 images of 33 x 40 pixels in two channels.
+fn images() -> [Tensor; 2] {
+    let first = features(6, 33 * 40, 7, 1.0, 0.0).values().to_vec();
+    let mut second = features(6, 33 * 40, 11, 0.75, 0.0).values().to_vec();
+    for i in (0..second.len()).filter(|i| i % (33 * 40) >= 40) {
+        second[i] += first[i - 40];
+    }
+    [first, second]
+        .map(|values| Tensor::from_vec(values, (3, 2, 33, 40), &Device::Cpu).expect("images"))
+}
+
+/// Places and directions are the script's formulas in place of random ones.
+#[test]
+fn sliced_wasserstein_distance_of_numpy() {
+    let [first, second] = images().map(|images| laplacian_pyramid(&images).expect("a pyramid"));
+    let wanted = [
+        (0.093_106_086_818_518_74, [-0.572_224_617, -0.552_770_615, -0.186_193_466, 0.508_632_660]),
+        (0.079_717_412_541_439_04, [0.564_056_396, 0.633_041_382, 0.830_795_288, 1.062_576_294]),
+    ];
+    assert_eq!((first.len(), second.len()), (2, 2));
+    for ((a, b), (distance, corner)) in first.iter().zip(&second).zip(wanted) {
+        let start = a.height * a.width;
+        for (place, wanted) in [0, 1, a.width, a.width + 1].into_iter().zip(corner) {
+            let got = f64::from(a.values[start + place]);
+            assert!((got - wanted).abs() < 1e-6, "{got}, not {wanted}");
+        }
+        let patches = |level: &Planes| {
+            let mut t = 0..;
+            Patches::new(level, |[top, left]| {
+                let t = t.next().unwrap_or(0);
+                [t * 5 % (top + 1), t * 3 % (left + 1)]
+            })
+        };
+        let mut next = 0..;
+        let direction = |dim| {
+            let j = next.next().unwrap_or(0);
+            unit(
+                (0..dim)
+                    .map(|i| ((j * j * 31 + i * i * 17 + i * j * 7) % 101) as f64 - 50.0)
+                    .collect(),
+            )
+        };
+        let got = sliced(&[patches(a), patches(b)], 40, direction).expect("a distance");
+        assert!((got - distance).abs() < 1e-5 * distance, "{got}, not {distance}");
+    }
 }

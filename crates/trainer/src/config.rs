@@ -32,9 +32,12 @@ pub(crate) struct TrainConfig {
     /// Channels of the images of a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<Colour>,
+    /// Fraction of the images of a data set without test images that is held out from training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<f64>,
     /// The chosen classes, in the order of their labels. Empty means all.
     pub classes: Vec<String>,
-    /// Number of images of these classes.
+    /// Number of images of these classes that are trained on.
     #[serde(alias = "pictures")]
     pub images: usize,
     /// Seed of weights, latents, shuffles and dropout.

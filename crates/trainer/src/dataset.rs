@@ -1,10 +1,19 @@
 //! Loads the data sets that the command line names.
 
 use crate::cli::options::{DataOptions, ImageOptions};
-use anyhow::{Context, Result, ensure};
+use crate::quality::MIN_IMAGES;
+use anyhow::{Context, Result, bail, ensure};
 use gan_data::folder::{self, Colour, Loaded, Options};
 use gan_data::{Dataset, DatasetInfo, Source, Split};
 use std::time::Instant;
+
+/// The fraction of the images of a data set without test images that is held out by default.
+const HOLDOUT: f64 = 0.1;
+/// The largest fraction that may be held out.
+const MAX_HOLDOUT: f64 = 0.5;
+/// Minimum number of images that are held out by default. Small data sets are worth more as training
+/// images.
+const MIN_HELD_OUT: usize = 20;
 
 /// Maximum number of skipped images that are named in warnings.
 const NAMED: usize = 20;
@@ -87,6 +96,44 @@ impl Selection {
             [] => info.filter_classes(&non_empty)?,
             classes => info.filter_classes(classes)?,
         })
+    }
+}
+
+/// Returns the fraction of the images of `source` that is held out from training. Returns `None` if
+/// there are test images already, or too few images.
+///
+/// `asked` is the fraction asked for, `info` describes all images.
+///
+/// # Errors
+/// A fraction out of range, of a data set that has test images, or of too few images.
+pub(crate) fn holdout(
+    source: &Source,
+    asked: Option<f64>,
+    info: &DatasetInfo,
+) -> Result<Option<f64>> {
+    let count = |fraction| -> Result<usize> { Ok(info.clone().hold_out(fraction)?.1) };
+    match (source.has_test_images()?, asked) {
+        (true, None) => Ok(None),
+        (true, Some(asked)) => {
+            bail!(
+                "--holdout {asked}: {source} has test images of its own, which are never trained on"
+            )
+        }
+        (false, None) => Ok((count(HOLDOUT)? >= MIN_HELD_OUT).then_some(HOLDOUT)),
+        (false, Some(asked)) => {
+            ensure!(
+                (0.0..=MAX_HOLDOUT).contains(&asked),
+                "--holdout {asked}: a fraction of the images from 0, for none, to {MAX_HOLDOUT} is \
+                 needed"
+            );
+            let (held_out, all) = (count(asked)?, info.images());
+            ensure!(
+                asked == 0.0 || held_out >= MIN_IMAGES,
+                "--holdout {asked}: of the {all} images of {source}, that is {held_out}; measuring \
+                 takes {MIN_IMAGES} or more, so ask for a larger fraction, or for 0"
+            );
+            Ok(Some(asked))
+        }
     }
 }
 

@@ -1,24 +1,124 @@
-//! Features and classes of images by the metrics' classifier.
+//! Features of images, and where they are digits, their classes.
 
 pub(crate) mod collapse;
 pub(crate) mod monitor;
 pub(crate) mod training;
 
 use anyhow::{Result, ensure};
-use gan_data::folder::{Colour, Options};
-use gan_data::{ImageShape, range};
-use gan_metrics::{Classifier, Predictions};
+use candle_core::Tensor;
+use gan_data::{Dataset, ImageShape, range};
+use gan_metrics::{Classifier, Features, Predictions, RANDOM_FEATURES, RandomNetwork};
 
-/// The name of the feature extractor in names of metrics.
-const EXTRACTOR: &str = "mnistnet";
 /// Number of images that are converted to a tensor at a time.
 const CHUNK: usize = 1000;
 /// Minimum number of images of a data set for the metrics.
 pub(crate) const MIN_IMAGES: usize = 6;
+/// Number of images whose classes are predicted to find out whether a data set shows digits.
+const TRIED: usize = 500;
+/// The fraction of them that are recognised, at least, if it does.
+const RECOGNISED: f64 = 0.9;
 
-/// The options that read the images of a directory for the classifier.
-pub(crate) const MEASURED: Options =
-    Options::new().size(Options::SIZE).colour(Some(Colour::Grey)).strict(false);
+/// The network whose features are compared. Figures of different networks do not compare.
+pub(crate) enum Extractor {
+    /// The classifier of digits, for digits like MNIST's.
+    Digits(Classifier),
+    /// The random network, for all other images.
+    Random(RandomNetwork),
+}
+
+/// What an extractor makes of images.
+pub(crate) struct Extracted {
+    pub(crate) features: Features,
+    /// Classes and features of digits.
+    pub(crate) predictions: Option<Predictions>,
+}
+
+impl Extractor {
+    /// Returns the extractor for a set of real images: the classifier of digits if their classes are
+    /// digits which it recognises. Returns `None` for images that cannot be measured.
+    ///
+    /// # Errors
+    /// A failed tensor operation.
+    pub(crate) fn of(real: &Dataset) -> Result<Option<Self>> {
+        let ImageShape { channels, height, width } = real.shape();
+        let shape = (channels, height, width);
+        if Classifier::accepts(shape) {
+            let classifier = Classifier::mnist()?;
+            if shows_digits(real, &classifier)? {
+                return Ok(Some(Self::Digits(classifier)));
+            }
+        }
+        if !RandomNetwork::accepts(shape) {
+            return Ok(None);
+        }
+        Ok(Some(Self::Random(RandomNetwork::new(shape)?)))
+    }
+
+    /// The extractor's name in names of metrics.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Digits(_) => "mnistnet",
+            Self::Random(_) => "r64",
+        }
+    }
+
+    /// Returns the full name of a metric: its short name, the extractor and the number of images.
+    pub(crate) fn metric_name(&self, metric: &str, images: usize) -> String {
+        format!("{metric}-{}-{}", self.name(), count_name(images))
+    }
+
+    /// Computes the features of batches of images.
+    ///
+    /// # Shapes
+    /// Each batch: (B, C, H, W).
+    /// # Range
+    /// [-1, 1].
+    /// # Errors
+    /// Those of the batches; images of another shape than the extractor's; features that are not
+    /// finite.
+    pub(crate) fn extract(
+        &self,
+        batches: impl Iterator<Item = Result<Tensor>>,
+    ) -> Result<Extracted> {
+        match self {
+            Self::Digits(classifier) => {
+                let mut all = Predictions::default();
+                for batch in batches {
+                    all.extend(classifier.predict(&batch?)?);
+                }
+                Ok(Extracted { features: all.features()?, predictions: Some(all) })
+            }
+            Self::Random(network) => {
+                let mut values = Vec::new();
+                for batch in batches {
+                    values.extend(network.features(&batch?)?.values());
+                }
+                let features = Features::new(values, RANDOM_FEATURES)?;
+                Ok(Extracted { features, predictions: None })
+            }
+        }
+    }
+
+    /// Computes the features of images in bytes.
+    ///
+    /// # Errors
+    /// Images of another shape than the extractor's.
+    pub(crate) fn extract_pixels(&self, shape: ImageShape, pixels: &[u8]) -> Result<Extracted> {
+        let chunks = pixels.chunks(CHUNK * shape.len().max(1));
+        self.extract(chunks.map(|pixels| Ok(range::to_tensor(pixels, shape)?)))
+    }
+}
+
+/// Returns whether the classes of a data set are digits and the classifier recognises its images.
+fn shows_digits(set: &Dataset, classifier: &Classifier) -> Result<bool> {
+    let digits: Option<Vec<u32>> = set.classes().iter().map(|class| class.parse().ok()).collect();
+    let Some(digits) = digits else { return Ok(false) };
+    let tried = (0..set.len()).step_by(set.len().div_ceil(TRIED));
+    let wanted: Vec<u32> = tried.clone().map(|i| digits[set.labels()[i] as usize]).collect();
+    let pixels: Vec<u8> = tried.filter_map(|i| set.image(i)).flatten().copied().collect();
+    let predictions = predict(classifier, set.shape(), &pixels)?;
+    Ok(predictions.accuracy(&wanted) >= RECOGNISED)
+}
 
 /// Returns features and predicted classes of images.
 ///
@@ -38,12 +138,11 @@ pub(crate) fn predict(
 }
 
 /// # Errors
-/// Images that the metrics' classifier does not take.
+/// Images that the classifier of digits does not take.
 pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
     ensure!(
-        can_measure(shape),
-        "the metrics' classifier takes grey images of 28x28 pixels, these are {}x{} with {} \
-         channel(s)",
+        Classifier::accepts((shape.channels, shape.height, shape.width)),
+        "the classifier takes grey images of 28x28 pixels, these are {}x{} with {} channel(s)",
         shape.width,
         shape.height,
         shape.channels
@@ -51,27 +150,69 @@ pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
     Ok(())
 }
 
-/// Returns whether images of this shape can be measured.
-pub(crate) fn can_measure(shape: ImageShape) -> bool {
-    Classifier::accepts((shape.channels, shape.height, shape.width))
-}
-
-/// Returns the full name of a metric: its short name, the extractor and the number of images.
-pub(crate) fn metric_name(metric: &str, images: usize) -> String {
+/// Returns a number of images as names of metrics have it: `10k`, `892`.
+pub(crate) fn count_name(images: usize) -> String {
     match (images / 1000, images % 1000) {
-        (0, _) | (_, 1..) => format!("{metric}-{EXTRACTOR}-{images}"),
-        (thousands, 0) => format!("{metric}-{EXTRACTOR}-{thousands}k"),
+        (0, _) | (_, 1..) => images.to_string(),
+        (thousands, 0) => format!("{thousands}k"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gan_data::{Source, Split};
 
     #[test]
-    fn names_tell_extractor_and_count() {
-        assert_eq!(metric_name("fd", 10_000), "fd-mnistnet-10k");
-        assert_eq!(metric_name("kid", 892), "kid-mnistnet-892");
-        assert_eq!(metric_name("fd", 1_999), "fd-mnistnet-1999");
+    fn names_tell_extractor_and_count() -> Result<()> {
+        let digits = Extractor::Digits(Classifier::mnist()?);
+        let random = Extractor::Random(RandomNetwork::new((3, 16, 16))?);
+        assert_eq!(digits.metric_name("fd", 10_000), "fd-mnistnet-10k");
+        assert_eq!(digits.metric_name("kid", 892), "kid-mnistnet-892");
+        assert_eq!(random.metric_name("fd", 1_999), "fd-r64-1999");
+        Ok(())
+    }
+
+    /// Digits are measured by their classifier, whatever file they come from; images that it does not
+    /// recognise are not, whatever their classes are called.
+    #[test]
+    fn digits_are_known_by_their_looks() -> Result<()> {
+        let name = |set: &Dataset| Ok::<_, anyhow::Error>(Extractor::of(set)?.map(|e| e.name()));
+        let digits = Source::Mnist.load(Split::Test)?;
+        let sevens = digits.clone().filter_classes(&["7".to_string()])?;
+        for set in [&digits, &sevens] {
+            assert_eq!(name(set)?, Some("mnistnet"));
+        }
+        let same = |classes: &[&str], labels: Vec<u32>| {
+            let classes = classes.iter().map(|class| class.to_string()).collect();
+            Dataset::new("same", digits.shape(), digits.pixels().to_vec(), labels, classes)
+        };
+        let digit_names = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+        let next = digits.labels().iter().map(|label| (label + 1) % 10).collect();
+        let images = vec![0; digits.len()];
+        assert_eq!(name(&same(&digit_names, next)?)?, Some("r64"), "labels of other images");
+        assert_eq!(
+            name(&same(
+                &["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"],
+                digits.labels().to_vec()
+            )?)?,
+            Some("r64")
+        );
+        assert_eq!(name(&same(&["images"], images)?)?, Some("r64"), "no labels");
+
+        let plain = |channels, height, width| {
+            let shape = ImageShape { channels, height, width };
+            Dataset::new(
+                "plain",
+                shape,
+                vec![7; 9 * shape.len()],
+                vec![0; 9],
+                vec!["0".to_string()],
+            )
+        };
+        assert_eq!(name(&plain(3, 64, 64)?)?, Some("r64"));
+        assert_eq!(name(&plain(1, 28, 28)?)?, Some("r64"));
+        assert_eq!(name(&plain(1, 28, 300)?)?, None);
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The training loop: steps, and the reports and checkpoints after them.
 
 mod explain;
+pub(crate) mod images;
 pub(crate) mod interrupt;
 mod progress;
 mod reporter;
@@ -13,8 +14,8 @@ use crate::run::{generator, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
-use gan_data::Batches;
 use gan_training::Gan;
+use images::TrainingImages;
 use interrupt::Interrupt;
 use reporter::Reporter;
 use schedule::{Due, Schedule};
@@ -35,19 +36,19 @@ pub enum Outcome {
 /// A loss that is not finite; files that cannot be written.
 pub(crate) fn train(
     gan: &mut Gan,
-    mut batches: Batches,
+    mut images: TrainingImages,
     config: &TrainConfig,
     directory: &RunDirectory,
     device: &Device,
 ) -> Result<(Outcome, usize)> {
     let interrupt = Interrupt::listen()?;
     let schedule = Schedule::new(config);
-    let mut reporter = Reporter::begin(directory, config, &batches, gan)?;
+    let mut reporter = Reporter::begin(directory, config, &images, gan)?;
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
-        let batch = batches.batch(gan.step())?;
-        let images = batch.images.to_device(device)?;
-        let step = gan.train_step(&images, &batch.labels);
+        let batch = images.batches.batch(gan.step())?;
+        let real = batch.images.to_device(device)?;
+        let step = gan.train_step(&real, &batch.labels);
         let output = step.inspect_err(|_| reporter.fail(gan)).map_err(explain)?;
 
         let mut due = schedule.due(gan.step());

@@ -7,10 +7,11 @@ use super::record::Fields;
 use super::tables::exact;
 
 /// Each flag, and the JSON pointer of its value in the configuration.
-const FLAGS: [(&str, &str); 16] = [
+const FLAGS: [(&str, &str); 17] = [
     ("--dataset", "/dataset"),
     ("--size", "/size"),
     ("--colour", "/colour"),
+    ("--holdout", "/holdout"),
     ("--steps", "/steps"),
     ("--batch-size", "/batch_size"),
     ("--seed", "/seed"),

@@ -27,10 +27,11 @@ const FIRST_IN_CONFIG: [&str; 13] = [
 ];
 
 /// Keys of a line of statistics, and of its quality, that come first, in this order.
-const FIRST_IN_LINE: [&str; 9] = [
+const FIRST_IN_LINE: [&str; 10] = [
     "step",
     "epoch",
     "fd-mnistnet-2k",
+    "fd-r64-2k",
     "precision",
     "recall",
     "class_accuracy",
@@ -187,11 +188,16 @@ pub(super) fn distance(line: &Fields) -> Option<(&str, f64)> {
     Some((key, value.as_f64()?))
 }
 
-/// The lines with metrics, and the best of them.
+/// The lines with metrics, and the best of them. Distances of another name than the last one's, which
+/// an earlier version measured, do not compare.
 pub(super) fn measured(lines: &[Fields]) -> (Vec<&Fields>, Option<&Fields>) {
-    let of = |line: &Fields| distance(line).map_or(f64::INFINITY, |(_, value)| value);
     let measured: Vec<_> =
         lines.iter().filter(|line| line.get("quality").is_some_and(Value::is_object)).collect();
+    let last = measured.iter().rev().find_map(|line| distance(line)).map(|(name, _)| name);
+    let of = |line: &Fields| match distance(line) {
+        Some((name, value)) if Some(name) == last => value,
+        _ => f64::INFINITY,
+    };
     let best = measured.iter().copied().min_by(|a, b| of(a).total_cmp(&of(b)));
     (measured, best)
 }
@@ -264,6 +270,17 @@ mod tests {
             let line = flat(line.as_object().unwrap_or(&Fields::new()));
             assert_eq!(Value::from(line), json!({ "accuracy": 0.5, "class_accuracy": 0.9 }));
         }
+    }
+
+    #[test]
+    fn distances_of_different_networks_do_not_compare() {
+        let line = |name: &str, distance: f64| {
+            let line = json!({ "step": 1, "quality": { name: distance } });
+            line.as_object().cloned().unwrap_or_default()
+        };
+        let lines = [line("fd-mnistnet-2k", 1.0), line("fd-r64-2k", 3.0), line("fd-r64-2k", 5.0)];
+        let (measured, best) = measured(&lines);
+        assert_eq!((measured.len(), best.and_then(distance)), (3, Some(("fd-r64-2k", 3.0))));
     }
 
     #[test]

@@ -56,6 +56,16 @@ pub(crate) fn load_images(directory: &Path, split: Split) -> Result<(Images, Opt
     dataset.map(|_| (images, Some(labels)))
 }
 
+/// Returns whether a directory has test images beside its training images.
+pub(crate) fn has_test_images(directory: &Path) -> Result<bool> {
+    let (training, _) = find(directory, Split::Train)?;
+    match find(directory, Split::Test) {
+        Ok((test, _)) => Ok(test != training),
+        Err(Error::MissingFile { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Creates a data set from the contents of an image file and a label file.
 pub(crate) fn join(
     name: String,

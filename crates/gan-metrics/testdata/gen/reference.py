@@ -1,11 +1,13 @@
 """Prints the numbers of src/reference.rs, from the programs that are usually quoted.
 
-Made with Python 3.11, numpy 2.4.6, scipy 1.17.1, scikit-learn 1.9.1, prdc 0.2.
+Made with Python 3.11, numpy 2.4.6, scipy 1.17.1, scikit-learn 1.9.1, prdc 0.2. The last lines, of the
+sliced Wasserstein distance, need numpy and scipy alone.
 Frechet distance: the formula of pytorch-fid 0.3 (fid_score.py, calculate_frechet_distance).
 """
 
 import numpy as np
 import scipy.linalg
+import scipy.ndimage
 from prdc import compute_prdc
 from sklearn.metrics.pairwise import polynomial_kernel
 
@@ -61,3 +63,43 @@ for name, rows, scale in [("full", (400, 300), 1.0), ("singular", (20, 30), 1.0)
     real = features(rows[0], 128, 7) * scale
     fake = (features(rows[1], 128, 11) * 0.75 + 0.625) * scale
     print(name, "sqrtm", repr(float(frechet(real, fake))), "svd", repr(float(frechet_by_svd(real, fake))))
+
+
+def laplacian_pyramid(images):
+    """As in Karras et al. 2018: a blur of 1 4 6 4 1 between levels, mirrored at the edges."""
+    kernel = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1])[None, None] / 256.0
+    levels = [images]
+    while (min(levels[-1].shape[2:]) + 1) // 2 >= 16:
+        fine = levels[-1]
+        half = scipy.ndimage.convolve(fine, kernel, mode="mirror")[:, :, ::2, ::2]
+        spread = np.zeros(fine.shape)
+        spread[:, :, ::2, ::2] = half
+        levels[-1] = fine - scipy.ndimage.convolve(spread, kernel * 4.0, mode="mirror")
+        levels.append(half)
+    return levels
+
+
+def patches(level):
+    """128 patches of 7x7 of each image at places by formula, each channel normalised."""
+    n, c, h, w = level.shape
+    t = np.arange(n * 128)
+    tops, lefts, images = t * 5 % (h - 6), t * 3 % (w - 6), t // 128
+    cut = np.stack([level[i, :, y : y + 7, x : x + 7] for i, y, x in zip(images, tops, lefts)])
+    cut = cut - cut.mean(axis=(0, 2, 3), keepdims=True)
+    return (cut / cut.std(axis=(0, 2, 3), keepdims=True)).reshape(len(cut), -1)
+
+
+def swd(a, b):
+    a, b = patches(a), patches(b)
+    i, j = np.arange(a.shape[1])[:, None], np.arange(40)[None, :]
+    directions = ((j * j * 31 + i * i * 17 + i * j * 7) % 101) - 50.0
+    directions /= np.sqrt((directions**2).sum(axis=0))
+    return np.abs(np.sort(a @ directions, axis=0) - np.sort(b @ directions, axis=0)).mean()
+
+
+# Images of 33 x 40 pixels in two channels.
+shape = (3, 2, 33, 40)
+first, second = features(6, 33 * 40, 7).reshape(shape), features(6, 33 * 40, 11).reshape(shape) * 0.75
+second[:, :, 1:] += first[:, :, :-1]
+for a, b in zip(laplacian_pyramid(first), laplacian_pyramid(second)):
+    print("swd", a.shape, repr(float(swd(a, b))), "first", a[0, 1, :2, :2].ravel().tolist())

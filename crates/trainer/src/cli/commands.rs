@@ -150,9 +150,18 @@ pub struct EvaluateArgs {
     /// The real classes to measure against [default: those of the generator].
     #[command(flatten)]
     pub classes: ClassesOption,
-    /// How many images to generate.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub count: usize,
+    /// Fraction of the real images that is held out, if there are no test images [default: that of
+    /// the run, else as in training].
+    #[arg(long, value_name = "FRACTION")]
+    pub holdout: Option<f64>,
+    /// How many images to generate [default: 10000; of images other than digits, no more than there
+    /// are test images or images held out].
+    #[arg(long, value_name = "N")]
+    pub count: Option<usize>,
+    /// Write generated images above their nearest training images, the nearest pairs, and print
+    /// whether the generator copies.
+    #[arg(long, value_name = "FILE.png")]
+    pub nearest: Option<PathBuf>,
     /// Train a classifier on 60,000 of the images and test it on real ones (classification accuracy
     /// score).
     #[arg(long)]

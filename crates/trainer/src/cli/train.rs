@@ -24,6 +24,10 @@ pub struct NewRunOptions {
     /// The images to train on.
     #[command(flatten)]
     pub data: DataOptions,
+    /// Fraction of the images that is held out to measure with, for data sets without test images;
+    /// 0 for none [default: 0.1 if that is 20 images or more].
+    #[arg(long, value_name = "FRACTION")]
+    pub holdout: Option<f64>,
     /// A built-in recipe or a recipe file [default: by size, channels and classes of the images].
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub recipe: Option<String>,

@@ -7,9 +7,14 @@ use crate::format::duration;
 use crate::quality::{self, predict};
 use anyhow::{Context, Result};
 use gan_data::Split;
+use gan_data::folder::{Colour, Options};
 use gan_files::Line;
 use std::io::Write;
 use std::time::Instant;
+
+/// The options that read the images of a directory for the classifier.
+const OPTIONS: Options =
+    Options::new().size(Options::SIZE).colour(Some(Colour::Grey)).strict(false);
 
 /// Trains a classifier and writes its weights.
 ///
@@ -19,7 +24,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
     device::set_precision(args.precision.precision.unwrap_or_default());
     device::pool(args.threads)?.install(|| {
         let source = dataset::source(args.dataset.or_mnist())?;
-        let load = |split| dataset::load(&source, split, &quality::MEASURED);
+        let load = |split| dataset::load(&source, split, &OPTIONS);
         let (train_set, test_set) = (load(Split::Train)?, load(Split::Test)?);
         let started = Instant::now();
         let trained = quality::training::train(train_set, args.epochs, args.seed.or_zero())?;

@@ -65,13 +65,17 @@ fn read(path: &Path, shape: ImageShape) -> Result<ImageSet> {
         let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
         return Ok(ImageSet::new(shape, pixels, None)?);
     }
+    let resized = || {
+        let colour = Some(Colour::of(shape.channels));
+        let options = Options::new().size(shape.height).colour(colour).strict(true);
+        folder::load(path, Split::Train, &options).map(|loaded| ImageSet::from(&loaded.dataset))
+    };
+    let is_square = shape.height == shape.width;
     let images = match ImageSet::load(path) {
         // Images of other kinds or sizes, and directories of them.
-        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) if shape.height == shape.width => {
-            let colour = Some(Colour::of(shape.channels));
-            let options = Options::new().size(shape.height).colour(colour).strict(true);
-            ImageSet::from(&folder::load(path, Split::Train, &options)?.dataset)
-        }
+        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) if is_square => resized()?,
+        // Images of another size, unless they are IDX files, which are used as they are.
+        Ok(images) if images.shape != shape && is_square => resized().unwrap_or(images),
         images => images?,
     };
     ensure!(

@@ -9,6 +9,7 @@ use crate::device;
 use crate::format::duration;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
+use crate::train_loop::images::TrainingImages;
 use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -98,7 +99,7 @@ fn networks(
 /// A training session.
 struct Session {
     config: TrainConfig,
-    batches: Batches,
+    images: TrainingImages,
     gan: Gan,
     device: Device,
     /// The run that is resumed.
@@ -115,14 +116,19 @@ impl Session {
             Ok(DatasetInfo::of(loaded)?)
         })?;
         let images = images.context("no images are loaded")?;
+        let (images, held_out) = images.hold_out(config.holdout.unwrap_or(0.0))?;
+        if let Some(held_out) = &held_out {
+            tracing::info!("{} images are held out, to measure with", held_out.len());
+        }
         let batches = Batches::new(images, config.training.batch_size, config.seed)?;
+        let images = TrainingImages { batches, held_out };
         let (gan, device) = networks(&config, resumed.as_ref(), args, device)?;
-        Ok(Self { config, batches, gan, device, resumed })
+        Ok(Self { config, images, gan, device, resumed })
     }
 
     /// Trains to the end or until it is interrupted.
     fn run(self, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
-        let Self { config, batches, mut gan, device, resumed } = self;
+        let Self { config, images, mut gan, device, resumed } = self;
         let directory = match resumed {
             Some(directory) => {
                 directory.remove_leftovers()?;
@@ -139,9 +145,9 @@ impl Session {
             }
         };
         announce(&config, gan.step(), &device, &directory);
-        let epoch = batches.steps_per_epoch();
+        let epoch = images.batches.steps_per_epoch();
         let (first, started) = (gan.step(), Instant::now());
-        let (outcome, failed) = train_loop::train(&mut gan, batches, &config, &directory, &device)?;
+        let (outcome, failed) = train_loop::train(&mut gan, images, &config, &directory, &device)?;
         let seconds = started.elapsed().as_secs_f64();
         if failed > 0 {
             writeln!(

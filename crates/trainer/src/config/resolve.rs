@@ -5,7 +5,7 @@
 
 use super::TrainConfig;
 use crate::cli::train::{LossOptions, NewRunOptions, SessionOptions, TrainArgs};
-use crate::dataset::Selection;
+use crate::dataset::{self, Selection};
 use crate::recipe;
 use anyhow::{Context, Result, ensure};
 use gan_data::folder::Colour;
@@ -56,10 +56,12 @@ impl<'a> Request<'a> {
         };
         recipe = recipe::set(recipe, &run.set).with_context(|| format!("recipe {name}"))?;
         run.apply(&mut recipe);
+        let holdout = dataset::holdout(data.source(), run.holdout, info)?;
+        let (info, held_out) = &info.clone().hold_out(holdout.unwrap_or(0.0))?;
         let shape = info.shape();
         let (generator, discriminator) = networks(&recipe, info)
             .with_context(|| format!("recipe {name} on {}", data.source()))?;
-        check_batch_size(recipe.training.batch_size, info)?;
+        check_batch_size(recipe.training.batch_size, info, *held_out)?;
         let steps =
             |length: TrainingLength| steps(length, info.images(), recipe.training.batch_size);
         let mut training = recipe.training;
@@ -74,6 +76,7 @@ impl<'a> Request<'a> {
             dataset: data.source().to_string(),
             size: data.size(),
             colour: data.size().map(|_| Colour::of(shape.channels)),
+            holdout,
             classes: match data.classes() {
                 [] => Vec::new(),
                 _ => info.classes().to_vec(),
@@ -111,6 +114,7 @@ pub(crate) fn resume(
     session: &SessionOptions,
     info: &DatasetInfo,
 ) -> Result<TrainConfig> {
+    let (info, held_out) = &info.clone().hold_out(config.holdout.unwrap_or(0.0))?;
     ensure!(
         info.images() == config.images,
         "{} has {} images of these classes now, the run began with {}",
@@ -125,7 +129,7 @@ pub(crate) fn resume(
         info.classes().join(", "),
         config.generator.classes.join(", ")
     );
-    check_batch_size(config.training.batch_size, info)?;
+    check_batch_size(config.training.batch_size, info, *held_out)?;
     if let Some(length) = length(session) {
         config.steps = steps(length, info.images(), config.training.batch_size);
     }
@@ -197,11 +201,15 @@ fn networks(recipe: &Recipe, info: &DatasetInfo) -> Result<(GeneratorConfig, Dis
     Ok((generator, recipe.network.discriminator(image, condition)?))
 }
 
-/// Checks that the data set fills a batch.
-fn check_batch_size(batch_size: usize, info: &DatasetInfo) -> Result<()> {
+/// Checks that the images to train on fill a batch.
+fn check_batch_size(batch_size: usize, info: &DatasetInfo, held_out: usize) -> Result<()> {
+    let beside = match held_out {
+        0 => String::new(),
+        count => format!("; {count} more are held out, see --holdout"),
+    };
     ensure!(
         batch_size <= info.images(),
-        "batch size {batch_size} exceeds the {} images of {}",
+        "batch size {batch_size} exceeds the {} images of {}{beside}",
         info.images(),
         info.name()
     );

@@ -1,5 +1,6 @@
 //! Detects mode collapse: generated images of one class only, or nearly identical images in a class.
 
+use crate::quality::Extracted;
 use anyhow::Result;
 use gan_metrics::{FeatureStats, Predictions};
 
@@ -14,47 +15,72 @@ const ONE_IMAGE: f64 = 0.05;
 
 /// Detects a collapse of generated images, compared with real ones.
 pub(crate) struct CollapseDetector {
-    /// Fraction of the real images in each class.
-    fractions: Vec<f64>,
+    /// Fraction of the real images that are recognised as each digit.
+    fractions: Option<Vec<f64>>,
     /// Variance of the real features within their classes.
     variance: f64,
 }
 
 impl CollapseDetector {
+    /// Prepares to compare images with real ones. Digits have the classes that they are recognised
+    /// as. Other images have `labels`; without them all are one class.
+    ///
+    /// # Shapes
+    /// `labels`: one per image.
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn new(real: &Predictions) -> Result<Self> {
+    pub(crate) fn new(real: &Extracted, labels: Option<&[u32]>) -> Result<Self> {
         Ok(Self {
-            fractions: real.class_fractions(DIGITS),
-            variance: variance_within_classes(real)?,
+            fractions: real.predictions.as_ref().map(fractions),
+            variance: variance_within_classes(real, labels)?,
         })
     }
 
-    /// Returns the reason if the generated images have collapsed.
+    /// Returns the reason if the generated images have collapsed. `labels` are given where those of
+    /// the real images were.
     ///
+    /// # Shapes
+    /// `labels`: one per image.
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn check(&self, generated: &Predictions) -> Result<Option<String>> {
+    pub(crate) fn check(
+        &self,
+        generated: &Extracted,
+        labels: Option<&[u32]>,
+    ) -> Result<Option<String>> {
         let max = |fractions: &[f64]| fractions.iter().copied().fold(0.0, f64::max);
-        let fractions = generated.class_fractions(DIGITS);
-        if max(&fractions) > ONE_CLASS && max(&self.fractions) < ONE_CLASS {
-            let class = fractions.iter().position(|fraction| *fraction > ONE_CLASS).unwrap_or(0);
-            return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * fractions[class])));
+        if let (Some(real), Some(predictions)) = (&self.fractions, &generated.predictions) {
+            let fractions = fractions(predictions);
+            if max(&fractions) > ONE_CLASS && max(real) < ONE_CLASS {
+                let class =
+                    fractions.iter().position(|fraction| *fraction > ONE_CLASS).unwrap_or(0);
+                return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * fractions[class])));
+            }
         }
-        let fraction = variance_within_classes(generated)? / self.variance;
-        Ok((fraction < ONE_IMAGE).then(|| {
-            format!("within a class they vary by {:.1}% of what real ones do", 100.0 * fraction)
-        }))
+        let fraction = variance_within_classes(generated, labels)? / self.variance;
+        let has_classes = generated.predictions.is_some() || labels.is_some();
+        let within = if has_classes { "within a class " } else { "" };
+        Ok((fraction < ONE_IMAGE)
+            .then(|| format!("{within}they vary by {:.1}% of what real ones do", 100.0 * fraction)))
     }
 }
 
-/// Returns the variance of features around the mean of their predicted class.
-fn variance_within_classes(predicted: &Predictions) -> Result<f64> {
-    let features = predicted.features()?;
+/// The fractions of images that are recognised as each digit.
+fn fractions(predictions: &Predictions) -> Vec<f64> {
+    predictions.class_fractions(DIGITS)
+}
+
+/// Returns the variance of features around the mean of their class.
+fn variance_within_classes(images: &Extracted, labels: Option<&[u32]>) -> Result<f64> {
+    let features = &images.features;
+    let classes = match (&images.predictions, labels) {
+        (Some(predictions), _) => &predictions.classes,
+        (None, Some(labels)) => labels,
+        (None, None) => &vec![0; features.len()],
+    };
     let (mut sum, mut count) = (0.0, 0);
-    for class in 0..DIGITS as u32 {
-        let of_class: Vec<usize> =
-            (0..predicted.len()).filter(|&i| predicted.classes[i] == class).collect();
+    for class in 0..=classes.iter().max().copied().unwrap_or(0) {
+        let of_class: Vec<usize> = (0..features.len()).filter(|&i| classes[i] == class).collect();
         if of_class.len() >= 2 {
             let variance = FeatureStats::from_features(&features.take(&of_class))?.total_variance();
             sum += variance * of_class.len() as f64;
@@ -67,19 +93,19 @@ fn variance_within_classes(predicted: &Predictions) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quality::predict;
+    use crate::quality::Extractor;
     use gan_data::{Source, Split};
-    use gan_metrics::Classifier;
+    use gan_metrics::{Classifier, RandomNetwork};
 
     /// Real images have not collapsed; those of one class have, and one image repeated.
     #[test]
     fn collapses_are_detected() -> Result<()> {
-        let classifier = Classifier::mnist()?;
+        let classifier = Extractor::Digits(Classifier::mnist()?);
         let set = Source::Mnist.load(Split::Test)?;
         let len = set.shape().len();
-        let predicted = |pixels: &[u8]| predict(&classifier, set.shape(), pixels);
-        let detector = CollapseDetector::new(&predicted(&set.pixels()[..600 * len])?)?;
-        let reason = |pixels: &[u8]| detector.check(&predicted(pixels)?);
+        let predicted = |pixels: &[u8]| classifier.extract_pixels(set.shape(), pixels);
+        let detector = CollapseDetector::new(&predicted(&set.pixels()[..600 * len])?, None)?;
+        let reason = |pixels: &[u8]| detector.check(&predicted(pixels)?, None);
         assert_eq!(reason(&set.pixels()[600 * len..1200 * len])?, None);
         let sevens = set.clone().filter_classes(&["7".to_string()])?;
         let text = reason(&sevens.pixels()[..200 * len])?.expect("one class");
@@ -88,11 +114,34 @@ mod tests {
         let two = [&set.pixels()[..len], &set.pixels()[len..2 * len]].concat();
         let text = reason(&two.repeat(50))?.expect("two images");
         assert!(text.starts_with("within a class they vary by 0.0%"), "{text}");
-        let detector = CollapseDetector::new(&predicted(&sevens.pixels()[..200 * len])?)?;
+        let detector = CollapseDetector::new(&predicted(&sevens.pixels()[..200 * len])?, None)?;
         let other = predicted(&sevens.pixels()[200 * len..400 * len])?;
-        assert_eq!(detector.check(&other)?, None);
-        let text = detector.check(&predicted(&sevens.pixels()[..len].repeat(50))?)?;
+        assert_eq!(detector.check(&other, None)?, None);
+        let text = detector.check(&predicted(&sevens.pixels()[..len].repeat(50))?, None)?;
         assert!(text.expect("one image").starts_with("within a class they vary by 0.0%"));
+        Ok(())
+    }
+
+    /// Images that are no digits: their classes are those asked for.
+    #[test]
+    fn collapses_of_other_images_are_detected() -> Result<()> {
+        let set = Source::Mnist.load(Split::Test)?;
+        let len = set.shape().len();
+        let network = Extractor::Random(RandomNetwork::new((1, 28, 28))?);
+        let extracted = |pixels: &[u8]| network.extract_pixels(set.shape(), pixels);
+        let (real, labels) = (extracted(&set.pixels()[..600 * len])?, &set.labels()[..600]);
+        let other = extracted(&set.pixels()[600 * len..1200 * len])?;
+        let by_class = CollapseDetector::new(&real, Some(labels))?;
+        let together = CollapseDetector::new(&real, None)?;
+        assert_eq!(by_class.check(&other, Some(&set.labels()[600..1200]))?, None);
+        assert_eq!(together.check(&other, None)?, None);
+        // A seven and a two, the first two test images, over and over.
+        let two = extracted(&set.pixels()[..2 * len].repeat(50))?;
+        let text = by_class.check(&two, Some(&[7, 2].repeat(50)))?.expect("an image each");
+        assert!(text.starts_with("within a class they vary by 0.0%"), "{text}");
+        assert_eq!(together.check(&two, None)?, None);
+        let text = together.check(&extracted(&set.pixels()[..len].repeat(50))?, None)?;
+        assert!(text.expect("one image").starts_with("they vary by 0.0%"));
         Ok(())
     }
 }

@@ -1,13 +1,13 @@
 //! Measures the quality of a generator during training.
 
 use crate::quality::collapse::CollapseDetector;
-use crate::quality::{MIN_IMAGES, can_measure, predict};
-use crate::run::record::Quality;
+use crate::quality::{Extractor, MIN_IMAGES};
+use crate::run::record::{Distance, Quality};
 use crate::sampling;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::Dataset;
-use gan_metrics::{Classifier, Predictions, Reference};
+use gan_metrics::Reference;
 use gan_models::{Generator, Mode};
 use gan_training::RandomStream;
 
@@ -20,31 +20,32 @@ const CHUNK: usize = 250;
 
 /// Measures a generator while it trains, on fewer images and with fewer metrics than `evaluate`.
 pub(crate) struct QualityMonitor {
-    classifier: Classifier,
+    extractor: Extractor,
     reference: Reference,
     detector: CollapseDetector,
     /// The generator's input: the same latents each time.
     input: Vec<Tensor>,
+    /// The labels of the input, if the generator is class-conditional.
+    labels: Option<Vec<u32>>,
     /// The digits that the generator was trained on.
     wanted: Option<Vec<u32>>,
 }
 
 impl QualityMonitor {
-    /// Prepares to measure generators of a data set's images. Returns `None` for images that the
-    /// classifier does not take.
+    /// Prepares to compare a generator with real images. Returns `None` for images that cannot be
+    /// measured, or too few.
     ///
     /// # Errors
     /// Failures of the device.
-    pub(crate) fn new(set: &Dataset, generator: &Generator, seed: u64) -> Result<Option<Self>> {
-        let shape = set.shape();
-        if !can_measure(shape) || set.len() < MIN_IMAGES {
+    pub(crate) fn new(real: &Dataset, generator: &Generator, seed: u64) -> Result<Option<Self>> {
+        if real.len() < MIN_IMAGES {
             return Ok(None);
         }
-        let classifier = Classifier::mnist()?;
-        let every = set.len().div_ceil(REAL_IMAGES);
-        let real: Vec<u8> =
-            set.pixels().chunks(shape.len()).step_by(every).flatten().copied().collect();
-        let predicted = predict(&classifier, shape, &real)?;
+        let Some(extractor) = Extractor::of(real)? else { return Ok(None) };
+        let every = real.len().div_ceil(REAL_IMAGES);
+        let pixels: Vec<u8> =
+            real.pixels().chunks(real.shape().len()).step_by(every).flatten().copied().collect();
+        let extracted = extractor.extract_pixels(real.shape(), &pixels)?;
         let config = generator.config();
         let labels = sampling::labels_in_turn(config, GENERATED_IMAGES);
         let mut rng = RandomStream::Monitor.rng(seed);
@@ -56,11 +57,14 @@ impl QualityMonitor {
             .collect::<Result<_>>()?;
         let wanted = sampling::class_numbers(config)
             .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
+        let real_labels: Vec<u32> = real.labels().iter().copied().step_by(every).collect();
+        let known = config.conditional.then_some(&real_labels[..]);
         Ok(Some(Self {
-            detector: CollapseDetector::new(&predicted)?,
-            reference: Reference::new(predicted.features()?)?,
-            classifier,
+            detector: CollapseDetector::new(&extracted, known)?,
+            reference: Reference::new(extracted.features)?,
+            extractor,
             input,
+            labels: config.conditional.then_some(labels),
             wanted,
         }))
     }
@@ -70,22 +74,22 @@ impl QualityMonitor {
     /// # Errors
     /// Failures of the device; images or figures that are not finite.
     pub(crate) fn measure(&self, generator: &Generator) -> Result<Quality> {
-        let mut predicted = Predictions::default();
-        for input in &self.input {
-            let images = generator.forward(input, Mode::Eval)?.to_device(&Device::Cpu)?;
-            predicted.extend(self.classifier.predict(&images)?);
-        }
-        let features = predicted.features()?;
-        let scores = self.reference.prdc(&features)?;
+        let batches = self.input.iter().map(|input| -> Result<Tensor> {
+            Ok(generator.forward(input, Mode::Eval)?.to_device(&Device::Cpu)?)
+        });
+        let generated = self.extractor.extract(batches)?;
+        let scores = self.reference.prdc(&generated.features)?;
+        let frechet = self.reference.frechet(&generated.features)?;
+        let accuracy = self.wanted.as_ref().zip(generated.predictions.as_ref());
         let quality = Quality {
-            images: predicted.len(),
-            frechet: self.reference.frechet(&features)?,
+            images: generated.features.len(),
+            distance: Distance::new(&self.extractor, frechet),
             precision: scores.precision,
             recall: scores.recall,
-            accuracy: self.wanted.as_ref().map(|wanted| predicted.accuracy(wanted)),
-            collapse: self.detector.check(&predicted)?,
+            accuracy: accuracy.map(|(wanted, predictions)| predictions.accuracy(wanted)),
+            collapse: self.detector.check(&generated, self.labels.as_deref())?,
         };
-        let Quality { frechet, precision, recall, .. } = quality;
+        let Quality { precision, recall, .. } = quality;
         let are_finite = [frechet, precision, recall].iter().all(|value| value.is_finite());
         ensure!(are_finite, "distance {frechet}, precision {precision}, recall {recall}");
         Ok(quality)
@@ -110,9 +114,10 @@ mod tests {
         let quality = monitor.measure(&generator)?;
         assert_eq!(quality, monitor.measure(&generator)?);
         let test = Source::Mnist.load(Split::Test)?.filter_classes(&["5".to_string()])?;
-        let real = predict(&monitor.classifier, test.shape(), test.pixels())?;
-        let near = monitor.reference.frechet(&real.features()?)?;
-        assert!(quality.frechet > 20.0 * near, "{} and {near}", quality.frechet);
+        let real = monitor.extractor.extract_pixels(test.shape(), test.pixels())?;
+        let near = monitor.reference.frechet(&real.features)?;
+        let far = quality.distance.digits().expect("digits");
+        assert!(far > 20.0 * near, "{far} and {near}");
         assert_eq!((quality.images, quality.precision), (GENERATED_IMAGES, 0.0));
         Ok(())
     }

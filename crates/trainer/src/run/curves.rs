@@ -35,15 +35,20 @@ const SCORES: [Curve; 2] = [
     ("real, D(x)", Color::Red, |line| Some(line.real_score)),
     ("generated, D(G(z))", Color::Blue, |line| Some(line.fake_score)),
 ];
-const DISTANCE: [Curve; 1] =
-    [("fd-mnistnet-2k", Color::Green, |line| line.quality.as_ref().map(|quality| quality.frechet))];
+/// A run has the first or the second of them, both only if an earlier version began it.
+const DISTANCES: [Curve; 2] = [
+    ("fd-mnistnet-2k", Color::Green, |line| line.quality.as_ref()?.distance.digits()),
+    ("fd-r64-2k", Color::Blue, |line| line.quality.as_ref()?.distance.random()),
+];
 
 /// Draws the statistics of a run. `lines` is in the order of the steps.
 pub(crate) fn curves(lines: &[StatsLine]) -> Drawing {
     let mut panels: Vec<(&str, Scale, &[Curve])> =
         vec![("Losses", Scale::Linear, &LOSSES), ("Scores", Scale::Fraction, &SCORES)];
-    if lines.iter().any(|line| line.quality.is_some()) {
-        panels.push(("Distance from real images", Scale::Log, &DISTANCE));
+    let is_measured = |curve: &Curve| lines.iter().any(|line| curve.2(line).is_some());
+    let distances: Vec<Curve> = DISTANCES.into_iter().filter(is_measured).collect();
+    if !distances.is_empty() {
+        panels.push(("Distance from real images", Scale::Log, &distances));
     }
     let mut drawing = Drawing::new(WIDTH, PITCH * panels.len() as f32 + 8.0);
     for (i, (title, scale, curves)) in panels.into_iter().enumerate() {
@@ -91,7 +96,9 @@ fn panel(
         let name = match points.iter().min_by(|a, b| a.1.total_cmp(&b.1)) {
             Some((step, min)) if scale == Scale::Log => {
                 drawing.dot((x(*step as f64), y(*min)), 4.0, *color);
-                format!("{name}, minimum {min:.2} at step {}", label(*step as f64))
+                // Those of the random network are smaller than a classifier's.
+                let digits = if *min < 0.1 { 4 } else { 2 };
+                format!("{name}, minimum {min:.digits$} at step {}", label(*step as f64))
             }
             _ => (*name).to_string(),
         };
@@ -207,12 +214,16 @@ fn thin(points: &[(f32, f32)]) -> Vec<(f32, f32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::record::Quality;
+    use crate::run::record::{Distance, Quality};
 
-    fn line(step: u64, loss: f64, score: f64, frechet: Option<f64>) -> StatsLine {
-        let quality = frechet.map(|frechet| Quality {
+    fn line(step: u64, loss: f64, score: f64, distance: Option<f64>) -> StatsLine {
+        measured_line(step, loss, score, distance.map(Distance::Digits))
+    }
+
+    fn measured_line(step: u64, loss: f64, score: f64, distance: Option<Distance>) -> StatsLine {
+        let quality = distance.map(|distance| Quality {
             images: 1,
-            frechet,
+            distance,
             precision: 0.0,
             recall: 0.0,
             accuracy: None,
@@ -256,6 +267,15 @@ mod tests {
         assert!(svg.contains("<circle cx=\"780.0\" cy=\"696.0\" r=\"4\" class=\"green\""), "{svg}");
         for tick in ["10", "20", "50", "100"] {
             assert!(svg.contains(&format!(">{tick}</text>")), "{tick}: {svg}");
+        }
+        assert!(!svg.contains("r64"), "{svg}");
+        // Distances of two networks are two curves, each with its name.
+        let later = measured_line(200, 1.0, 0.5, Some(Distance::Random(0.0125)));
+        let svg = curves(&[measured.to_vec(), vec![later]].concat()).svg();
+        for name in
+            ["fd-mnistnet-2k, minimum 10.00 at step 150", "fd-r64-2k, minimum 0.0125 at step 200"]
+        {
+            assert!(svg.contains(name), "{name}: {svg}");
         }
     }
 

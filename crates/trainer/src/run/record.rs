@@ -1,5 +1,6 @@
 //! The record of a run's statistics: a line of `stats.jsonl`.
 
+use crate::quality::Extractor;
 use gan_training::{StepStats, UpdateCounts};
 use serde::{Deserialize, Serialize};
 use std::ops::Add;
@@ -7,15 +8,62 @@ use std::ops::Add;
 /// The largest `stats.jsonl` that is read: 1 GiB, the lines of 50 million steps with the usual intervals.
 pub(crate) const STATS_LIMIT: u64 = 1 << 30;
 
+/// A Frechet distance of 2,000 generated images from real ones, by the network whose features it
+/// compares.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Distance {
+    /// Of the classifier of digits.
+    #[serde(rename = "fd-mnistnet-2k")]
+    Digits(f64),
+    /// Of the random network.
+    #[serde(rename = "fd-r64-2k")]
+    Random(f64),
+}
+
+impl Distance {
+    pub(crate) fn new(extractor: &Extractor, distance: f64) -> Self {
+        match extractor {
+            Extractor::Digits(_) => Self::Digits(distance),
+            Extractor::Random(_) => Self::Random(distance),
+        }
+    }
+
+    /// The distance if it is of the classifier of digits.
+    pub(crate) fn digits(self) -> Option<f64> {
+        match self {
+            Self::Digits(distance) => Some(distance),
+            Self::Random(_) => None,
+        }
+    }
+
+    /// The distance if it is of the random network.
+    pub(crate) fn random(self) -> Option<f64> {
+        match self {
+            Self::Random(distance) => Some(distance),
+            Self::Digits(_) => None,
+        }
+    }
+
+    /// Whether this is less than the best distance so far. One of another network does not count: an
+    /// earlier version may have measured the run by it.
+    pub(crate) fn improves_on(self, best: Self) -> bool {
+        match (self, best) {
+            (Self::Digits(distance), Self::Digits(best))
+            | (Self::Random(distance), Self::Random(best)) => distance < best,
+            _ => true,
+        }
+    }
+}
+
 /// Metrics of a generator, measured during training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Quality {
     /// Number of generated images.
     #[serde(alias = "pictures")]
     pub(crate) images: usize,
-    /// Frechet distance from the training set.
-    #[serde(rename = "fd-mnistnet-2k")]
-    pub(crate) frechet: f64,
+    /// Frechet distance from real images.
+    #[serde(flatten)]
+    pub(crate) distance: Distance,
     pub(crate) precision: f64,
     pub(crate) recall: f64,
     /// Fraction of images classified as the intended class. `None` if an unconditional generator has
@@ -120,6 +168,22 @@ mod tests {
         }
         let quality: Quality = serde_json::from_str(&earlier)?;
         assert_eq!(serde_json::to_string(&quality)?, text);
+        assert_eq!(quality.distance, Distance::Digits(0.5));
+        let text = text.replace("mnistnet", "r64");
+        let quality: Quality = serde_json::from_str(&text)?;
+        assert_eq!(quality.distance, Distance::Random(0.5));
+        assert_eq!(serde_json::to_string(&quality)?, text);
         Ok(())
+    }
+
+    #[test]
+    fn distances_of_different_networks_do_not_compare() {
+        let (digits, random) = (Distance::Digits, Distance::Random);
+        for of in [digits, random] {
+            assert!(of(1.0).improves_on(of(2.0)));
+            assert!(!of(2.0).improves_on(of(1.0)) && !of(1.0).improves_on(of(1.0)));
+        }
+        assert!(digits(2.0).improves_on(random(1.0)) && random(2.0).improves_on(digits(1.0)));
+        assert_eq!((digits(2.0).random(), random(2.0).digits()), (None, None));
     }
 }

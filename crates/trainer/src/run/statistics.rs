@@ -3,7 +3,7 @@
 use crate::run::curves::curves;
 use crate::run::directory::RunDirectory;
 use crate::run::events::EventFile;
-use crate::run::record::{STATS_LIMIT, StatsLine};
+use crate::run::record::{Distance, STATS_LIMIT, StatsLine};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -26,7 +26,8 @@ const SCALARS: &[Scalar] = &[
     ("updates/discriminator_on_fake", |line| Some(line.updates?.fake as f64)),
     ("updates/generator", |line| Some(line.updates?.generator as f64)),
     ("speed/images_per_second", |line| Some(line.images_per_second)),
-    ("quality/fd-mnistnet-2k", |line| Some(line.quality.as_ref()?.frechet)),
+    ("quality/fd-mnistnet-2k", |line| line.quality.as_ref()?.distance.digits()),
+    ("quality/fd-r64-2k", |line| line.quality.as_ref()?.distance.random()),
     ("quality/precision", |line| Some(line.quality.as_ref()?.precision)),
     ("quality/recall", |line| Some(line.quality.as_ref()?.recall)),
     ("quality/class_accuracy", |line| line.quality.as_ref()?.accuracy),
@@ -61,9 +62,9 @@ impl Statistics {
     }
 
     /// The Frechet distance measured at a step.
-    pub(crate) fn distance_at(&self, step: u64) -> Option<f64> {
+    pub(crate) fn distance_at(&self, step: u64) -> Option<Distance> {
         let line = self.lines.iter().rev().find(|line| line.step == step)?;
-        Some(line.quality.as_ref()?.frechet)
+        Some(line.quality.as_ref()?.distance)
     }
 
     /// Adds a line to all files; the curves are drawn anew only after some time.

@@ -1,7 +1,7 @@
 //! Shows progress: a bar on a terminal, plain lines elsewhere.
 
 use crate::format::duration;
-use crate::run::record::Quality;
+use crate::run::record::{Distance, Quality};
 use gan_files::Line;
 use gan_training::StepStats;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -78,7 +78,10 @@ impl Progress {
         if let (Some(reason), false) = (&quality.collapse, self.quality.ends_with("COLLAPSED")) {
             self.warn(&format!("the generator's images have collapsed: {reason}"));
         }
-        self.quality = format!("  FD {:.2}{collapsed}", quality.frechet);
+        self.quality = match quality.distance {
+            Distance::Digits(distance) => format!("  FD {distance:.2}{collapsed}"),
+            Distance::Random(distance) => format!("  R64 FD {distance:.3}{collapsed}"),
+        };
     }
 
     /// Shows a warning.

@@ -1,6 +1,7 @@
 //! Writes the reports of a run: statistics, sample grids, measurements and progress.
 
 use crate::config::TrainConfig;
+use crate::quality::MIN_IMAGES;
 use crate::quality::monitor::QualityMonitor;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
@@ -8,11 +9,12 @@ use crate::run::generator;
 use crate::run::record::{Quality, StatsLine};
 use crate::run::statistics::Statistics;
 use crate::train_loop::explain::explain;
+use crate::train_loop::images::TrainingImages;
 use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Tensor;
-use gan_data::{Batches, ImageShape, png, range};
+use gan_data::{Dataset, ImageShape, png, range};
 use gan_models::{Generator, Mode};
 use gan_training::{Gan, RandomStream, StepOutput, StepStats};
 use std::path::{Path, PathBuf};
@@ -53,7 +55,7 @@ impl<'a> Reporter<'a> {
     pub(crate) fn begin(
         directory: &'a RunDirectory,
         config: &TrainConfig,
-        batches: &Batches,
+        images: &TrainingImages,
         gan: &Gan,
     ) -> Result<Self> {
         let schedule = Schedule::new(config);
@@ -65,13 +67,16 @@ impl<'a> Reporter<'a> {
             write_grid(directory, (&generator, &samples), gan.step(), &mut statistics)?;
         }
         let monitor = match schedule.measures() {
-            true => monitor(batches, &generator, config.seed),
+            true => monitor(images.reference(), &generator, config.seed),
             false => None,
         };
         if schedule.measures() && monitor.is_none() {
-            tracing::info!("quality is not measured: that takes some grey images of 28x28 pixels");
+            tracing::info!(
+                "quality is not measured: that takes {MIN_IMAGES} images or more, with sides of 8 to \
+                 256 pixels"
+            );
         }
-        let steps_per_epoch = batches.steps_per_epoch();
+        let steps_per_epoch = images.batches.steps_per_epoch();
         let progress =
             Progress::new(gan.step(), config.steps, config.training.batch_size, steps_per_epoch);
         Ok(Self {
@@ -189,7 +194,8 @@ impl<'a> Reporter<'a> {
         let checkpoints = self.directory.checkpoints();
         let best =
             checkpoint::best_step(&checkpoints).and_then(|best| self.statistics.distance_at(best));
-        if measurement == Measurement::Regular && best.is_none_or(|best| quality.frechet < best) {
+        let is_best = best.is_none_or(|best| quality.distance.improves_on(best));
+        if measurement == Measurement::Regular && is_best {
             checkpoint::save_best(gan, &checkpoints)?;
             let best = self.directory.best_generator();
             generator::save(&self.generator, gan.ema_parameters(), &best)?;
@@ -199,10 +205,10 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// The monitor of a data set's images, if they can be measured. If it cannot be prepared, every
-/// measurement fails.
-fn monitor(batches: &Batches, generator: &Generator, seed: u64) -> Option<Monitor> {
-    match QualityMonitor::new(batches.dataset(), generator, seed) {
+/// The monitor that compares with these real images, if they can be measured. If it cannot be
+/// prepared, every measurement fails.
+fn monitor(real: &Dataset, generator: &Generator, seed: u64) -> Option<Monitor> {
+    match QualityMonitor::new(real, generator, seed) {
         Ok(monitor) => {
             let monitor = monitor?;
             Some(Box::new(move |generator| monitor.measure(generator)))
@@ -271,7 +277,14 @@ mod tests {
     use super::*;
     use crate::cli::train::NewRunOptions;
     use crate::config::resolve::resolved;
+    use crate::run::record::Distance;
     use candle_core::Device;
+
+    fn quality(distance: f64) -> Quality {
+        let distance = Distance::Digits(distance);
+        let (precision, recall) = (0.5, 0.5);
+        Quality { images: 9, distance, precision, recall, accuracy: None, collapse: None }
+    }
 
     /// A measurement that fails is a line without quality; the next one counts again. One whose best
     /// checkpoint cannot be written is made again later.
@@ -282,10 +295,11 @@ mod tests {
         run.data.classes.digit = vec!["5".to_string()];
         run.recipe = Some("mlp-small".to_string());
         run.batch_size = Some(8);
-        let (config, mut batches) = resolved(run)?;
+        let (config, batches) = resolved(run)?;
+        let mut images = TrainingImages { batches, held_out: None };
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
-        let mut reporter = Reporter::begin(&directory, &config, &batches, &gan)?;
+        let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
         let due = Due {
             measure: Some(Measurement::Regular),
             stats: false,
@@ -293,31 +307,18 @@ mod tests {
             checkpoint: false,
         };
         for fails in [true, false, true] {
-            let batch = batches.batch(gan.step())?;
+            let batch = images.batches.batch(gan.step())?;
             let output = gan.train_step(&batch.images, &batch.labels)?;
             reporter.monitor = Some(match fails {
                 true => Box::new(|_| bail!("no eigenvalues")),
-                false => Box::new(|_| {
-                    let (images, frechet, precision, recall) = (9, 3.0, 0.5, 0.5);
-                    Ok(Quality {
-                        images,
-                        frechet,
-                        precision,
-                        recall,
-                        accuracy: None,
-                        collapse: None,
-                    })
-                }),
+                false => Box::new(|_| Ok(quality(3.0))),
             });
             reporter.report(&gan, output, due)?;
         }
         // The best checkpoint cannot be written, so the line of step 4 lacks its measurement: it must
         // be made again, from the checkpoint before.
-        reporter.monitor = Some(Box::new(|_| {
-            let (images, frechet, precision, recall) = (9, 2.0, 0.5, 0.5);
-            Ok(Quality { images, frechet, precision, recall, accuracy: None, collapse: None })
-        }));
-        let batch = batches.batch(gan.step())?;
+        reporter.monitor = Some(Box::new(|_| Ok(quality(2.0))));
+        let batch = images.batches.batch(gan.step())?;
         let output = gan.train_step(&batch.images, &batch.labels)?;
         let (checkpoints, away) = (directory.checkpoints(), directory.path().join("away"));
         std::fs::rename(&checkpoints, &away)?;
@@ -331,6 +332,41 @@ mod tests {
         let measured: Vec<bool> = text.lines().map(|line| line.contains("quality")).collect();
         assert_eq!(measured, [false, true, false]);
         assert_eq!(checkpoint::best_step(&directory.checkpoints()), Some(2));
+        Ok(())
+    }
+
+    /// The best step of a run whose earlier measurements are by another network is replaced.
+    #[test]
+    fn distances_of_another_network_begin_anew() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        let mut run = NewRunOptions::default();
+        run.data.classes.digit = vec!["5".to_string()];
+        run.recipe = Some("mlp-small".to_string());
+        run.batch_size = Some(8);
+        let (config, batches) = resolved(run)?;
+        let mut images = TrainingImages { batches, held_out: None };
+        let directory = RunDirectory::create(place.path(), &config)?;
+        let mut gan = config.gan(&Device::Cpu)?;
+        let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
+        let due = Due {
+            measure: Some(Measurement::Regular),
+            stats: false,
+            sample: false,
+            checkpoint: false,
+        };
+        let distances = [
+            Distance::Digits(1.0),
+            Distance::Digits(2.0),
+            Distance::Random(9.0),
+            Distance::Random(9.5),
+        ];
+        for (distance, best) in distances.into_iter().zip([1, 1, 3, 3]) {
+            let batch = images.batches.batch(gan.step())?;
+            let output = gan.train_step(&batch.images, &batch.labels)?;
+            reporter.monitor = Some(Box::new(move |_| Ok(Quality { distance, ..quality(0.0) })));
+            reporter.report(&gan, output, due)?;
+            assert_eq!(checkpoint::best_step(&directory.checkpoints()), Some(best));
+        }
         Ok(())
     }
 }

@@ -1,60 +1,72 @@
 //! The result of `evaluate`, as a table or JSON.
 
+use super::images::{Images, sample};
+use super::nearest::Nearest;
 use crate::quality::collapse::DIGITS;
-use crate::quality::metric_name;
+use crate::quality::{Extractor, count_name};
 use anyhow::Result;
+use candle_core::Tensor;
 use gan_data::{ImageSet, range};
 use gan_files::Line;
-use gan_metrics::{Features, Predictions, Reference, nearest};
+use gan_metrics::{Features, LevelDistance, Reference, nearest, sliced_wasserstein};
 use serde::{Serialize, Serializer};
 use std::io::Write;
 
 /// Pixel distance below which an image counts as a copy. Rounding causes smaller distances.
 const COPY: f32 = 0.5;
 
+/// Maximum number of images of a sliced Wasserstein distance, which takes long.
+const SLICED: usize = 2_000;
+
 /// Converts pixels to features in [-1, 1].
-pub(crate) fn pixels(images: &ImageSet) -> Result<Features> {
+pub(super) fn pixels(images: &ImageSet) -> Result<Features> {
     let values = images.pixels.iter().map(|&byte| range::to_unit(byte)).collect();
     Ok(Features::new(values, images.shape.len())?)
 }
 
 /// The result of `evaluate`.
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(super) struct Report {
     /// What was measured.
-    pub(crate) of: String,
-    pub(crate) dataset: String,
-    pub(crate) classes: Vec<String>,
+    pub(super) of: String,
+    pub(super) dataset: String,
+    pub(super) classes: Vec<String>,
     /// Real images that both columns were measured against.
-    pub(crate) training_images: usize,
-    pub(crate) generated: Column,
-    /// The real test set: the values of perfect images.
-    pub(crate) real: Column,
-    pub(crate) collapse: Option<String>,
-    /// Time that all of the above took.
-    pub(crate) seconds: f64,
+    pub(super) training_images: usize,
+    /// The fraction of the real images that is held out, if there are no test images.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) train_on_fake: Option<TrainOnFake>,
+    pub(super) holdout: Option<f64>,
+    pub(super) generated: Column,
+    /// The real test set, or the images held out: the values of perfect images.
+    pub(super) real: Column,
+    pub(super) collapse: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) nearest: Option<Nearest>,
+    /// Time that all of the above took.
+    pub(super) seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) train_on_fake: Option<TrainOnFake>,
 }
 
 /// The classification accuracy score.
 #[derive(Serialize)]
-pub(crate) struct TrainOnFake {
-    pub(crate) images: usize,
+pub(super) struct TrainOnFake {
+    pub(super) images: usize,
     /// On the real test set, of a classifier trained on generated images only.
-    pub(crate) accuracy: f64,
+    pub(super) accuracy: f64,
     /// The same of the built-in classifier, which was trained on real ones.
-    pub(crate) accuracy_trained_on_real: f64,
+    pub(super) accuracy_trained_on_real: f64,
 }
 
 /// The metrics of one set of images.
 #[derive(Serialize)]
-pub(crate) struct Column {
+pub(super) struct Column {
     images: usize,
     /// By name, in order; null where a metric does not apply.
     #[serde(serialize_with = "as_map")]
     metrics: Vec<(String, Option<f64>)>,
-    /// Fraction recognised as each digit.
+    /// Fraction recognised as each digit, of digits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     class_fractions: Vec<f64>,
 }
 
@@ -65,20 +77,53 @@ fn as_map<S: Serializer>(
     serializer.collect_map(metrics.iter().map(|(name, value)| (name, value)))
 }
 
-impl Column {
-    pub(crate) fn new(
-        reference: &Reference,
-        predicted: &Predictions,
-        images: &ImageSet,
-        training_pixels: &Features,
-        seed: u64,
-    ) -> Result<Self> {
-        let scores = reference.scores(&predicted.features()?, seed)?;
+/// What the columns are measured with.
+pub(super) struct Measurement<'a> {
+    extractor: &'a Extractor,
+    training: &'a ImageSet,
+    /// Features and pixels of the training images.
+    reference: Reference,
+    training_pixels: Features,
+    seed: u64,
+}
+
+impl<'a> Measurement<'a> {
+    /// Prepares to measure against training images.
+    pub(super) fn new(extractor: &'a Extractor, training: &'a Images, seed: u64) -> Result<Self> {
+        let reference = Reference::new(training.extracted.features.clone())?;
+        let training_pixels = pixels(&training.set)?;
+        Ok(Self { extractor, training: &training.set, reference, training_pixels, seed })
+    }
+
+    /// The sliced Wasserstein distance on each level, and their mean, of at most [`SLICED`] images
+    /// from as many training images.
+    fn sliced(&self, images: &ImageSet) -> Result<Vec<(String, Option<f64>)>> {
+        let count = images.len().min(self.training.len()).min(SLICED);
+        let tensor = |images: &ImageSet| -> Result<Tensor> {
+            let images = sample(images.clone(), count, self.seed)?;
+            Ok(range::to_tensor(&images.pixels, images.shape)?)
+        };
+        let levels = sliced_wasserstein(&tensor(images)?, &tensor(self.training)?, self.seed)?;
+        let mean = levels.iter().map(|level| level.distance).sum::<f64>() / levels.len() as f64;
+        let count = count_name(count);
+        let name = |level: &LevelDistance| match (level.height, level.width) {
+            (height, width) if height == width => format!("swd-{width}-{count}"),
+            (height, width) => format!("swd-{width}x{height}-{count}"),
+        };
+        let levels = levels.iter().map(|level| (name(level), Some(level.distance)));
+        Ok(levels.chain([(format!("swd-mean-{count}"), Some(mean))]).collect())
+    }
+
+    /// Measures images.
+    pub(super) fn column(&self, images: &Images) -> Result<Column> {
+        let Self { extractor, reference, training_pixels, seed, .. } = self;
+        let Images { set: images, extracted } = images;
+        let scores = reference.scores(&extracted.features, *seed)?;
         let mut nearest = nearest(&pixels(images)?, training_pixels)?;
         let copies = nearest.iter().filter(|&&distance| distance < COPY).count();
         nearest.sort_by(f32::total_cmp);
-        let named = |metric| metric_name(metric, images.len());
-        let metrics = vec![
+        let named = |metric| extractor.metric_name(metric, images.len());
+        let mut metrics = vec![
             (named("fd"), Some(scores.frechet)),
             (named("kid"), Some(scores.mmd.mean)),
             (named("kid-std"), Some(scores.mmd.std)),
@@ -86,21 +131,29 @@ impl Column {
             (named("recall"), Some(scores.recall)),
             (named("density"), Some(scores.density)),
             (named("coverage"), Some(scores.coverage)),
-            (
-                "class-accuracy".to_string(),
-                images.labels.as_ref().map(|wanted| predicted.accuracy(wanted)),
-            ),
-            ("mean-confidence".to_string(), Some(predicted.mean_confidence())),
-            ("nearest-training-image".to_string(), Some(f64::from(nearest[nearest.len() / 2]))),
-            ("copies-of-training-images".to_string(), Some(copies as f64 / nearest.len() as f64)),
         ];
-        Ok(Self {
+        metrics.extend(match &extracted.predictions {
+            Some(predicted) => {
+                let accuracy = images.labels.as_ref().map(|wanted| predicted.accuracy(wanted));
+                let confidence = Some(predicted.mean_confidence());
+                vec![("class-accuracy".into(), accuracy), ("mean-confidence".into(), confidence)]
+            }
+            None => self.sliced(images)?,
+        });
+        metrics.extend([
+            ("nearest-training-image".into(), Some(f64::from(nearest[nearest.len() / 2]))),
+            ("copies-of-training-images".into(), Some(copies as f64 / nearest.len() as f64)),
+        ]);
+        let predictions = extracted.predictions.as_ref();
+        Ok(Column {
             images: images.len(),
             metrics,
-            class_fractions: predicted.class_fractions(DIGITS),
+            class_fractions: predictions.map(|p| p.class_fractions(DIGITS)).unwrap_or_default(),
         })
     }
+}
 
+impl Column {
     /// The names and values of the metrics as text.
     fn lines(&self) -> Vec<(String, String)> {
         let text = |value: &Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
@@ -118,21 +171,37 @@ impl Report {
     ///
     /// # Errors
     /// Output that cannot be written.
-    pub(crate) fn write(&self, print: &mut (dyn Write + Send)) -> Result<()> {
+    pub(super) fn write(&self, print: &mut (dyn Write + Send)) -> Result<()> {
         writeln!(
             print,
             "{}, against {} training images of {} (classes {}); on the right, the values of real \
-             images:\nthe {} images of the test set\n",
+             images:\nthe {} images {}\n",
             Line(&self.of),
             self.training_images,
             Line(&self.dataset),
             Line(self.classes.join(", ")),
-            self.real.images
+            self.real.images,
+            if self.holdout.is_some() { "held out" } else { "of the test set" }
         )?;
         for ((name, value), (real_name, real)) in
             self.generated.lines().into_iter().zip(self.real.lines())
         {
             writeln!(print, "{name:30} {value:>9}    {real_name:30} {real:>9}")?;
+        }
+        let (generated, real) = (self.generated.images, self.real.images);
+        if generated != real {
+            writeln!(
+                print,
+                "figures of {generated} images do not compare with those of {real}{}",
+                if generated > real {
+                    format!("; --count {real} makes them equal")
+                } else {
+                    String::new()
+                }
+            )?;
+        }
+        if let Some(nearest) = &self.nearest {
+            writeln!(print, "{}", nearest.text())?;
         }
         if let Some(collapse) = &self.collapse {
             writeln!(print, "COLLAPSED: {collapse}")?;

@@ -1,0 +1,175 @@
+//! Images that are no digits: measured by a random network, a part of them held out.
+
+use std::fs;
+
+use gan_data::{ImageShape, png};
+use serde_json::{Value, json};
+
+use crate::{Place, assert_same};
+
+const SHAPE: ImageShape = ImageShape { channels: 3, height: 16, width: 16 };
+/// Arguments that train on the images of [`discs`] and measure every 4 steps.
+const TRAIN: &str = "--dataset folder:discs --size 16 --recipe by-class.toml";
+const RUN: &str = "runs/00000-folder-discs-by-class";
+
+/// The pixels of an image with a disc: its place, size and colours depend on the number.
+fn disc(number: usize) -> Vec<u8> {
+    let hash = |k: usize| (number * 7919 + k * 104_729 + number * number * 31) % 1009;
+    let at = |k: usize| 3 + hash(k) % 10;
+    let (row, column, radius) = (at(1), at(2), 2 + hash(3) % 5);
+    let value = |i: usize| {
+        let (channel, y, x) = (i / 256, i / 16 % 16, i % 16);
+        let square = y.abs_diff(row).pow(2) + x.abs_diff(column).pow(2);
+        let inside = square <= radius * radius;
+        (hash(4 + channel + if inside { 3 } else { 0 }) % 256) as u8
+    };
+    (0..SHAPE.len()).map(value).collect()
+}
+
+/// Writes images as a directory of PNG files.
+fn discs(place: &Place, directory: &str, numbers: impl Iterator<Item = usize>) {
+    fs::create_dir_all(place.path(directory)).unwrap();
+    for number in numbers {
+        let path = place.path(&format!("{directory}/{number:03}.png"));
+        png::write(&path, SHAPE, &disc(number)).unwrap();
+    }
+}
+
+fn evaluate(place: &Place, args: &str) -> Value {
+    serde_json::from_str(&place.succeed(&format!("evaluate --json {args}")).out).unwrap()
+}
+
+fn stats(place: &Place, run: &str) -> Vec<Value> {
+    let text = String::from_utf8(place.read(&format!("{run}/stats.jsonl"))).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_is_measured_against_images_that_it_never_sees() {
+    let place = Place::new();
+    discs(&place, "discs", 0..240);
+    let said = place.succeed(&format!("{TRAIN} --steps 8"));
+    assert!(said.err.contains("216 images of folder:discs, "), "{said:?}");
+    assert!(said.err.contains("24 images are held out"), "{said:?}");
+    let config = place.json(&format!("{RUN}/config.json"));
+    assert_eq!((&config["images"], &config["holdout"]), (&json!(216), &json!(0.1)));
+    let lines = stats(&place, RUN);
+    let distances: Vec<f64> =
+        lines.iter().filter_map(|line| line["quality"]["fd-r64-2k"].as_f64()).collect();
+    assert_eq!(distances.len(), 2, "{lines:?}");
+    assert!(place.path(&format!("{RUN}/best-generator/model.safetensors")).exists());
+    let curves = String::from_utf8(place.read(&format!("{RUN}/curves.svg"))).unwrap();
+    assert!(curves.contains("fd-r64-2k, minimum") && !curves.contains("mnistnet"), "{curves}");
+
+    // A dry run counts the same images, and so does a run that is resumed.
+    let said = place.succeed(&format!("{TRAIN} --dry-run"));
+    assert!(said.out.contains("\"images\": 216") && said.out.contains("\"holdout\": 0.1"));
+    place.succeed(&format!("--resume {RUN} --steps 12 --threads 1"));
+    place.succeed(&format!("{TRAIN} --steps 12 --out whole"));
+    let whole = "whole/00000-folder-discs-by-class";
+    assert_same(&place.result(RUN), &place.result(whole));
+    let qualities = |run| -> Vec<Value> {
+        stats(&place, run).iter().map(|line| line["quality"].clone()).collect()
+    };
+    assert_eq!(qualities(RUN), qualities(whole));
+}
+
+#[test]
+fn columns_have_as_many_images() {
+    let place = Place::new();
+    discs(&place, "discs", 0..240);
+    place.succeed(&format!("{TRAIN} --steps 4"));
+    let report = evaluate(&place, "--nearest near.png");
+    assert_eq!((&report["training_images"], &report["holdout"]), (&json!(216), &json!(0.1)));
+    for column in ["generated", "real"] {
+        assert_eq!(report[column]["images"], 24, "{report}");
+        let metrics = report[column]["metrics"].as_object().unwrap();
+        for name in ["fd-r64-24", "kid-r64-24", "coverage-r64-24", "swd-16-24", "swd-mean-24"] {
+            assert!(metrics[name].is_f64(), "{name}: {report}");
+        }
+        assert!(!metrics.contains_key("class-accuracy"), "{report}");
+    }
+    let of = |column: &str, name: &str| report[column]["metrics"][name].as_f64().unwrap();
+    for name in ["fd-r64-24", "swd-16-24"] {
+        assert!(of("generated", name) > 2.0 * of("real", name), "{name}: {report}");
+    }
+    let ratio = |name: &str| report["nearest"][name].as_f64().unwrap();
+    assert!(ratio("generated") > 0.3 && ratio("real") > 0.3, "{report}");
+    let (grid, _) = png::read(&place.path("near.png")).unwrap();
+    // 24 pairs in rows of 10.
+    assert_eq!((grid.height, grid.width), (6 * 18 - 2, 10 * 18 - 2));
+
+    let mut again = evaluate(&place, "--nearest near.png --threads 1");
+    again["seconds"] = report["seconds"].clone();
+    assert_eq!(again, report);
+    let table = place.succeed("evaluate --count 40").out;
+    let note = "figures of 40 images do not compare with those of 24; --count 24 makes them equal";
+    assert!(table.contains(note) && table.contains("the 24 images held out"), "{table}");
+    let report = evaluate(&place, "--count 12");
+    assert_eq!(
+        (&report["generated"]["images"], &report["real"]["images"]),
+        (&json!(12), &json!(12))
+    );
+}
+
+#[test]
+fn copies_are_found() {
+    let place = Place::new();
+    discs(&place, "discs", 0..240);
+    discs(&place, "copies", (0..240).step_by(9));
+    discs(&place, "others", 300..327);
+    let nearest = |directory: &str| {
+        let args = format!("--images {directory} --dataset folder:discs --nearest near.png");
+        let report = evaluate(&place, &args);
+        ["generated", "real"].map(|column| report["nearest"][column].as_f64().unwrap())
+    };
+    let ([copies, real], [others, _]) = (nearest("copies"), nearest("others"));
+    assert!(copies == 0.0 && others > 0.5 * real && real > 0.1, "{copies}, {others}, {real}");
+    place.refuse_saying(
+        "evaluate --images others --dataset folder:discs --nearest gone/near.png",
+        &["--nearest gone/near.png", "no directory gone"],
+    );
+}
+
+#[test]
+fn the_part_held_out_is_an_option() {
+    let place = Place::new();
+    discs(&place, "discs", 0..240);
+    place.succeed(&format!("{TRAIN} --steps 2 --holdout 0"));
+    let config = place.json(&format!("{RUN}/config.json"));
+    assert_eq!((&config["images"], &config["holdout"]), (&json!(240), &json!(0.0)));
+    place.refuse_saying("evaluate", &["folder:discs: has no test images of its own", "--holdout"]);
+    assert_eq!(evaluate(&place, "--holdout 0.25")["real"]["images"], 60);
+
+    place.succeed(&format!("{TRAIN} --steps 2 --holdout 0.25"));
+    let run = "runs/00001-folder-discs-by-class";
+    assert_eq!(place.json(&format!("{run}/config.json"))["images"], 180);
+    place
+        .refuse_saying("evaluate --holdout 0.1", &["--holdout 0.1", "trained with --holdout 0.25"]);
+    fs::remove_file(place.path("discs/000.png")).unwrap();
+    place.refuse_saying("evaluate", &["179 images to train on now", "trained on 180"]);
+
+    for (args, parts) in [
+        (format!("{TRAIN} --holdout 0.7"), ["--holdout 0.7", "from 0, for none, to 0.5"]),
+        (format!("{TRAIN} --holdout nan"), ["--holdout NaN", "from 0"]),
+        (
+            format!("{TRAIN} --holdout 0.01"),
+            ["of the 239 images of folder:discs, that is 2", "6 or more"],
+        ),
+        ("--holdout 0.1".to_string(), ["mnist has test images of its own", "--holdout 0.1"]),
+        (format!("{TRAIN} --batch-size 230"), ["exceeds the 215 images", "24 more are held out"]),
+    ] {
+        place.refuse_saying(&args, &parts);
+    }
+}
+
+#[test]
+fn scores_are_of_images_of_any_size() {
+    let place = Place::new();
+    discs(&place, "discs", 0..30);
+    place.succeed("--dataset folder:discs --size 24 --recipe tiny.toml --steps 2");
+    let said = place.succeed("score discs discs/003.png");
+    assert_eq!(said.out.lines().count(), 31, "{said:?}");
+    place
+        .refuse_saying("score set", &["set: 28x28 pixels in grey", "takes 24x24 pixels in colour"]);
+}
