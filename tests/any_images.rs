@@ -163,6 +163,25 @@ fn the_part_held_out_is_an_option() {
     }
 }
 
+/// Classes that are called digits are not measured as digits if they show none.
+#[test]
+fn an_idx_directory_holds_out_a_part_of_each_class() {
+    let place = Place::new();
+    place.idx_images("blots", (28, 28), &[0, 1, 2, 2].repeat(60));
+    place.succeed("--dataset idx:blots --recipe by-class.toml --steps 4");
+    let run = "runs/00000-idx-blots-by-class";
+    let config = place.json(&format!("{run}/config.json"));
+    assert_eq!((&config["images"], &config["holdout"]), (&json!(216), &json!(0.1)));
+    assert!(stats(&place, run).last().unwrap()["quality"]["fd-r64-2k"].is_f64());
+    let report = evaluate(&place, "");
+    assert!(report["generated"]["metrics"]["fd-r64-24"].is_f64(), "{report}");
+    // The images of a class that are held out are the same without the other classes.
+    let report = evaluate(&place, "--digit 2");
+    assert_eq!((&report["training_images"], &report["real"]["images"]), (&json!(108), &json!(12)));
+    place
+        .refuse_saying("evaluate --train-on-fake", &["--train-on-fake", "idx:blots", "not digits"]);
+}
+
 #[test]
 fn scores_are_of_images_of_any_size() {
     let place = Place::new();
