@@ -22,6 +22,7 @@ mod plain_output;
 mod reproducibility;
 mod sizes;
 mod special_files;
+mod starting;
 mod tensorboard;
 mod torture;
 mod training;

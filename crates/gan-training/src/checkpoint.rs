@@ -96,6 +96,24 @@ impl<G, D> Gan<G, D> {
         self.continue_from(Checkpoint::read(directory.as_ref(), &self.device().clone())?)
     }
 
+    /// Starts from the networks and the EMA of another training's checkpoint. Optimizers, step and
+    /// random state stay as they are.
+    ///
+    /// # Errors
+    /// As [`Gan::restore`]. Nothing is then changed.
+    pub fn init_from(&mut self, directory: impl AsRef<Path>) -> Result<()> {
+        let Checkpoint { path, mut parts, .. } =
+            Checkpoint::read(directory.as_ref(), &self.device().clone())?;
+        let networks = self.parts().map(|(part, _)| parts.remove(part).unwrap_or_default());
+        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
+            weights::check(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
+        }
+        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
+            weights::restore(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
+        }
+        Ok(())
+    }
+
     /// Takes the state of a checkpoint, if it fits.
     fn continue_from(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let Checkpoint { path, state, mut parts } = checkpoint;

@@ -199,7 +199,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             return self.generate(batch);
         }
         let Self { generator, discriminator, latent, rng, .. } = self;
-        let spectral_norm = self.hyperparameters.regularization.spectral_norm;
+        let hyperparameters = self.hyperparameters;
         let network = &generator.network;
         let spans = tracing::dispatcher::get_default(Clone::clone);
         let (updated, generated) = rayon::join(
@@ -207,7 +207,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
                 update_discriminator(
                     &mut discriminator.optimizer,
                     &discriminator.parameters,
-                    spectral_norm,
+                    hyperparameters,
                     gradients,
                 )
             },
@@ -219,8 +219,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
 
     pub(crate) fn update_discriminator(&mut self, gradients: &Gradients) -> Result<()> {
         let NetworkState { optimizer, parameters, .. } = &mut self.discriminator;
-        let spectral_norm = self.hyperparameters.regularization.spectral_norm;
-        update_discriminator(optimizer, parameters, spectral_norm, gradients)
+        update_discriminator(optimizer, parameters, self.hyperparameters, gradients)
     }
 
     /// The gradients of the generator's parameters, given that of its images.
@@ -392,10 +391,25 @@ fn generate<G: TrainableNetwork>(
 fn update_discriminator(
     optimizer: &mut Optimizer,
     parameters: &Parameters,
-    spectral_norm: f64,
+    hyperparameters: Hyperparameters,
     gradients: &Gradients,
 ) -> Result<()> {
     let _span = tracing::trace_span!("discriminator").entered();
-    optimizer.update(parameters, gradients)?;
-    if spectral_norm > 0.0 { bound_spectral_norms(parameters, spectral_norm) } else { Ok(()) }
+    let Hyperparameters { frozen_layers, regularization, .. } = hyperparameters;
+    if frozen_layers == 0 {
+        optimizer.update(parameters, gradients)?;
+    } else {
+        let mut others = gradients.clone();
+        others.retain(|name, _| layer_of(name).is_none_or(|layer| layer >= frozen_layers));
+        optimizer.update(parameters, &others)?;
+    }
+    match regularization.spectral_norm {
+        bound if bound > 0.0 => bound_spectral_norms(parameters, bound),
+        _ => Ok(()),
+    }
+}
+
+/// The number of a parameter's layer, as [`gan_models::Network`] names its parameters.
+fn layer_of(parameter: &str) -> Option<usize> {
+    parameter.strip_prefix("layers.")?.split('.').next()?.parse().ok()
 }

@@ -31,6 +31,10 @@ pub struct Hyperparameters {
     /// Decay of the learning rates; none keeps them.
     #[serde(default)]
     pub lr_decay: Option<LinearDecay>,
+    /// Layers of the discriminator, counted from the image, that are not updated, for fine-tuning to
+    /// a small set (Mo et al. 2020, "Freeze the discriminator").
+    #[serde(default)]
+    pub frozen_layers: usize,
     /// Steps over which learning rates and gammas decay and instance noise fades. Where it is 0, none
     /// of them changes; the trainer puts the recipe's own length there.
     #[serde(default)]
@@ -295,6 +299,7 @@ mod tests {
             regularization: Regularization::default(),
             ema_decay: 0.99,
             lr_decay: None,
+            frozen_layers: 0,
             schedule_steps: 0,
             generator_adam: adam,
             discriminator_adam: adam,

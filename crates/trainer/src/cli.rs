@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Train a generator (the default command).
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Generate images with a trained generator.
     Generate(GenerateArgs),
     /// Interpolate between latents, or between classes.

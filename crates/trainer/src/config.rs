@@ -10,6 +10,7 @@ use gan_models::{DiscriminatorConfig, GeneratorConfig, Layer, total_memory};
 use gan_training::{Gan, Hyperparameters, Intervals, Regularization, nest_flat_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::path::PathBuf;
 
 /// The configuration of a run, saved as `config.json` in its directory. Two runs with the same
 /// configuration on the same machine write the same bytes.
@@ -24,6 +25,9 @@ pub(crate) struct TrainConfig {
     /// The recipe's values that `--set` changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<String>,
+    /// The run or generator's directory whose networks this one starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
     /// The data set, as `--dataset` names it.
     pub dataset: String,
     /// Rows and columns that the images of a directory are resized to.

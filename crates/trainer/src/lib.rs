@@ -16,6 +16,7 @@ mod quality;
 mod recipe;
 mod run;
 mod sampling;
+mod step_time;
 mod train_loop;
 
 use anyhow::Result;

@@ -6,6 +6,7 @@ pub(crate) mod directory;
 mod drawing;
 mod events;
 pub(crate) mod generator;
+pub(crate) mod init_from;
 mod leftovers;
 mod lock;
 pub(crate) mod record;

@@ -7,7 +7,8 @@ use super::record::Fields;
 use super::tables::exact;
 
 /// Each flag, and the JSON pointer of its value in the configuration.
-const FLAGS: [(&str, &str); 17] = [
+const FLAGS: [(&str, &str); 18] = [
+    ("--init-from", "/init_from"),
     ("--dataset", "/dataset"),
     ("--size", "/size"),
     ("--colour", "/colour"),
@@ -45,7 +46,7 @@ pub(super) fn command(config: &Fields) -> String {
         if let Some(value) = config.pointer(pointer) {
             // Names are written with dashes on the command line.
             let value = match (flag, exact(value)) {
-                ("--dataset", name) => name,
+                ("--dataset" | "--init-from", name) => name,
                 (_, name) => name.replace('_', "-"),
             };
             parts.push(option(flag, &value));
@@ -74,7 +75,7 @@ mod tests {
     fn flags_are_those_of_the_configuration() {
         let config = json!({
             "recipe": "mine", "recipe_file": "my/mine.toml", "dataset": "idx:my set's", "classes": ["3", "5"], "steps": 300,
-            "set": ["ema_decay=0.5"],
+            "set": ["ema_decay=0.5"], "init_from": "runs/a_b",
             "seed": 7, "loss": "least_squares", "precision": "high",
             "regularization": { "gradient_penalty": 0.5 },
             "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 },
@@ -85,7 +86,7 @@ mod tests {
             command,
             "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
              --set ema_decay=0.5 \\\n  \
-             --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
+             --init-from runs/a_b \\\n  --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
              --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"
         );

@@ -48,6 +48,7 @@ fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
         },
         ema_decay: 0.9,
         lr_decay: None,
+        frozen_layers: 0,
         schedule_steps: 100,
         generator_adam: ADAM,
         discriminator_adam: ADAM,
@@ -280,5 +281,21 @@ fn separate_updates_can_be_skipped() {
         assert_eq!(moved, want, "{thresholds:?}");
         let made = gan.read_stats(&output).unwrap().updates.expect("thresholds");
         assert_eq!([made.generator > 0, made.real + made.fake > 0], want);
+    }
+}
+
+/// Layers 0 and 1 are a convolution and its activation.
+#[test]
+fn frozen_layers_keep_their_weights() {
+    let (images, labels) = real();
+    let mut settings = hyperparameters(GanLoss::Hinge, UpdateScheme::Alternating);
+    settings.frozen_layers = 2;
+    let mut gan = gan(settings, Norm::None, None);
+    let before = gan.discriminator_parameters().deep_clone().unwrap();
+    gan.train_step(&images, &labels).unwrap();
+    for (name, var) in gan.discriminator_parameters().iter() {
+        let values = |var: &Var| var.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let is_same = values(var) == values(before.get(name).unwrap());
+        assert_eq!(is_same, name.starts_with("layers.0."), "{name}");
     }
 }

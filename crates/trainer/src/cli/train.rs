@@ -48,6 +48,14 @@ pub struct NewRunOptions {
     /// generator_adam.beta1=0`; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Start from the networks of another run, or from the generator of a directory, instead of
+    /// random weights. `--set frozen_layers=N` leaves the discriminator's first N layers as they are.
+    #[arg(long, value_name = "RUN|DIR")]
+    pub init_from: Option<PathBuf>,
+    /// Lay the run out for this time: the step is timed first, then its number and the schedules
+    /// follow.
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["steps", "epochs"])]
+    pub budget: Option<f64>,
     /// Seed of weights, latents, shuffles and dropout.
     #[command(flatten)]
     pub seed: SeedOption,

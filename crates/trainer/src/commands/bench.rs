@@ -5,30 +5,24 @@ mod span_times;
 use crate::cli::commands::BenchArgs;
 use crate::cli::train::TrainArgs;
 use crate::cli::values::Operators;
-use crate::config::TrainConfig;
 use crate::config::resolve::Request;
 use crate::device;
+use crate::step_time::{WARM_UP, random_batches};
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::{Batch, Split};
+use gan_data::Split;
 use gan_files::Line;
 use gan_kernels::{Epilogue, Geometry, Precision};
 use gan_models::{Backend, Network};
 use gan_training::{Gan, SeparateUpdates, StepOutput, UpdateScheme};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use span_times::SpanTimes;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Number of warm-up steps, which are not timed.
-const WARM_UP: u64 = 3;
 /// Steps that are timed together on a device that computes while the host goes on.
 const DEVICE_BLOCK: u64 = 10;
-/// Number of batches of random images. The steps cycle through them.
-const BATCHES: usize = 8;
 
 /// The result that `--json` prints.
 #[derive(Serialize)]
@@ -143,23 +137,6 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
         writeln!(print, "{ms:9.3} ms  {path}")?;
     }
     Ok(())
-}
-
-/// Batches of random images of the shape that the networks take, from a fixed seed: the time of a step
-/// does not depend on what the images show.
-fn random_batches(config: &TrainConfig) -> Result<Vec<Batch>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(0);
-    let image = config.discriminator.image;
-    let dims = (config.training.batch_size, image.channels, image.height, image.width);
-    let values = config.training.batch_size * image.channels * image.height * image.width;
-    let classes = config.generator.classes.len().max(1) as u32;
-    let mut batch = || -> Result<Batch> {
-        let pixels: Vec<f32> = (0..values).map(|_| rng.random_range(-1.0..=1.0)).collect();
-        let labels =
-            (0..config.training.batch_size).map(|_| rng.random_range(0..classes)).collect();
-        Ok(Batch { images: Tensor::from_vec(pixels, dims, &Device::Cpu)?, labels })
-    };
-    (0..BATCHES).map(|_| batch()).collect()
 }
 
 impl Report {

@@ -1,5 +1,7 @@
 //! `train`: starts or resumes a run.
 
+mod budget;
+
 use crate::cli::train::TrainArgs;
 use crate::commands::summary;
 use crate::config::TrainConfig;
@@ -9,6 +11,7 @@ use crate::device;
 use crate::format::duration;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
+use crate::run::init_from::init_from;
 use crate::train_loop::images::TrainingImages;
 use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
@@ -26,9 +29,13 @@ use std::time::Instant;
 pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     let pool = device::pool(args.session.threads)?;
     // The loop runs inside the pool, so that its kernels find a worker without waking one.
-    pool.install(|| match args.session.dry_run {
-        true => dry_run(args, print),
-        false => Session::begin(args)?.run(args, print),
+    pool.install(|| {
+        let laid_out = args.run.budget.map(|minutes| budget::lay_out(args, minutes)).transpose()?;
+        let args = laid_out.as_ref().unwrap_or(args);
+        match args.session.dry_run {
+            true => dry_run(args, print),
+            false => Session::begin(args)?.run(args, print),
+        }
     })
 }
 
@@ -82,7 +89,7 @@ fn networks(
     };
     let gan = match begun {
         Some(checkpoints) => checkpoint::load_newest(config, &device, &checkpoints)?,
-        None => config.gan(&device).with_context(|| format!("recipe {}", config.recipe))?,
+        None => new_networks(config, &device)?,
     };
     if let Some(directory) = resumed {
         ensure!(
@@ -94,6 +101,15 @@ fn networks(
         );
     }
     Ok((gan, device))
+}
+
+/// The networks before the first step.
+fn new_networks(config: &TrainConfig, device: &Device) -> Result<Gan> {
+    let mut gan = config.gan(device).with_context(|| format!("recipe {}", config.recipe))?;
+    if let Some(place) = &config.init_from {
+        init_from(&mut gan, place)?;
+    }
+    Ok(gan)
 }
 
 /// A training session.

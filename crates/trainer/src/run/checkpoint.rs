@@ -77,6 +77,14 @@ pub(crate) fn is_empty(directory: &Path) -> Result<bool> {
     Ok(list(directory)?.is_empty())
 }
 
+/// The newest checkpoint in `directory`, if there is one.
+///
+/// # Errors
+/// A directory that cannot be read.
+pub(crate) fn newest(directory: &Path) -> Result<Option<PathBuf>> {
+    Ok(list(directory)?.pop().map(|(_, path)| path))
+}
+
 /// Creates the networks of a configuration that is [checked](TrainConfig::check) as the newest checkpoint
 /// in `directory` holds them.
 ///

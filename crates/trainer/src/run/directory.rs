@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// The default of `--out`, the directory of all run directories.
 pub(crate) const DEFAULT_RUNS: &str = "runs";
 
+/// Name of the directory of checkpoints in a run directory.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
 /// The directory of a run and the paths in it.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
@@ -180,7 +183,7 @@ impl RunDirectory {
     }
 
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     pub(crate) fn generator(&self) -> PathBuf {

@@ -1,0 +1,111 @@
+//! `--budget`: a run that is laid out for the time that there is.
+
+use crate::cli::train::TrainArgs;
+use crate::config::TrainConfig;
+use crate::config::resolve::Request;
+use crate::device;
+use crate::format::duration;
+use crate::step_time::step_times;
+use anyhow::{Result, ensure};
+use gan_data::Split;
+
+/// Steps that are timed; the median counts.
+const TIMED: usize = 11;
+/// The part of the time that is left for samples, measurements and checkpoints.
+const REPORTS: f64 = 0.1;
+/// The half-life of the EMA is at most this part of the run.
+const EMA_PART: f64 = 0.05;
+/// Reports of each kind that a run has at least.
+const MIN_REPORTS: u64 = 10;
+
+/// The same options with a number of steps and with schedules that fit into this many minutes.
+///
+/// # Errors
+/// A time that is not above 0 or too short for a step; whatever the run itself would fail with.
+pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
+    ensure!(minutes > 0.0 && minutes.is_finite(), "--budget {minutes}: must be above 0 minutes");
+    let request = Request::new(args)?;
+    let info = request.data().info(Split::Train)?;
+    let config = request.resolve(&info)?;
+    device::set_precision(config.precision);
+    let device = device::device(args.session.device.device)?;
+    tracing::info!("timing a step of {}", config.recipe);
+    let mut times = step_times(&mut config.gan(&device)?, &config, TIMED)?;
+    times.sort_by(f64::total_cmp);
+    let seconds = times[times.len() / 2];
+    let steps = (60.0 * minutes * (1.0 - REPORTS) / seconds) as u64;
+    ensure!(
+        steps > 0,
+        "--budget {minutes}: one step of {} takes {}",
+        config.recipe,
+        duration(seconds)
+    );
+    let set = changes(&config, steps);
+    tracing::info!(
+        "a step takes {:.1} ms, so {} are {steps} steps; the same run on any machine is --steps \
+         {steps} --set {}",
+        1e3 * seconds,
+        duration(60.0 * minutes),
+        set.join(" --set ")
+    );
+    let mut args = args.clone();
+    (args.run.budget, args.session.steps) = (None, Some(steps));
+    // What is typed counts more.
+    args.run.set = [set, args.run.set].concat();
+    Ok(args)
+}
+
+/// The changes to a recipe for a run of this many steps.
+fn changes(config: &TrainConfig, steps: u64) -> Vec<String> {
+    let mut set = vec![format!("schedule_steps={steps}")];
+    let decay = config.training.ema_decay;
+    let longest = 0.5f64.powf(1.0 / (EMA_PART * steps as f64).max(1.0));
+    if decay > longest {
+        set.push(format!("ema_decay={longest:.6}"));
+    }
+    let schedule = &config.schedule;
+    let intervals = [
+        ("sample_every", schedule.sample_every),
+        ("checkpoint_every", schedule.checkpoint_every),
+        ("measure_every", schedule.measure_every),
+    ];
+    for (key, every) in intervals {
+        let longest = (steps / MIN_REPORTS).max(1);
+        if every > longest {
+            set.push(format!("{key}={longest}"));
+        }
+    }
+    set
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::resolve::configuration;
+
+    #[test]
+    fn schedules_follow_the_steps() -> Result<()> {
+        let config = configuration(&["5"], None)?;
+        // The recipe: an EMA decay of 0.998, samples every 50 steps, checkpoints every 1,000.
+        // A half-life of 100 steps, and ten reports of each kind.
+        let want = [
+            "schedule_steps=2000",
+            "ema_decay=0.993092",
+            "checkpoint_every=200",
+            "measure_every=200",
+        ];
+        assert_eq!(changes(&config, 2000), want);
+        assert_eq!(changes(&config, 1_000_000), ["schedule_steps=1000000"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_time_of_nothing_is_an_error() {
+        for minutes in [0.0, -1.0, f64::NAN, 1e-12] {
+            let mut args = TrainArgs::default();
+            args.run.recipe = Some("mlp-small".to_string());
+            let error = lay_out(&args, minutes).expect_err("no time").to_string();
+            assert!(error.starts_with(&format!("--budget {minutes}: ")), "{error}");
+        }
+    }
+}
