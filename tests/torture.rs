@@ -28,6 +28,7 @@ const OPERATIONS: [u64; 3] = [20, 60, 180];
 const PROGRAM: &str = "candle-gan";
 
 /// What happens to a session.
+#[derive(Debug)]
 enum Disturbance {
     /// SIGKILL after this time.
     Kill(Duration),
@@ -117,6 +118,9 @@ impl Torture {
             };
             let ended = self.session(&args, &disturbance);
             self.tally.sessions += 1;
+            if let Disturbance::Remove(part, _) = disturbance {
+                removed.insert(part);
+            }
             if removed.contains("checkpoints") && ended.err.contains("no checkpoint to resume from")
             {
                 // What it would continue from was removed.
@@ -124,11 +128,10 @@ impl Torture {
                 removed.clear();
                 continue;
             }
-            if let Disturbance::Remove(part, _) = disturbance {
-                removed.insert(part);
-            }
             if let Some(fault) = fault_of(&ended, &disturbance) {
-                self.tally.differences.push(format!("{run}, session {session}, {fault}"));
+                self.tally
+                    .differences
+                    .push(format!("{run}, session {session}, {disturbance:?}, {fault}"));
             }
             if ended.code == Some(0) {
                 break;
