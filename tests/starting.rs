@@ -30,7 +30,10 @@ fn networks_of_other_shapes_are_named_before_anything_is_written() {
     let error =
         place.fail("--recipe mlp-like.toml --dataset idx:set --init-from runs/00000-idx-set-tiny");
     let want = "--init-from runs/00000-idx-set-tiny: ";
-    assert!(error.contains(want) && error.contains("generator: layers."), "{error}");
+    assert!(
+        error.contains(want) && error.contains("generator: no layers.0.bias, which must"),
+        "{error}"
+    );
     let error = place.fail(&format!("{SMALL} --init-from set"));
     assert!(error.contains("--init-from set: neither a run with a checkpoint nor"), "{error}");
     assert_eq!(place.names("runs").len(), 1);
