@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 /// The error of a check that found a fault. Checks that cannot run have other errors.
 #[derive(Debug)]
-pub(crate) struct FailedCheck(pub(crate) String);
+pub struct FailedCheck(pub(crate) String);
 
 impl fmt::Display for FailedCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -40,6 +40,12 @@ impl Image {
             u64::from(width) * u64::from(height) <= MAX_PIXELS,
             "{width}x{height} pixels; at most {MAX_PIXELS} in all are read"
         );
+        // The decoder takes for granted that colours are whole.
+        let palette = reader.info().palette.as_ref().map_or(0, |palette| palette.len());
+        ensure!(
+            palette.is_multiple_of(3),
+            "a damaged PNG: a palette of {palette} bytes, not of 3 for each colour"
+        );
         Ok(Self { reader })
     }
 

@@ -98,7 +98,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// [`Error::OptimizerState`] for a moment that is missing, unknown, not finite or of another shape
-    /// than its parameter; the optimizer is then unchanged.
+    /// or type than its parameter; the optimizer is then unchanged.
     pub fn restore(
         &mut self,
         step: u64,
