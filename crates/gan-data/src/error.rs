@@ -2,7 +2,7 @@
 
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::limits::{MAX_BYTES, MAX_PIXELS, SIDES, SIZES};
 use crate::shape::ImageShape;
@@ -399,7 +399,8 @@ pub enum Error {
 
     /// A text names no data source.
     #[error(
-        "unknown dataset {given:?}; known are mnist, idx:DIR, folder:DIR, hub:mnist, hub:fashion-mnist"
+        "unknown dataset {given:?}; known are mnist, idx:DIR, folder:DIR, hub:mnist, hub:fashion-mnist{}",
+        directory_hint(given)
     )]
     UnknownSource {
         /// The text.
@@ -427,6 +428,14 @@ pub enum Error {
     /// A tensor operation failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+/// What to type instead of a directory's path alone.
+fn directory_hint(given: &str) -> String {
+    if !Path::new(given).is_dir() {
+        return String::new();
+    }
+    format!("; for a directory of images, folder:{given}")
 }
 
 #[cfg(test)]

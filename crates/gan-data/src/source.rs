@@ -142,7 +142,10 @@ mod tests {
         for text in ["", "MNIST", "idx", "idx:", "hub:cifar", "mnist:", "folder:", "folders:x"] {
             let error = text.parse::<Source>().unwrap_err();
             assert!(matches!(&error, Error::UnknownSource { given } if given == text));
-            assert!(error.to_string().contains("hub:fashion-mnist"), "{error}");
+            assert!(error.to_string().ends_with("hub:fashion-mnist"), "{error}");
         }
+        // A directory that exists.
+        let error = "src".parse::<Source>().unwrap_err().to_string();
+        assert!(error.ends_with("; for a directory of images, folder:src"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use gan_models::{DiscriminatorConfig, GeneratorConfig, Layer, total_memory};
 use gan_training::{Gan, Hyperparameters, Intervals, Regularization, nest_flat_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The configuration of a run, saved as `config.json` in its directory. Two runs with the same
 /// configuration on the same machine write the same bytes.
@@ -116,7 +116,13 @@ impl TrainConfig {
 
     /// Returns the part of the run directory's name after the number.
     pub(crate) fn title(&self) -> String {
-        let mut parts = vec![self.dataset.as_str()];
+        // Of a directory its name alone, not its path.
+        let name = |path: &str| Path::new(path).file_name()?.to_str().map(String::from);
+        let dataset = match self.dataset.split_once(':').map(|(kind, path)| (kind, name(path))) {
+            Some((kind, Some(name))) => format!("{kind}-{name}"),
+            _ => self.dataset.clone(),
+        };
+        let mut parts = vec![dataset.as_str()];
         let classes = self.classes.join("+");
         if !classes.is_empty() {
             parts.push(&classes);

@@ -1,5 +1,6 @@
 //! The training loop: steps, and the reports and checkpoints after them.
 
+mod advice;
 mod explain;
 pub(crate) mod images;
 pub(crate) mod interrupt;

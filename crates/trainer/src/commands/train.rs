@@ -1,6 +1,7 @@
 //! `train`: starts or resumes a run.
 
 mod budget;
+mod describe;
 
 use crate::cli::train::TrainArgs;
 use crate::commands::summary;
@@ -16,6 +17,7 @@ use crate::train_loop::images::TrainingImages;
 use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
+use describe::describe;
 use gan_data::{Batches, Dataset, DatasetInfo, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
@@ -132,6 +134,7 @@ impl Session {
             Ok(DatasetInfo::of(loaded)?)
         })?;
         let images = images.context("no images are loaded")?;
+        tracing::info!("{}: {}", config.dataset, describe(&images)?);
         let (images, held_out) = images.hold_out(config.holdout.unwrap_or(0.0))?;
         if let Some(held_out) = &held_out {
             tracing::info!("{} images are held out, to measure with", held_out.len());

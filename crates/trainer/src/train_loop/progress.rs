@@ -92,6 +92,14 @@ impl Progress {
         }
     }
 
+    /// Shows a note that is no warning.
+    pub(crate) fn note(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!(" INFO {}", Line(text))),
+            None => tracing::info!("{text}"),
+        }
+    }
+
     /// Leaves the bar as it is, so that what comes after, errors included, has a line of its own.
     pub(crate) fn end(&self) {
         if let Some(bar) = &self.bar {

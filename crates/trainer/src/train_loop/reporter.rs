@@ -8,6 +8,7 @@ use crate::run::directory::RunDirectory;
 use crate::run::generator;
 use crate::run::record::{Quality, StatsLine};
 use crate::run::statistics::Statistics;
+use crate::train_loop::advice::Advice;
 use crate::train_loop::explain::explain;
 use crate::train_loop::images::TrainingImages;
 use crate::train_loop::progress::Progress;
@@ -32,6 +33,7 @@ pub(crate) struct Reporter<'a> {
     directory: &'a RunDirectory,
     statistics: Statistics,
     progress: Progress,
+    advice: Advice,
     monitor: Option<Monitor>,
     /// Number of measurements that failed.
     failed: usize,
@@ -83,6 +85,7 @@ impl<'a> Reporter<'a> {
             directory,
             statistics,
             progress,
+            advice: Advice::default(),
             monitor,
             failed: 0,
             samples,
@@ -114,6 +117,9 @@ impl<'a> Reporter<'a> {
             self.read(gan)?;
             let line = StatsLine { quality, ..self.line(gan.step()) };
             self.window.clear();
+            if let Some(advice) = self.advice.of_line(&line) {
+                self.progress.warn(&advice);
+            }
             self.statistics.add(line)?;
         }
         if due.sample {
@@ -201,6 +207,9 @@ impl<'a> Reporter<'a> {
             generator::save(&self.generator, gan.ema_parameters(), &best)?;
         }
         self.progress.measured(&quality);
+        if let Some(advice) = self.advice.of_measurement(is_best) {
+            self.progress.note(&advice);
+        }
         Ok(Some(quality))
     }
 }
