@@ -13,6 +13,10 @@ const HEIGHT: f32 = 170.0;
 const HEAD: f32 = 38.0;
 const PITCH: f32 = HEAD + HEIGHT + 36.0;
 
+/// Larger values are left out, and values nearer to 0 than its inverse are 0 or, on a logarithmic
+/// scale, left out: an axis of them would need ticks that f64 cannot hold.
+const LARGEST: f64 = 1e100;
+
 /// The scale of a diagram's vertical axis.
 #[derive(Clone, Copy, PartialEq)]
 enum Scale {
@@ -61,8 +65,10 @@ fn panel(
     lines: &[StatsLine],
 ) {
     let points_of = |(_, _, value): &Curve| -> Vec<(u64, f64)> {
-        let shown = |value: &f64| value.is_finite() && (scale != Scale::Log || *value > 0.0);
-        let point = |line: &StatsLine| Some((line.step, value(line).filter(shown)?));
+        let is_shown = |value: &f64| {
+            value.abs() <= LARGEST && (scale != Scale::Log || *value >= LARGEST.recip())
+        };
+        let point = |line: &StatsLine| Some((line.step, value(line).filter(is_shown)?));
         lines.iter().filter_map(point).collect()
     };
     let series: Vec<Vec<(u64, f64)>> = curves.iter().map(points_of).collect();
@@ -131,7 +137,7 @@ fn axis(scale: Scale, values: impl Iterator<Item = f64>) -> Axis {
     let log = scale == Scale::Log;
     let ticks = match scale {
         Scale::Fraction if min >= 0.0 && max <= 1.0 => ticks(0.0, 1.0, 5),
-        Scale::Linear | Scale::Fraction if max > min.min(0.0) => {
+        Scale::Linear | Scale::Fraction if max.max(0.0) - min.min(0.0) >= LARGEST.recip() => {
             let (low, high) = (min.min(0.0), max.max(0.0));
             let step = step(high - low, 5);
             ticks((low / step).floor() * step, (high / step).ceil() * step, 6)
@@ -259,10 +265,10 @@ mod tests {
         }
     }
 
-    /// NaN, infinite and huge values, and few of them.
+    /// NaN, infinite, huge and tiny values, and few of them.
     #[test]
     fn odd_numbers_are_drawn_too() -> anyhow::Result<()> {
-        let odd = [0.0, 1e-300, -1e30, 1e30, f64::NAN, f64::INFINITY];
+        let odd = [0.0, 5e-324, 1e-300, -1e30, 1e30, -f64::MAX, f64::MAX, f64::NAN, f64::INFINITY];
         for value in odd {
             for count in 0..3 {
                 let lines: Vec<_> =
