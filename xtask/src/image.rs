@@ -7,8 +7,11 @@ use std::io::BufReader;
 use std::iter;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use png::{ColorType, Decoder, Reader, Transformations};
+
+/// The largest image that is read, in samples.
+const MAX_SAMPLES: usize = 1 << 28;
 
 /// A PNG file of which only the header has been read.
 pub(crate) struct Image {
@@ -32,6 +35,12 @@ impl Image {
         let mut decoder = Decoder::new(BufReader::new(File::open(path)?));
         decoder.set_transformations(Transformations::normalize_to_color8());
         let reader = decoder.read_info().context("not a readable PNG")?;
+        // The decoder takes for granted that colours are whole.
+        let palette = reader.info().palette.as_ref().map_or(0, |palette| palette.len());
+        ensure!(
+            palette.is_multiple_of(3),
+            "a damaged PNG: a palette of {palette} bytes, not of 3 for each colour"
+        );
         Ok(Self { reader })
     }
 
@@ -53,7 +62,8 @@ impl Image {
     /// # Errors
     /// The file is damaged.
     pub(crate) fn into_pixels(mut self) -> Result<Pixels> {
-        let length = self.reader.output_buffer_size().context("too large")?;
+        let length = self.reader.output_buffer_size().filter(|&length| length <= MAX_SAMPLES);
+        let length = length.context("too large")?;
         let mut samples = vec![0; length];
         let damaged = "a damaged PNG";
         self.reader.next_frame(&mut samples).context(damaged)?;

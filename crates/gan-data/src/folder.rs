@@ -15,7 +15,7 @@ use crate::files::directory_name;
 use crate::{Dataset, Error, ImageShape, Result, Split};
 
 pub use colour::Colour;
-pub use decode::read;
+pub use decode::{decode, read};
 pub use write::write;
 
 pub use crate::limits::SIZES;

@@ -216,6 +216,12 @@ pub(crate) fn decode_png(
     let (width, height) = reader.info().size();
     let (width, height) = (width as usize, height as usize);
     check(width, height)?;
+    let palette = reader.info().palette.as_ref().map_or(0, |palette| palette.len());
+    // The decoder takes for granted that colours are whole.
+    if !palette.is_multiple_of(3) {
+        let source = format!("a palette of {palette} bytes, not of 3 for each colour").into();
+        return Err(Error::Decode { path: path.into(), format: "PNG", source });
+    }
     let size = reader.output_buffer_size().filter(|&size| size <= MAX_VALUES);
     let mut values = vec![0; size.ok_or_else(|| unreadable(png::DecodingError::LimitsExceeded))?];
     let frame = reader.next_frame(&mut values).map_err(unreadable)?;

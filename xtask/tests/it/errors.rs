@@ -4,7 +4,7 @@ use std::fs;
 
 use png::ColorType;
 
-use crate::Place;
+use crate::{Place, write_png};
 
 const REMEDY: &str = "`cargo run -p trainer -- --digit 5` makes a run with samples";
 
@@ -90,6 +90,33 @@ fn a_damaged_png_wherever_it_breaks_off() {
     place.write("run/samples/000002.png", &flipped);
     let said = error(&place, "gif --run run");
     assert!(said.contains("000002.png: a damaged PNG: "), "{said}");
+}
+
+/// The decoder would panic at the one, and memory be asked for the other.
+#[test]
+fn a_png_that_no_decoder_can_trust() {
+    let place = Place::new();
+    let name = "run/samples/000002.png";
+    place.grey_frames("run", &[1, 2]);
+    write_png(&place.path(name), (5, 4), ColorType::Indexed, |encoder| {
+        encoder.set_palette(&[7; 13][..]);
+        vec![0; 20]
+    });
+    let said = error(&place, "gif --run run");
+    assert!(
+        said.ends_with(
+            "000002.png: a damaged PNG: a palette of 13 bytes, not of 3 for each colour"
+        ),
+        "{said}"
+    );
+    place.image(name, (5, 4), ColorType::Grayscale, &[0; 20]);
+    let mut bytes = fs::read(place.path(name)).unwrap();
+    // A width and a height of 2^20, and the checksum of such a header.
+    bytes[16..24].copy_from_slice(&[0, 16, 0, 0, 0, 16, 0, 0]);
+    bytes[29..33].copy_from_slice(&[0x6e, 0x43, 0xff, 0x19]);
+    place.write(name, bytes);
+    let said = place.succeed("report --run run");
+    assert!(said.contains("; run/samples/000002.png: too large; "), "{said}");
 }
 
 #[test]

@@ -27,13 +27,21 @@ use crate::{Error, Result};
 /// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`], [`Error::ImageSize`],
 /// [`Error::Resample`].
 pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
-    let bytes = read_file(path)?;
+    decode(path, &read_file(path)?, size, colour)
+}
+
+/// Decodes an image file as [`read`] does; `file` is its name for error messages.
+///
+/// # Errors
+///
+/// Those of [`read`] except [`Error::Read`]. It panics on no input.
+pub fn decode(file: &Path, bytes: &[u8], size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
     let rows = if bytes.starts_with(b"\xff\xd8") {
-        decode_jpeg(path, &bytes)?
+        decode_jpeg(file, bytes)?
     } else if bytes.starts_with(b"\x89PNG") {
-        decode_png(path, Cursor::new(bytes), |width, height| check(path, width, height))?
+        decode_png(file, Cursor::new(bytes), |width, height| check(file, width, height))?
     } else {
-        return Err(Error::NotAnImage { path: path.into() });
+        return Err(Error::NotAnImage { path: file.into() });
     };
     let (width, height) = (rows.width, rows.height);
     let mut pixels = over_white(rows);
@@ -42,7 +50,7 @@ pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>>
     }
     let is_grey = pixels.iter().all(|pixel| pixel.r == pixel.g && pixel.g == pixel.b);
     let channels = colour.map_or(if is_grey { 1 } else { 3 }, Colour::channels);
-    let pixels = square(path, pixels, width, height, size)?;
+    let pixels = square(file, pixels, width, height, size)?;
     let planes = [|p: &RGB<u8>| p.r, |p: &RGB<u8>| p.g, |p: &RGB<u8>| p.b];
     Ok(planes[..channels].iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }

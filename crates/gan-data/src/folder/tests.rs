@@ -131,6 +131,26 @@ fn every_kind_of_png_is_read() {
     }
 }
 
+/// The decoder would panic at it.
+#[test]
+fn a_palette_of_a_part_of_a_colour_is_an_error() {
+    let path = Path::new("a.png");
+    for (bytes, is_right) in [(3, true), (13, false), (768, true)] {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 8, 8);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_palette(vec![7; bytes]);
+        encoder.write_header().unwrap().write_image_data(&[0; 64]).unwrap();
+        match decode(path, &file, 8, None) {
+            Ok(pixels) => assert!(is_right && pixels == [7; 64], "{bytes}"),
+            Err(error) => {
+                let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());
+                assert!(!is_right && text.contains(&format!("palette of {bytes} bytes")), "{text}");
+            }
+        }
+    }
+}
+
 #[test]
 fn jpegs_are_read_whatever_they_are_called() {
     use jpeg_encoder::ColorType::{Cmyk, Luma, Rgb};

@@ -52,6 +52,6 @@ fn image_header(path: &Path) -> Option<(usize, ImageShape)> {
     let [count, height, width] = [1, 2, 3].map(|i| word(i) as usize);
     let shape = ImageShape { channels: 1, height, width };
     let size = count.checked_mul(shape.len()).filter(|&size| size > 0)? as u64;
-    let is_whole = is_packed || fs::metadata(path).ok()?.len() == 16 + size;
+    let is_whole = is_packed || size.checked_add(16) == Some(fs::metadata(path).ok()?.len());
     (word(0) == IMAGES.magic && is_whole).then_some((count, shape))
 }
