@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{Place, SMALL, TINY, TINY_MLP};
+use crate::{Place, SMALL, TINY, TINY_MLP, finish};
 
 /// Every one of these takes seconds and gigabytes where the size is believed.
 const AT_ONCE: Duration = Duration::from_secs(5);
@@ -38,6 +38,17 @@ fn networks_of_recipes() {
             refuse_at_once(&place, &args, &[layer, "memory"]);
         }
     }
+}
+
+/// As on a machine of a tenth of a megabyte.
+#[test]
+fn networks_in_the_memory_that_is_allowed() {
+    let place = Place::new();
+    let summary = || place.command(&format!("summary {SMALL}"));
+    assert_eq!(finish(&mut summary()).code, Some(0));
+    let said = finish(summary().env("CANDLE_GAN_MEMORY", "100000"));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("quarter of this machine's memory is used for a network, 0.0 GB"));
 }
 
 #[test]

@@ -10,6 +10,9 @@ use gan_kernels::Window;
 /// Bytes of the tables that list a kernel tap at a pair of pixels, [`gan_kernels::Geometry`].
 const BYTES_PER_TAP: u64 = 64;
 
+/// What is wrong with a layer where a number overflows.
+const BEYOND_ANY: &str = "its sizes multiply to more than any memory";
+
 /// The layers of a network for inputs of this shape, in order, before any of them is built.
 ///
 /// # Errors
@@ -24,26 +27,20 @@ pub fn plan(input: FeatureShape, layers: &[Layer]) -> Result<Vec<LayerSummary>> 
         let wrong = |reason: String| Error::Layer { layer: number, kind: layer.kind(), reason };
         check(layer).map_err(|reason| wrong(reason.to_string()))?;
         fits(layer, shape).map_err(wrong)?;
+        // The tables first: measuring a convolution takes a step for each of its rows and columns.
+        let tables = tables(layer, shape).and_then(|tables| bytes.checked_add(tables));
+        let tables = within(tables, limit).map_err(wrong)?;
         let planned = measure(layer, shape, &layers[..number]);
-        let sum = planned.as_ref().and_then(|planned| {
+        let planned = planned.ok_or_else(|| wrong(BEYOND_ANY.to_string()))?;
+        let sum = || {
             let values = [shape, planned.output]
                 .into_iter()
                 .try_fold(0, |sum: u64, shape| sum.checked_add(u64::try_from(len(shape)?).ok()?))?;
             let weights = planned.trainable.checked_add(planned.running)?;
             let values = values.checked_add(u64::try_from(weights).ok()?)?;
-            bytes.checked_add(values.checked_mul(4)?)?.checked_add(tables(layer, shape)?)
-        });
-        let (Some(planned), Some(sum)) = (planned, sum) else {
-            return Err(wrong("its sizes multiply to more than any memory".to_string()));
+            tables.checked_add(values.checked_mul(4)?)
         };
-        if sum > limit {
-            return Err(wrong(format!(
-                "with it, weights, activations of one image and index tables take {}; at most a \
-                 quarter of this machine's memory is used for a network, {}",
-                gigabytes(sum),
-                gigabytes(limit)
-            )));
-        }
+        let sum = within(sum(), limit).map_err(wrong)?;
         if planned.output.is_empty() {
             return Err(wrong("the output has no values: sizes must be at least 1".to_string()));
         }
@@ -51,6 +48,20 @@ pub fn plan(input: FeatureShape, layers: &[Layer]) -> Result<Vec<LayerSummary>> 
         summaries.push(planned);
     }
     Ok(summaries)
+}
+
+/// Checks that a network takes at most `limit` bytes; none if their number overflows.
+fn within(bytes: Option<u64>, limit: u64) -> Result<u64, String> {
+    let bytes = bytes.ok_or(BEYOND_ANY)?;
+    if bytes > limit {
+        return Err(format!(
+            "with it, weights, activations of one image and index tables take {}; at most a quarter \
+             of this machine's memory is used for a network, {}",
+            gigabytes(bytes),
+            gigabytes(limit)
+        ));
+    }
+    Ok(bytes)
 }
 
 fn gigabytes(bytes: u64) -> String {
@@ -216,6 +227,11 @@ mod tests {
         let project = [Layer::Project { to: (1, 65_536, 65_536).into(), bias: true }];
         let text = plan(FeatureShape::vector(64), &project).expect_err("too large").to_string();
         assert!(text.starts_with("layer 0 (project): its sizes"), "{text}");
+        // As many rows as an index can count.
+        let tall = FeatureShape { channels: 1, height: u32::MAX as usize, width: 1 };
+        let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false };
+        let text = plan(tall, &[conv]).expect_err("too large").to_string();
+        assert!(text.contains("take 274.9 GB"), "{text}");
         let latents = [Layer::Dense { units: 2, bias: true }];
         for length in [4_000_000_000_000, usize::MAX] {
             plan(FeatureShape::vector(length), &latents).expect_err("too large");
