@@ -13,6 +13,10 @@ use std::path::Path;
 const TENSORS: &str = "state.safetensors";
 const STATE: &str = "state.json";
 
+/// The most steps or updates that a checkpoint may claim, 2^53: f64 counts that far, and no run gets
+/// there.
+const MAX_COUNT: u64 = 1 << 53;
+
 /// What a checkpoint holds beside tensors.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,7 +148,14 @@ impl<G, D> Gan<G, D> {
 fn read_state(directory: &Path) -> Result<State> {
     let path = directory.join(STATE);
     let text = gan_files::read(&path).map_err(|error| failed(&path, error))?;
-    serde_json::from_slice(&text).map_err(|error| failed(&path, error))
+    let state: State = serde_json::from_slice(&text).map_err(|error| failed(&path, error))?;
+    let counts = [state.step, state.generator_updates, state.discriminator_updates];
+    match counts.into_iter().find(|count| *count > MAX_COUNT) {
+        Some(count) => {
+            Err(failed(&path, format!("{count} steps or updates are at most {MAX_COUNT}")))
+        }
+        None => Ok(state),
+    }
 }
 
 /// Reads tensors named PART/NAME.

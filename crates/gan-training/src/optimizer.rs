@@ -97,8 +97,8 @@ impl Optimizer {
     /// Restores a state that [`Optimizer::state`] returned after `step` updates.
     ///
     /// # Errors
-    /// [`Error::OptimizerState`] for a moment that is missing, unknown or of another shape than its
-    /// parameter; the optimizer is then unchanged.
+    /// [`Error::OptimizerState`] for a moment that is missing, unknown or of another shape or type than
+    /// its parameter; the optimizer is then unchanged.
     pub fn restore(
         &mut self,
         step: u64,
@@ -110,10 +110,12 @@ impl Optimizer {
         for (name, var) in parameters.iter() {
             let mut take = |kind: &str| -> Result<Option<Var>> {
                 let Some(tensor) = state.remove(&format!("{kind}.{name}")) else { return Ok(None) };
-                if tensor.dims() != var.dims() {
+                if tensor.dims() != var.dims() || tensor.dtype() != var.dtype() {
                     return Err(Error::OptimizerState(format!(
-                        "optimizer state {kind}.{name} has shape {:?}, its parameter {:?}",
+                        "optimizer state {kind}.{name} is {:?} {:?}, its parameter {:?} {:?}",
+                        tensor.dtype(),
                         tensor.dims(),
+                        var.dtype(),
                         var.dims()
                     )));
                 }

@@ -1,6 +1,8 @@
 //! Checkpoints: exact, whole, and refused where they do not fit.
 
 use crate::{all_values, gan, gan_of, images};
+use gan_training::candle_core::{DType, Device};
+use gan_training::gan_models::weights;
 use gan_training::{Gan, checkpoint_step};
 use std::fs;
 
@@ -71,6 +73,34 @@ fn a_checkpoint_of_other_networks_is_refused() {
     let text = fresh.restore(&checkpoint).unwrap_err().to_string();
     assert!(text.contains("optimizer state"), "{text}");
     assert!(state(&fresh) == before && fresh.step() == 0, "unchanged");
+}
+
+/// Both would be refused by no one later: the step would overflow, the update would meet bytes that
+/// are no f32.
+#[test]
+fn counts_and_moments_that_no_training_makes_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("checkpoint");
+    let mut gan = gan();
+    train(&mut gan, 1);
+    gan.save(&checkpoint).unwrap();
+    let (json, path) = (checkpoint.join("state.json"), checkpoint.join("state.safetensors"));
+    let good = fs::read_to_string(&json).unwrap();
+    for key in ["step", "generator_updates", "discriminator_updates"] {
+        let bad = good.replace(&format!("\"{key}\": 1"), &format!("\"{key}\": {}", u64::MAX));
+        assert_ne!(bad, good);
+        fs::write(&json, bad).unwrap();
+        let text = gan.restore(&checkpoint).unwrap_err().to_string();
+        assert!(text.contains("18446744073709551615 steps or updates"), "{key}: {text}");
+    }
+    fs::write(&json, good).unwrap();
+    let mut tensors = weights::load_tensors(&path, &Device::Cpu).unwrap();
+    let moment = tensors.get_mut("generator_adam/second.layers.0.bias").unwrap();
+    *moment = moment.to_dtype(DType::F64).unwrap();
+    weights::save_tensors(&path, tensors).unwrap();
+    let text = gan.restore(&checkpoint).unwrap_err().to_string();
+    let want = "optimizer state second.layers.0.bias is F64 [256], its parameter F32 [256]";
+    assert!(text.contains(want), "{text}");
 }
 
 #[test]
