@@ -14,7 +14,7 @@ use crate::atomic::write_atomically;
 
 /// The error of a check that found a fault. Checks that cannot run have other errors.
 #[derive(Debug)]
-pub(crate) struct FailedCheck(pub(crate) String);
+pub struct FailedCheck(pub(crate) String);
 
 impl fmt::Display for FailedCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

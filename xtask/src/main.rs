@@ -1,100 +1,21 @@
-//! Tasks of the workspace, run as `cargo xtask TASK`.
+//! The program `cargo xtask`.
 //!
 //! Exit codes: 0 done, 1 a check failed, 2 the task could not be carried out.
 
 #![forbid(unsafe_code)]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line program reports by printing"
-)]
-
-mod animation;
-mod atomic;
-mod bench;
-mod check;
-mod ci;
-mod downstream;
-mod encoder;
-mod image;
-mod package;
-mod report;
-mod run_directory;
-mod sanitize;
-mod tidy;
-mod torture;
+#![expect(clippy::print_stderr, reason = "a command line program reports by printing")]
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
-
-use crate::check::{FailedCheck, workspace_root};
-
-/// Tasks of the candle-gan workspace
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
-struct Cli {
-    #[command(subcommand)]
-    task: Task,
-}
-
-#[derive(Subcommand)]
-enum Task {
-    /// Make an animation of a run's sample images: a GIF or an animated PNG
-    Gif(animation::Animation),
-    /// Write a run's report: images, curves, metrics and configuration on one page
-    Report(report::Report),
-    /// Time every recipe's training step and write the tables of docs/benchmarks.md
-    Bench(bench::Bench),
-    /// Run every check of the workspace, the cheapest first
-    Ci,
-    /// Check module docs, file lengths, white space and dependencies of modules
-    Tidy,
-    /// Package every crate that is published, and verify the packages
-    Package(package::Package),
-    /// Test the libraries from a program outside the workspace
-    Downstream,
-    /// Run the tests of gan-kernels under AddressSanitizer and ThreadSanitizer, on nightly Rust
-    Sanitize(sanitize::Sanitize),
-    /// Kill and starve runs of the trainer, resume them, and compare them with undisturbed ones
-    Torture(torture::Torture),
-}
+use clap::Parser;
+use xtask::{Cli, FailedCheck, plain};
 
 fn main() -> ExitCode {
-    match run(Cli::parse().task) {
+    match xtask::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", plain(&format!("{error:#}")));
             ExitCode::from(if error.is::<FailedCheck>() { 1 } else { 2 })
         }
     }
-}
-
-/// Text whose control characters, other than the end of a line, are escaped: names in it cannot
-/// control the terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    for c in text.chars() {
-        match c {
-            c if c.is_control() && c != '\n' => plain.extend(c.escape_default()),
-            c => plain.push(c),
-        }
-    }
-    plain
-}
-
-fn run(task: Task) -> Result<()> {
-    match task {
-        Task::Gif(animation) => println!("{}", plain(&animation.make()?)),
-        Task::Report(report) => println!("{}", plain(&report.make()?)),
-        Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
-        Task::Ci => ci::run(&workspace_root())?,
-        Task::Package(package) => println!("{}", package.run(&workspace_root())?),
-        Task::Downstream => downstream::run(&workspace_root())?,
-        Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
-        Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
-        Task::Torture(torture) => torture.run(&workspace_root())?,
-    }
-    Ok(())
 }

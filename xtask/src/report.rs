@@ -30,14 +30,14 @@ const FPS: u32 = 12;
 
 /// Options of `cargo xtask report`.
 #[derive(Args)]
-pub(crate) struct Report {
+pub struct Report {
     /// Run directory [default: the newest under runs/]
     #[arg(long)]
-    run: Option<PathBuf>,
+    pub run: Option<PathBuf>,
 
     /// File to write [default: RUN/report.html]
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
 }
 
 impl Report {
@@ -46,7 +46,7 @@ impl Report {
     /// # Errors
     /// There is no run, its directory holds no part of one, or the page is one of its
     /// files or cannot be written.
-    pub(crate) fn make(self) -> Result<String> {
+    pub fn make(self) -> Result<String> {
         let run = match self.run {
             Some(run) => run,
             None => run_directory::newest(Path::new("runs"))?,

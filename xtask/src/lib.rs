@@ -1,0 +1,90 @@
+//! Tasks of the workspace, run as `cargo xtask TASK`.
+//!
+//! [`run`] carries out a parsed command line; `main` only turns the result into an exit code.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a command line program reports by printing")]
+
+mod animation;
+mod atomic;
+mod bench;
+mod check;
+mod ci;
+mod downstream;
+mod encoder;
+mod image;
+mod package;
+mod report;
+mod run_directory;
+mod sanitize;
+mod tidy;
+mod torture;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+pub use crate::check::FailedCheck;
+use crate::check::workspace_root;
+pub use crate::report::Report;
+
+/// Tasks of the candle-gan workspace
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Make an animation of a run's sample images: a GIF or an animated PNG
+    Gif(animation::Animation),
+    /// Write a run's report: images, curves, metrics and configuration on one page
+    Report(Report),
+    /// Time every recipe's training step and write the tables of docs/benchmarks.md
+    Bench(bench::Bench),
+    /// Run every check of the workspace, the cheapest first
+    Ci,
+    /// Check module docs, file lengths, white space and dependencies of modules
+    Tidy,
+    /// Package every crate that is published, and verify the packages
+    Package(package::Package),
+    /// Test the libraries from a program outside the workspace
+    Downstream,
+    /// Run the tests of gan-kernels under AddressSanitizer and ThreadSanitizer, on nightly Rust
+    Sanitize(sanitize::Sanitize),
+    /// Kill and starve runs of the trainer, resume them, and compare them with undisturbed ones
+    Torture(torture::Torture),
+}
+
+/// Text whose control characters, other than the end of a line, are escaped: names in it cannot
+/// control the terminal.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for c in text.chars() {
+        match c {
+            c if c.is_control() && c != '\n' => plain.extend(c.escape_default()),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Carries out the task of a command line, and prints its result.
+///
+/// # Errors
+/// [`FailedCheck`] if the task is a check that found a fault; everything else that can go wrong.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.task {
+        Task::Gif(animation) => println!("{}", plain(&animation.make()?)),
+        Task::Report(report) => println!("{}", plain(&report.make()?)),
+        Task::Bench(bench) => println!("{}", bench.run(&workspace_root())?),
+        Task::Ci => ci::run(&workspace_root())?,
+        Task::Package(package) => println!("{}", package.run(&workspace_root())?),
+        Task::Downstream => downstream::run(&workspace_root())?,
+        Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
+        Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
+        Task::Torture(torture) => torture.run(&workspace_root())?,
+    }
+    Ok(())
+}
