@@ -13,6 +13,7 @@ mod data;
 mod disk;
 mod evaluate;
 mod folders;
+mod fuzz;
 mod generate;
 mod locks;
 mod lost;

@@ -12,6 +12,7 @@ mod check;
 mod ci;
 mod downstream;
 mod encoder;
+mod fuzz;
 mod image;
 mod package;
 mod report;
@@ -53,6 +54,8 @@ enum Task {
     Downstream,
     /// Run the tests of gan-kernels under AddressSanitizer and ThreadSanitizer, on nightly Rust
     Sanitize(sanitize::Sanitize),
+    /// Run the fuzz targets, which read damaged files, on nightly Rust with cargo-fuzz
+    Fuzz(fuzz::Fuzz),
     /// Kill and starve runs of the trainer, resume them, and compare them with undisturbed ones
     Torture(torture::Torture),
 }
@@ -84,6 +87,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Task::Downstream => downstream::run(&workspace_root())?,
         Task::Tidy => println!("{}", tidy::run(&workspace_root())?),
         Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
+        Task::Fuzz(fuzz) => fuzz.run(&workspace_root())?,
         Task::Torture(torture) => torture.run(&workspace_root())?,
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `cargo xtask tidy`: rules for the sources that no other tool checks.
 //!
-//! Every `.rs` file under `crates/`, `xtask/` and `tests/` opens with a `//!`
+//! Every `.rs` file under `crates/`, `fuzz/`, `xtask/` and `tests/` opens with a `//!`
 //! module doc, has at most 600 lines, none of them ending in white space, and
 //! ends with a newline. The modules of a crate do not depend on each other in a
 //! circle. READMEs show the profile that `tests/downstream` tests.
@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use crate::check::FailedCheck;
 
 /// Directories of the workspace that hold sources.
-const DIRECTORIES: [&str; 3] = ["crates", "xtask", "tests"];
+const DIRECTORIES: [&str; 4] = ["crates", "fuzz", "xtask", "tests"];
 
 /// Maximum number of lines of a file.
 const MAX_LINES: usize = 600;

@@ -10,6 +10,8 @@ mod config;
 mod dataset;
 mod device;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod npy;
 mod plain;
 mod quality;

@@ -1,7 +1,7 @@
 //! The run directory and the files in it.
 
 pub(crate) mod checkpoint;
-mod curves;
+pub(crate) mod curves;
 pub(crate) mod directory;
 mod drawing;
 mod events;

@@ -164,7 +164,7 @@ fn curves_path(directory: &RunDirectory) -> PathBuf {
 }
 
 /// Reads the whole lines of a run's statistics; none where there is no file.
-fn read(path: &Path) -> Result<Vec<StatsLine>> {
+pub(crate) fn read(path: &Path) -> Result<Vec<StatsLine>> {
     let text = match gan_files::read_to_string(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         text => text.with_context(|| format!("reading {}", path.display()))?,

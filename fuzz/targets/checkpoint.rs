@@ -1,0 +1,6 @@
+//! A checkpoint's state.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = readers::checkpoint(bytes);
+});

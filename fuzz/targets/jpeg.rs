@@ -1,0 +1,6 @@
+//! JPEG files of an image directory.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = readers::image(bytes);
+});

@@ -1,0 +1,6 @@
+//! Recipes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = readers::recipe(bytes);
+});
