@@ -41,7 +41,11 @@ fn unknown_names() {
     let place = Place::new();
     place.refuse_saying(
         "--recipe dcgna",
-        &["--recipe dcgna", "default, conditional, dcgan, ezgan, mlp, mlp-bn, mlp-small", ".toml"],
+        &[
+            "--recipe dcgna",
+            "default, conditional, icons, sprites, dcgan, ezgan, mlp, mlp-bn, mlp-small",
+            ".toml",
+        ],
     );
     place.refuse_saying("--recipe gone.toml", &["gone.toml", "No such file"]);
     let known = "mnist, idx:DIR";

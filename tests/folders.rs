@@ -107,7 +107,7 @@ fn the_colour_mode_is_an_option() {
     fs::rename(place.path("paints/grey.png"), place.path("paints/grey/0.png")).unwrap();
     for (flag, image) in [
         ("--size 12", json!([3, 12, 12])),
-        ("--colour grey", json!([1, 28, 28])),
+        ("--colour grey", json!([1, 16, 16])),
         ("--size 32 --color rgb --class grey,red", json!([3, 32, 32])),
     ] {
         let said = place.succeed(&format!(
@@ -198,7 +198,7 @@ fn letters_are_classes() {
     place.succeed("generate --class b --count 2 --format png --out generated");
     let all = "--dataset idx:letters/emnist-letters --recipe tiny.toml";
     place.succeed(&format!("{all} --steps 2"));
-    let config = place.json("runs/00001-idx-letters-emnist-letters-tiny/config.json");
+    let config = place.json("runs/00001-idx-emnist-letters-tiny/config.json");
     assert_eq!(config["generator"]["classes"], json!(["A", "B", "Z"]));
     place.refuse_saying(&format!("{all} --class 1"), &["no class \"1\"", "A, B, C"]);
     place.refuse_saying(&format!("{all} --class c"), &["no images of class \"C\""]);

@@ -51,7 +51,7 @@ fn an_optimizer_refuses_a_state_of_another_network() {
     let text = error("first.layers.0.weight", &[3]);
     assert_eq!(
         text,
-        "optimizer state first.layers.0.weight is F32 [3], its parameter F32 [1, 1, 64, 256]"
+        "optimizer state first.layers.0.weight has shape [3], its parameter [1, 1, 64, 256]"
     );
     let text = error("first.layers.99.weight", &[3]);
     assert_eq!(text, "optimizer state first.layers.99.weight has no parameter");
