@@ -44,7 +44,8 @@ def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
     if kind == "avg_pool":  # means leave the padding out
         pool = lambda y: F.avg_pool2d(F.pad(y, padding(arg, arg, v) + padding(arg, arg, h)), arg)
         return pool(x) / pool(torch.ones_like(x))
-    return x * arg["scale"] + arg["shift"] if kind == "rescale" else x  # dropout does nothing
+    if kind == "rescale": return x * arg["scale"] + arg["shift"]
+    return x if kind == "dropout" else sys.exit(f"{kind}: this script knows the layers of chains alone")
 
 directory, latents, images = sys.argv[1:4]
 config = json.load(open(f"{directory}/config.json"))

@@ -347,15 +347,17 @@ impl ConvStack {
         if !image.height.is_multiple_of(factor) || !image.width.is_multiple_of(factor) {
             let near = |side: usize| match side / factor * factor {
                 0 => format!("{factor}"),
+                below if below == side => format!("{side}"),
                 below => format!("{below} or {}", below.saturating_add(factor)),
             };
             return Err(Error::Config(format!(
                 "images of {}x{} pixels: the strides {:?} enlarge by {factor}, which must divide \
-                 height and width; {} pixels would do",
+                 height and width; a width of {} and a height of {} would do",
                 image.width,
                 image.height,
                 self.strides,
-                near(image.height.max(image.width))
+                near(image.width),
+                near(image.height)
             )));
         }
         let bias = self.norm == Norm::None;

@@ -168,7 +168,8 @@ pub enum Layer {
     /// The inverse of [`Layer::PixelShuffle`].
     PixelUnshuffle(usize),
     /// Adds a channel that holds one number: the standard deviation of each value over the batch,
-    /// averaged over all values (Karras et al. 2018, "Progressive growing of GANs", section 3).
+    /// averaged over all values (Karras et al. 2018, "Progressive growing of GANs", section 3). In
+    /// evaluation too, an image's output then depends on its batch.
     MinibatchStd,
 }
 

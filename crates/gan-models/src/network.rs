@@ -47,6 +47,8 @@ pub struct LayerSummary {
     /// Multiply-adds of the linear map for one image. Products with padding are never computed and
     /// not counted.
     pub multiply_adds: usize,
+    /// Number of values of the outputs of the layers inside, for one image; 0 but for residual layers.
+    pub inner_values: usize,
 }
 
 /// The shape of one end of a network.

@@ -6,7 +6,7 @@ use crate::hyperparameters::{Hyperparameters, SeparateUpdates, UpdateScheme};
 use crate::network::{Backward, PARAMETERS, TrainableNetwork};
 use crate::optimizer::Optimizer;
 use crate::random::RandomStream;
-use crate::spectral::bound_spectral_norms;
+use crate::spectral::bound_spectral_norm;
 use crate::stats::{Logits, StepOutput, StepStats, to_host};
 use candle_core::{Device, Tensor};
 use gan_models::{
@@ -357,7 +357,7 @@ fn check_scheme(
     let Hyperparameters { update, batch_size, .. } = *hyperparameters;
     if update == UpdateScheme::Simultaneous && discriminator {
         return Err(Error::Hyperparameter(
-            "update = \"simultaneous\" needs a discriminator without batch_norm, whose logit of an \
+            "update = \"simultaneous\" needs a discriminator without batch_norm and minibatch_std, whose logit of an \
              image does not depend on the rest of the batch; or choose \"alternating\""
                 .to_string(),
         ));
@@ -396,15 +396,19 @@ fn update_discriminator(
 ) -> Result<()> {
     let _span = tracing::trace_span!("discriminator").entered();
     let Hyperparameters { frozen_layers, regularization, .. } = hyperparameters;
+    let is_frozen = |name: &str| layer_of(name).is_some_and(|layer| layer < frozen_layers);
     if frozen_layers == 0 {
         optimizer.update(parameters, gradients)?;
     } else {
         let mut others = gradients.clone();
-        others.retain(|name, _| layer_of(name).is_none_or(|layer| layer >= frozen_layers));
+        others.retain(|name, _| !is_frozen(name));
         optimizer.update(parameters, &others)?;
     }
     match regularization.spectral_norm {
-        bound if bound > 0.0 => bound_spectral_norms(parameters, bound),
+        bound if bound > 0.0 => {
+            let mut others = parameters.iter().filter(|(name, _)| !is_frozen(name));
+            others.try_for_each(|(_, var)| bound_spectral_norm(var, bound))
+        }
         _ => Ok(()),
     }
 }

@@ -31,8 +31,9 @@ pub struct Hyperparameters {
     /// Decay of the learning rates; none keeps them.
     #[serde(default)]
     pub lr_decay: Option<LinearDecay>,
-    /// Layers of the discriminator, counted from the image, that are not updated, for fine-tuning to
-    /// a small set (Mo et al. 2020, "Freeze the discriminator").
+    /// Layers of the discriminator whose weights are not updated, for fine-tuning to a small set (Mo
+    /// et al. 2020, "Freeze the discriminator"). They are counted from the image, activations and
+    /// normalisations included; running statistics go on.
     #[serde(default)]
     pub frozen_layers: usize,
     /// Steps over which learning rates and gammas decay and instance noise fades. Where it is 0, none

@@ -1,7 +1,7 @@
 //! Bounds on the spectral norms of a network's weights.
 
 use crate::error::Result;
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 use gan_models::Parameters;
 
 /// Iterations of the power method. It starts anew each time, so that nothing but the weights
@@ -21,14 +21,19 @@ const ITERATIONS: usize = 6;
 /// constraint after each update: Gouk et al. 2021, "Regularisation of neural networks by enforcing
 /// Lipschitz continuity".
 pub fn bound_spectral_norms(parameters: &Parameters, bound: f64) -> Result<()> {
-    for (_, var) in parameters.iter().filter(|(_, var)| var.rank() == 4) {
-        let weight = var.as_detached_tensor();
-        let norm = spectral_norm(&weight)?;
-        // Exactly 1 where the norm is within the bound.
-        let factor = (Tensor::full(bound as f32, (), norm.device())? / norm.maximum(bound)?)?;
-        var.set(&weight.broadcast_mul(&factor)?)?;
+    parameters.iter().try_for_each(|(_, var)| bound_spectral_norm(var, bound))
+}
+
+/// Does the same to one parameter, if it is a weight.
+pub(crate) fn bound_spectral_norm(var: &Var, bound: f64) -> Result<()> {
+    if var.rank() != 4 {
+        return Ok(());
     }
-    Ok(())
+    let weight = var.as_detached_tensor();
+    let norm = spectral_norm(&weight)?;
+    // Exactly 1 where the norm is within the bound.
+    let factor = (Tensor::full(bound as f32, (), norm.device())? / norm.maximum(bound)?)?;
+    Ok(var.set(&weight.broadcast_mul(&factor)?)?)
 }
 
 /// The largest singular value of a weight: a scalar that power iteration brings to within some

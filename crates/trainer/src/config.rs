@@ -90,8 +90,17 @@ impl TrainConfig {
             "r1_gamma and r2_gamma compare two outputs of the discriminator, which dropout makes \
              differ by itself; use one of the two"
         );
+        ensure!(
+            training.frozen_layers < discriminator.layers.len(),
+            "frozen_layers {}: the discriminator has {} layers, and at least one must learn",
+            training.frozen_layers,
+            discriminator.layers.len()
+        );
         let layers = [generator.summary()?, discriminator.summary()?].concat();
-        let values: u128 = layers.iter().map(|layer| layer.output.len() as u128).sum();
+        let values: u128 = layers
+            .iter()
+            .map(|layer| layer.output.len() as u128 + layer.inner_values as u128)
+            .sum();
         let (bytes, memory) = (4 * values * training.batch_size as u128, total_memory().into());
         ensure!(
             bytes <= memory,

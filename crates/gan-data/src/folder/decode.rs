@@ -1,6 +1,7 @@
 //! Decodes JPEG and PNG files, crops and resamples the images.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use resize::px::RGB;
@@ -94,7 +95,15 @@ fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Rows> {
     let mut decoder = jpeg_decoder(path, bytes)?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
     check(path, width, height)?;
-    let values = decoder.decode().map_err(|source| undecodable(path, source))?;
+    // In builds with overflow checks, damaged coefficients make the decoder panic.
+    let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode()));
+    let values = match decoded {
+        Ok(values) => values.map_err(|source| undecodable(path, source))?,
+        Err(_) => {
+            let source = "its numbers are too large".into();
+            return Err(Error::Decode { path: path.into(), format: "JPEG", source });
+        }
+    };
     Ok(Rows { width, height, samples: 3, values })
 }
 

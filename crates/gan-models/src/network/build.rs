@@ -142,7 +142,7 @@ fn is_dense(layer: &Layer) -> bool {
     matches!(layer, Layer::Dense { .. } | Layer::Project { .. })
 }
 
-fn has_weights(layer: &Layer) -> bool {
+pub(super) fn has_weights(layer: &Layer) -> bool {
     is_dense(layer) || matches!(layer, Layer::Conv { .. } | Layer::ConvTranspose { .. })
 }
 

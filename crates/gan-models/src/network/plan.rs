@@ -1,7 +1,7 @@
 //! The sizes of a network, from its configuration alone: nothing is allocated for them.
 
 use super::LayerSummary;
-use super::build::check;
+use super::build::{check, has_weights};
 use crate::config::{FeatureShape, Layer};
 use crate::error::{Error, Result};
 use crate::memory::total_memory;
@@ -33,14 +33,20 @@ fn plan_after(input: FeatureShape, layers: &[Layer], bytes: &mut u64) -> Result<
         let wrong = |reason: String| Error::Layer { layer: number, kind: layer.kind(), reason };
         check(layer).map_err(|reason| wrong(reason.to_string()))?;
         fits(layer, shape).map_err(wrong)?;
-        // The tables first: measuring a convolution takes a step for each of its rows and columns.
-        let tables = tables(layer, shape).and_then(|tables| bytes.checked_add(tables));
-        let tables = within(tables, limit).map_err(wrong)?;
         let planned = match layer {
-            Layer::Residual { body, shortcut, .. } => {
+            // Counts the layers inside.
+            Layer::Residual { body, shortcut, zero_init } => {
+                if *zero_init {
+                    ends_with_weights(body).map_err(wrong)?;
+                }
                 Some(residual(shape, body, shortcut, bytes).map_err(wrong)?)
             }
-            _ => measure(layer, shape, &layers[..number]),
+            // The tables first: measuring a convolution takes a step for each of its rows and columns.
+            _ => {
+                let tables = tables(layer, shape).and_then(|tables| bytes.checked_add(tables));
+                *bytes = within(tables, limit).map_err(wrong)?;
+                measure(layer, shape, &layers[..number])
+            }
         };
         let planned = planned.ok_or_else(|| wrong(BEYOND_ANY.to_string()))?;
         let sum = || {
@@ -48,12 +54,11 @@ fn plan_after(input: FeatureShape, layers: &[Layer], bytes: &mut u64) -> Result<
                 .into_iter()
                 .try_fold(0, |sum: u64, shape| sum.checked_add(u64::try_from(len(shape)?).ok()?))?;
             let weights = match layer {
-                // Counted with the layers inside.
                 Layer::Residual { .. } => 0,
                 _ => planned.trainable.checked_add(planned.running)?,
             };
             let values = values.checked_add(u64::try_from(weights).ok()?)?;
-            tables.checked_add(values.checked_mul(4)?)
+            bytes.checked_add(values.checked_mul(4)?)
         };
         let sum = within(sum(), limit).map_err(wrong)?;
         if planned.output.is_empty() {
@@ -63,6 +68,20 @@ fn plan_after(input: FeatureShape, layers: &[Layer], bytes: &mut u64) -> Result<
         summaries.push(planned);
     }
     Ok(summaries)
+}
+
+/// Checks that the last layer with weights is one of the body itself, whose weights can start at 0.
+fn ends_with_weights(body: &[Layer]) -> Result<(), String> {
+    let holds = |layer: &Layer| has_weights(layer) || matches!(layer, Layer::Residual { .. });
+    match body.iter().rev().find(|layer| holds(layer)) {
+        Some(layer) if has_weights(layer) => Ok(()),
+        Some(_) => {
+            Err("zero_init: the body's last weights are inside another residual layer; set \
+                        zero_init there"
+                .to_string())
+        }
+        None => Err("zero_init: the body has no weights".to_string()),
+    }
 }
 
 /// The summary of a residual block.
@@ -78,6 +97,7 @@ fn residual(
         trainable: 0,
         running: 0,
         multiply_adds: 0,
+        inner_values: 0,
     };
     let mut outputs = [input; 2];
     for (output, (name, layers)) in outputs.iter_mut().zip([("body", body), ("shortcut", shortcut)])
@@ -89,6 +109,8 @@ fn residual(
             summary.trainable = summary.trainable.saturating_add(layer.trainable);
             summary.running = summary.running.saturating_add(layer.running);
             summary.multiply_adds = summary.multiply_adds.saturating_add(layer.multiply_adds);
+            let values = layer.output.len().saturating_add(layer.inner_values);
+            summary.inner_values = summary.inner_values.saturating_add(values);
         }
     }
     let [body, shortcut] = outputs;
@@ -166,6 +188,7 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
         trainable: 0,
         running: 0,
         multiply_adds: 0,
+        inner_values: 0,
     };
     let weighted = |weights: usize, biases: usize, bias: bool| {
         if bias { weights.checked_add(biases) } else { Some(weights) }
@@ -300,6 +323,39 @@ mod tests {
     fn error(layer: Layer) -> String {
         let input = FeatureShape { channels: 3, height: 28, width: 28 };
         plan(input, &[Layer::Dropout(0.5), layer]).expect_err("too large").to_string()
+    }
+
+    /// What the blocks before one hold counts with it.
+    #[test]
+    fn layers_inside_residual_blocks_count() {
+        let input = FeatureShape { channels: 1, height: 8, width: 8 };
+        let plan_of = |count: usize, channels: usize| {
+            let conv = |channels| Layer::Conv { channels, kernel: 1, stride: 1, bias: false };
+            let body = vec![conv(channels), conv(1)];
+            let block = Layer::Residual { body, shortcut: Vec::new(), zero_init: true };
+            let mut bytes = 0;
+            plan_after(input, &vec![block; count], &mut bytes).map(|_| bytes)
+        };
+        let one = plan_of(1, 10).expect("small");
+        assert_eq!(plan_of(3, 10).expect("small"), 3 * one);
+        // Of each block: 65 output values a channel and pixel in the middle, and as many weights.
+        let most = (total_memory() / 4 / 4 / 66) as usize;
+        plan_of(1, most * 6 / 10).expect("fits");
+        let error = plan_of(2, most * 6 / 10).expect_err("two do not").to_string();
+        assert!(error.starts_with("layer 1 (residual): body: layer"), "{error}");
+    }
+
+    #[test]
+    fn weights_that_start_at_0_must_be_the_body_s_own() {
+        let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false };
+        let block = |body: Vec<Layer>| Layer::Residual { body, shortcut: vec![], zero_init: true };
+        for (body, want) in [
+            (vec![Layer::Dropout(0.5)], "zero_init: the body has no weights"),
+            (vec![conv.clone(), block(vec![conv])], "are inside another residual layer"),
+        ] {
+            let error = plan((1, 4, 4).into(), &[block(body)]).expect_err(want).to_string();
+            assert!(error.contains(want), "{error}");
+        }
     }
 
     /// Within microseconds, where building it would take all memory.

@@ -30,6 +30,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             )?,
             false => generator_pass.logits.clone(),
         };
+        self.check_logits("generator", [&pairs])?;
         let grad_images = generator_pass.backward(&loss.generator().grad(&pairs)?)?;
         let generator_gradients = self.generator_gradients(&generator_tape, &grad_images)?;
         self.update_generator(&generator_gradients)?;

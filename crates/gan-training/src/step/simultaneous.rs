@@ -104,13 +104,36 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
+    const LOSSES: [GanLoss; 5] = [
+        GanLoss::NonSaturating,
+        GanLoss::Hinge,
+        GanLoss::LeastSquares,
+        GanLoss::Wasserstein,
+        GanLoss::Relativistic,
+    ];
+
+    /// With a penalty on fakes: the generator's gradient stays, where the sum is 0 too.
+    #[test]
+    fn a_penalty_changes_the_discriminator_s_gradient_alone() -> Result<()> {
+        let logits = Tensor::new(&[-0.5f32, 0.0, 2.0], &Device::Cpu)?;
+        let one_stage = OneStage::new(GanLoss::Relativistic, &logits)?;
+        let want = (&one_stage.grad_fake * &one_stage.ratio)?.to_vec1::<f32>()?;
+        let total = [0.3f32, 0.0, -1e-9];
+        let with_total = one_stage.with_total(&Tensor::new(&total, &Device::Cpu)?)?;
+        let of_discriminator = with_total.grad_fake.to_vec1::<f32>()?;
+        assert_eq!(of_discriminator, [0.3, MIN_GRAD, -MIN_GRAD]);
+        let got = (with_total.grad_fake * with_total.ratio)?.to_vec1::<f32>()?;
+        for (got, want) in got.into_iter().zip(want) {
+            assert!((got - want).abs() < 1e-6 * want.abs(), "{got}, not {want}");
+        }
+        Ok(())
+    }
+
     #[test]
     fn the_ratio_turns_one_gradient_into_the_other() -> Result<()> {
         let logits = [-1e4f32, -100.0, -70.0, -30.0, -3.0, 0.0, 0.5, 9.0];
         let logits = Tensor::new(&logits, &Device::Cpu)?;
-        for loss in
-            [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein]
-        {
+        for loss in LOSSES {
             let one_stage = OneStage::new(loss, &logits)?;
             let got = (one_stage.grad_fake * one_stage.ratio)?.to_vec1::<f32>()?;
             let want = loss.generator().grad(&logits)?.to_vec1::<f32>()?;
@@ -126,9 +149,7 @@ mod tests {
     #[test]
     fn the_discriminator_does_not_notice() -> Result<()> {
         let logits = Tensor::new(&[-3f32, -0.5, 0.0, 2.0], &Device::Cpu)?;
-        for loss in
-            [GanLoss::NonSaturating, GanLoss::Hinge, GanLoss::LeastSquares, GanLoss::Wasserstein]
-        {
+        for loss in LOSSES {
             let got = OneStage::new(loss, &logits)?.grad_fake.to_vec1::<f32>()?;
             let want = loss.on_fake().grad(&logits)?.to_vec1::<f32>()?;
             for (got, want) in got.into_iter().zip(want) {

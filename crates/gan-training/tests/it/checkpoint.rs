@@ -18,6 +18,28 @@ fn state(gan: &Gan) -> Vec<f32> {
     parameters.into_iter().flat_map(all_values).collect()
 }
 
+/// Both networks and the EMA are those of the checkpoint; step, optimizers and random state are new.
+#[test]
+fn a_new_pair_starts_from_the_networks_of_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("checkpoint");
+    let mut first = gan_of("default", 3);
+    train(&mut first, 3);
+    first.save(&checkpoint).unwrap();
+    let mut second = gan_of("default", 4);
+    second.init_from(&checkpoint).unwrap();
+    assert!(state(&second) == state(&first));
+    assert_eq!(second.step(), 0);
+    train(&mut first, 6);
+    train(&mut second, 3);
+    assert!(state(&second) != state(&first), "other latents, no moments");
+    let mut other = gan_of("mlp", 4);
+    let before = state(&other);
+    let error = other.init_from(&checkpoint).unwrap_err().to_string();
+    assert!(error.contains("weights of another architecture: generator: "), "{error}");
+    assert!(state(&other) == before);
+}
+
 /// Ten steps are six, a checkpoint and four more: batch normalisation, dropout, augmentation and
 /// skipped updates included.
 #[test]

@@ -49,7 +49,8 @@ pub struct NewRunOptions {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Start from the networks of another run, or from the generator of a directory, instead of
-    /// random weights. `--set frozen_layers=N` leaves the discriminator's first N layers as they are.
+    /// random weights. `--set frozen_layers=N` leaves the weights of the discriminator's first N layers
+    /// as they are.
     #[arg(long, value_name = "RUN|DIR")]
     pub init_from: Option<PathBuf>,
     /// Lay the run out for this time: the step is timed first, then its number and the schedules

@@ -73,7 +73,7 @@ impl<'a> Request<'a> {
             recipe_file: run.recipe.clone().filter(|recipe| *recipe != name),
             recipe: name,
             set: run.set.clone(),
-            init_from: run.init_from.clone(),
+            init_from: run.init_from.as_deref().map(std::path::absolute).transpose()?,
             dataset: data.source().to_string(),
             size: data.size(),
             colour: data.size().map(|_| Colour::of(shape.channels)),

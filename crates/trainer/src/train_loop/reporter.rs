@@ -85,7 +85,7 @@ impl<'a> Reporter<'a> {
             directory,
             statistics,
             progress,
-            advice: Advice::default(),
+            advice: Advice::new(&config.training),
             monitor,
             failed: 0,
             samples,

@@ -11,12 +11,13 @@ use gan_data::Split;
 
 /// Steps that are timed; the median counts.
 const TIMED: usize = 11;
-/// The part of the time that is left for samples, measurements and checkpoints.
+/// The part of the time that is left for samples, measurements and checkpoints; it is not measured.
 const REPORTS: f64 = 0.1;
 /// The half-life of the EMA is at most this part of the run.
 const EMA_PART: f64 = 0.05;
-/// Reports of each kind that a run has at least.
+/// Reports of each kind that a run has at least. Measurements cost the most.
 const MIN_REPORTS: u64 = 10;
+const MIN_MEASUREMENTS: u64 = 4;
 
 /// The same options with a number of steps and with schedules that fit into this many minutes.
 ///
@@ -28,7 +29,9 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
     let info = request.data().info(Split::Train)?;
     let config = request.resolve(&info)?;
     device::set_precision(config.precision);
-    let device = device::device(args.session.device.device)?;
+    let name = args.session.device.device;
+    let device = device::device(name)?;
+    let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
     tracing::info!("timing a step of {}", config.recipe);
     let mut times = step_times(&mut config.gan(&device)?, &config, TIMED)?;
     times.sort_by(f64::total_cmp);
@@ -40,7 +43,14 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
         config.recipe,
         duration(seconds)
     );
-    let set = changes(&config, steps);
+    let mut set = changes(&config, steps);
+    // What is typed stays.
+    let key = |assignment: &String| assignment.split('=').next().map(String::from);
+    let typed: Vec<_> = args.run.set.iter().filter_map(key).collect();
+    set.retain(|assignment| {
+        let is_same = |typed: &String| key(assignment).is_some_and(|key| typed.ends_with(&key));
+        !typed.iter().any(is_same)
+    });
     tracing::info!(
         "a step takes {:.1} ms, so {} are {steps} steps; the same run on any machine is --steps \
          {steps} --set {}",
@@ -50,7 +60,6 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
     );
     let mut args = args.clone();
     (args.run.budget, args.session.steps) = (None, Some(steps));
-    // What is typed counts more.
     args.run.set = [set, args.run.set].concat();
     Ok(args)
 }
@@ -65,12 +74,12 @@ fn changes(config: &TrainConfig, steps: u64) -> Vec<String> {
     }
     let schedule = &config.schedule;
     let intervals = [
-        ("sample_every", schedule.sample_every),
-        ("checkpoint_every", schedule.checkpoint_every),
-        ("measure_every", schedule.measure_every),
+        ("sample_every", schedule.sample_every, MIN_REPORTS),
+        ("checkpoint_every", schedule.checkpoint_every, MIN_REPORTS),
+        ("measure_every", schedule.measure_every, MIN_MEASUREMENTS),
     ];
-    for (key, every) in intervals {
-        let longest = (steps / MIN_REPORTS).max(1);
+    for (key, every, least) in intervals {
+        let longest = (steps / least).max(1);
         if every > longest {
             set.push(format!("{key}={longest}"));
         }
@@ -87,13 +96,8 @@ mod tests {
     fn schedules_follow_the_steps() -> Result<()> {
         let config = configuration(&["5"], None)?;
         // The recipe: an EMA decay of 0.998, samples every 50 steps, checkpoints every 1,000.
-        // A half-life of 100 steps, and ten reports of each kind.
-        let want = [
-            "schedule_steps=2000",
-            "ema_decay=0.993092",
-            "checkpoint_every=200",
-            "measure_every=200",
-        ];
+        // A half-life of 100 steps, ten checkpoints; four measurements are fewer than the recipe's.
+        let want = ["schedule_steps=2000", "ema_decay=0.993092", "checkpoint_every=200"];
         assert_eq!(changes(&config, 2000), want);
         assert_eq!(changes(&config, 1_000_000), ["schedule_steps=1000000"]);
         Ok(())

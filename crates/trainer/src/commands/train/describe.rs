@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use gan_data::Dataset;
 use std::collections::HashSet;
 
-/// An image whose values differ by no more than this shows nothing.
+/// An image whose values of each channel differ by no more than this shows nothing.
 const EMPTY: u8 = 8;
 
 /// Describes the images of a data set on one line.
@@ -21,12 +21,14 @@ pub(super) fn describe(set: &Dataset) -> Result<String> {
         set.len(),
         set.name()
     );
-    let is_empty = |image: &&[u8]| {
-        let (low, high) = image
+    let is_even = |plane: &[u8]| {
+        let (low, high) = plane
             .iter()
             .fold((u8::MAX, 0), |(low, high), &value| (low.min(value), high.max(value)));
         high.saturating_sub(low) <= EMPTY
     };
+    let plane = (shape.height * shape.width).max(1);
+    let is_empty = |image: &&[u8]| image.chunks_exact(plane).all(is_even);
     let colour = match shape.channels {
         1 => "grey",
         3 => "in colour",
@@ -67,7 +69,10 @@ mod tests {
             Dataset::new("set", shape, images.concat(), labels.to_vec(), classes)
         };
         let image = [0, 9, 30, 40, 50, 60];
-        let set = of(&[image, [7; 6], image, [1, 2, 3, 4, 5, 99], [200; 6], image], &[0; 6])?;
+        let set = of(
+            &[image, [7; 6], image, [1, 2, 3, 4, 5, 99], [200, 200, 7, 7, 0, 0], image],
+            &[0; 6],
+        )?;
         assert_eq!(
             describe(&set)?,
             "6 images of 2x1 pixels, in colour, 1 class; 2 are copies of others; 2 show one colour \
