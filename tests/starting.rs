@@ -33,13 +33,10 @@ fn networks_of_other_shapes_are_named_before_anything_is_written() {
     place.succeed(SMALL);
     let error =
         place.fail("--recipe mlp-like.toml --dataset idx:set --init-from runs/00000-idx-set-tiny");
-    let want = "--init-from runs/00000-idx-set-tiny: ";
-    assert!(
-        error.contains(want) && error.contains("generator: no layers.0.bias, which must"),
-        "{error}"
-    );
+    assert!(error.starts_with("--init-from ") && error.contains(&format!("{RUN}: ")), "{error}");
+    assert!(error.contains("generator: no layers.0.bias, which must"), "{error}");
     let error = place.fail(&format!("{SMALL} --init-from set"));
-    assert!(error.contains("--init-from set: neither a run with a checkpoint nor"), "{error}");
+    assert!(error.contains("/set: neither a run with a checkpoint nor"), "{error}");
     assert_eq!(place.names("runs").len(), 1);
 }
 

@@ -338,8 +338,8 @@ mod tests {
         };
         let one = plan_of(1, 10).expect("small");
         assert_eq!(plan_of(3, 10).expect("small"), 3 * one);
-        // Of each block: 65 output values a channel and pixel in the middle, and as many weights.
-        let most = (total_memory() / 4 / 4 / 66) as usize;
+        // Of each channel in the middle: 64 values as an output and as an input, and two weights.
+        let most = (total_memory() / 4 / 4 / 130) as usize;
         plan_of(1, most * 6 / 10).expect("fits");
         let error = plan_of(2, most * 6 / 10).expect_err("two do not").to_string();
         assert!(error.starts_with("layer 1 (residual): body: layer"), "{error}");
