@@ -85,7 +85,7 @@ impl Discriminator {
     }
 
     /// Writes `config.json` and `model.safetensors` into a directory, which is created if it is
-    /// missing. Each file appears whole or not at all.
+    /// missing, if the one that it is in exists. Each file appears whole or not at all.
     ///
     /// # Errors
     /// A directory or file that cannot be written.

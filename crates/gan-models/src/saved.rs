@@ -13,14 +13,14 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Name of a network's weights in its directory.
 pub const WEIGHTS_FILE: &str = "model.safetensors";
 
-/// Writes a network's two files into a directory, which is created if it is missing.
+/// Writes a network's two files into a directory. It is created if it is missing, but not the
+/// directories that it is in: a run that was moved meanwhile must not come back in part.
 pub(crate) fn save(
     directory: &Path,
     config: &impl Serialize,
     parameters: &Parameters,
 ) -> Result<()> {
-    std::fs::create_dir_all(directory)
-        .map_err(|source| Error::Io { path: directory.into(), source })?;
+    gan_files::make(directory).map_err(|source| Error::Io { path: directory.into(), source })?;
     weights::save(&directory.join(WEIGHTS_FILE), parameters)?;
     let path = directory.join(CONFIG_FILE);
     let mut text = serde_json::to_vec_pretty(config)

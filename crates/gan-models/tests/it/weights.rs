@@ -66,6 +66,17 @@ fn the_names_of_weights_stay() {
     );
 }
 
+/// What it is in may have been moved away meanwhile, and must not come back in part.
+#[test]
+fn a_directory_is_made_but_not_those_that_it_is_in() {
+    let place = tempfile::tempdir().unwrap();
+    let (generator, parameters) = generator(&mlp(), (1, 6, 5).into(), 1);
+    generator.save(&parameters, place.path().join("generator")).unwrap();
+    let error = generator.save(&parameters, place.path().join("run/generator")).unwrap_err();
+    assert!(error.to_string().contains("run/generator"), "{error}");
+    assert!(!place.path().join("run").exists());
+}
+
 #[test]
 fn every_damage_is_named() {
     let directory = tempfile::tempdir().unwrap();
