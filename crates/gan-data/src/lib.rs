@@ -37,6 +37,7 @@
 
 mod batches;
 mod checks;
+mod contents;
 mod dataset;
 mod error;
 pub mod files;
@@ -57,6 +58,7 @@ mod split;
 pub use batches::{Batch, Batches};
 /// The tensor library of this crate's public types. Its version must match the caller's.
 pub use candle_core;
+pub use contents::Contents;
 pub use dataset::{Dataset, class_position};
 pub use error::{BoxError, Error, Result};
 pub use hub::HubDataset;

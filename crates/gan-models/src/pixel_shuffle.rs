@@ -1,7 +1,7 @@
 //! Pixel shuffle and its inverse.
 
 use crate::backend::Backend;
-use crate::config::FeatureShape;
+use crate::config::{FeatureShape, Layer};
 use crate::error::Result;
 use candle_core::Tensor;
 
@@ -9,12 +9,21 @@ use candle_core::Tensor;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PixelShuffle {
     /// Side of the squares of pixels.
-    pub(crate) factor: usize,
+    factor: usize,
     /// Whether pixels become channels.
-    pub(crate) unshuffle: bool,
+    unshuffle: bool,
 }
 
 impl PixelShuffle {
+    /// The move of a [`Layer::PixelShuffle`] or [`Layer::PixelUnshuffle`].
+    pub(crate) fn of(layer: &Layer) -> Option<Self> {
+        match *layer {
+            Layer::PixelShuffle(factor) => Some(Self { factor, unshuffle: false }),
+            Layer::PixelUnshuffle(factor) => Some(Self { factor, unshuffle: true }),
+            _ => None,
+        }
+    }
+
     pub(crate) fn inverse(self) -> Self {
         Self { unshuffle: !self.unshuffle, ..self }
     }
@@ -23,16 +32,16 @@ impl PixelShuffle {
     pub(crate) fn output(self, input: FeatureShape) -> Option<FeatureShape> {
         let Self { factor, unshuffle } = self;
         let FeatureShape { channels, height, width } = input;
-        let area = factor.checked_mul(factor)?;
-        let divides = |value: usize, by: usize| by > 0 && value.is_multiple_of(by);
+        let area = factor.checked_mul(factor).filter(|&area| area > 0)?;
         if unshuffle {
-            (divides(height, factor) && divides(width, factor)).then_some(FeatureShape {
+            let divides = height.is_multiple_of(factor) && width.is_multiple_of(factor);
+            divides.then_some(FeatureShape {
                 channels: channels.checked_mul(area)?,
                 height: height / factor,
                 width: width / factor,
             })
         } else {
-            divides(channels, area).then_some(FeatureShape {
+            channels.is_multiple_of(area).then_some(FeatureShape {
                 channels: channels / area,
                 height: height.checked_mul(factor)?,
                 width: width.checked_mul(factor)?,

@@ -109,13 +109,20 @@ impl<G, D> Gan<G, D> {
         let Checkpoint { path, mut parts, .. } =
             Checkpoint::read(directory.as_ref(), &self.device().clone())?;
         let networks = self.parts().map(|(part, _)| parts.remove(part).unwrap_or_default());
-        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
-            weights::check(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
-        }
-        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
-            weights::restore(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
-        }
-        Ok(())
+        self.for_networks(&path, &networks, weights::check)?;
+        self.for_networks(&path, &networks, weights::restore)
+    }
+
+    /// Checks or restores the networks and the EMA, of which `networks` has the tensors.
+    fn for_networks(
+        &self,
+        path: &Path,
+        networks: &[HashMap<String, Tensor>; 3],
+        act: impl Fn(&Path, &HashMap<String, Tensor>, &Parameters) -> gan_models::Result<()>,
+    ) -> Result<()> {
+        self.parts().into_iter().zip(networks).try_for_each(|((part, parameters), tensors)| {
+            act(path, tensors, parameters).map_err(|error| in_part(part, error))
+        })
     }
 
     /// Takes the state of a checkpoint, if it fits.
@@ -129,9 +136,7 @@ impl<G, D> Gan<G, D> {
             return Err(failed(&path, format!("unknown part {part}")));
         }
         // Everything is checked before anything is changed.
-        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
-            weights::check(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
-        }
+        self.for_networks(&path, &networks, weights::check)?;
         let adam = |part: &str, updates, moments, (parameters, adam): (&Parameters, AdamConfig)| {
             let mut optimizer = Optimizer::new(adam.adam());
             let restored = optimizer.restore(updates, moments, parameters, &device);
@@ -147,9 +152,7 @@ impl<G, D> Gan<G, D> {
         let discriminator = (&self.discriminator.parameters, discriminator_adam);
         let discriminator =
             adam(ADAMS[1], state.discriminator_updates, of_discriminator, discriminator)?;
-        for ((part, parameters), tensors) in self.parts().into_iter().zip(&networks) {
-            weights::restore(&path, tensors, parameters).map_err(|error| in_part(part, error))?;
-        }
+        self.for_networks(&path, &networks, weights::restore)?;
         self.generator.optimizer = generator;
         self.discriminator.optimizer = discriminator;
         self.rng = ChaCha8Rng::from_seed(state.rng_seed);

@@ -34,6 +34,16 @@ pub enum GanLoss {
 }
 
 impl GanLoss {
+    /// All losses, in the order above.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 5] = [
+        Self::NonSaturating,
+        Self::Hinge,
+        Self::LeastSquares,
+        Self::Wasserstein,
+        Self::Relativistic,
+    ];
+
     /// The discriminator's loss on real images. `label` is their target, 1 or a little less; only
     /// cross-entropy and least squares have targets. The relativistic loss is all in
     /// [`GanLoss::on_fake`].
@@ -250,14 +260,6 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
-    const ALL: [GanLoss; 5] = [
-        GanLoss::NonSaturating,
-        GanLoss::Hinge,
-        GanLoss::LeastSquares,
-        GanLoss::Wasserstein,
-        GanLoss::Relativistic,
-    ];
-
     fn grad(loss: LogitLoss, logits: &[f32]) -> Vec<f32> {
         let logits = Tensor::new(logits, &Device::Cpu).expect("a vector");
         loss.grad(&logits).and_then(|grad| Ok(grad.to_vec1()?)).expect("a vector")
@@ -304,7 +306,7 @@ mod tests {
 
     #[test]
     fn nan_is_not_hidden() {
-        for loss in ALL {
+        for loss in GanLoss::ALL {
             for part in [loss.on_real(1.0), loss.on_fake(), loss.generator()] {
                 assert!(part.value(&[0.0, f32::NAN]).is_nan(), "{part:?}");
             }
@@ -314,7 +316,9 @@ mod tests {
     /// Central differences of the value, for every loss and every part of it.
     #[test]
     fn gradients_are_those_of_the_value() {
-        for loss in ALL.into_iter().flat_map(|l| [l.on_real(0.9), l.on_fake(), l.generator()]) {
+        for loss in
+            GanLoss::ALL.into_iter().flat_map(|l| [l.on_real(0.9), l.on_fake(), l.generator()])
+        {
             for at in [-3.0f32, -0.1, 0.5, 4.0] {
                 let of = |at: f32| loss.value(&[at, 7.0]);
                 let step = 1e-2;
@@ -358,7 +362,7 @@ mod tests {
             (0.386_871, 1.136_871),
         ];
         let tensor = |value: f32| Tensor::new(&[value], &Device::Cpu).expect("a vector");
-        for (loss, (of_d, of_g)) in ALL.into_iter().zip(want) {
+        for (loss, (of_d, of_g)) in GanLoss::ALL.into_iter().zip(want) {
             let pair = loss.on_pairs(&tensor(0.5), &tensor(-0.25)).expect("one shape");
             let pair = pair.to_vec1::<f32>().expect("a vector");
             let got = loss.on_real(1.0).value(&[0.5]) + loss.on_fake().value(&pair);

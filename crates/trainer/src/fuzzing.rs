@@ -15,6 +15,7 @@ use std::path::Path;
 /// Text that is no configuration; values out of range.
 pub fn run_config(text: &[u8]) -> Result<()> {
     let config = TrainConfig::from_json(text)?;
+    config.check()?;
     resolve::data_of(&config, &SessionOptions::default())?;
     config.gan(&Device::Cpu)?;
     summary::networks(&config, &mut std::io::sink())

@@ -4,6 +4,7 @@ pub(crate) mod collapse;
 pub(crate) mod monitor;
 pub(crate) mod training;
 
+use crate::sampling;
 use anyhow::{Result, ensure};
 use candle_core::Tensor;
 use gan_data::{Dataset, ImageShape, range};
@@ -111,8 +112,7 @@ impl Extractor {
 
 /// Returns whether the classes of a data set are digits and the classifier recognises its images.
 fn shows_digits(set: &Dataset, classifier: &Classifier) -> Result<bool> {
-    let digits: Option<Vec<u32>> = set.classes().iter().map(|class| class.parse().ok()).collect();
-    let Some(digits) = digits else { return Ok(false) };
+    let Some(digits) = sampling::numbers(set.classes()) else { return Ok(false) };
     let tried = (0..set.len()).step_by(set.len().div_ceil(TRIED));
     let wanted: Vec<u32> = tried.clone().map(|i| digits[set.labels()[i] as usize]).collect();
     let pixels: Vec<u8> = tried.filter_map(|i| set.image(i)).flatten().copied().collect();

@@ -51,12 +51,16 @@ pub(crate) fn image_shape(FeatureShape { channels, height, width }: FeatureShape
     ImageShape { channels, height, width }
 }
 
-/// Returns the class names as numbers. Returns `None` if a name is not a number, or if the class of an
-/// image is unknown.
+/// Returns class names as numbers. Returns `None` if a name is not a number.
+pub(crate) fn numbers(classes: &[String]) -> Option<Vec<u32>> {
+    classes.iter().map(|class| class.parse().ok()).collect()
+}
+
+/// Returns the [numbers] of a generator's classes. Returns `None` too if the class of an image is
+/// unknown.
 pub(crate) fn class_numbers(config: &GeneratorConfig) -> Option<Vec<u32>> {
     let is_known = config.classes.len() == 1 || config.conditional;
-    let numbers = config.classes.iter().map(|class| class.parse().ok()).collect::<Option<_>>();
-    numbers.filter(|_| is_known)
+    numbers(&config.classes).filter(|_| is_known)
 }
 
 /// Returns labels for this many images: the generator's classes in turn.

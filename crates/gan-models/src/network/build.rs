@@ -196,6 +196,9 @@ pub(super) fn check(layer: &Layer) -> Result<(), &'static str> {
 
 /// The operation of a layer without a linear map.
 fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<Op> {
+    if let Some(shuffle) = PixelShuffle::of(layer) {
+        return Ok(Op::PixelShuffle(shuffle));
+    }
     Ok(match *layer {
         Layer::BatchNorm { epsilon, momentum: Momentum(momentum), .. } => {
             Op::BatchNorm(BatchNormLayer::new(input.channels, epsilon, momentum, vars)?)
@@ -206,14 +209,13 @@ fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<O
         Layer::Resize(..) | Layer::AvgPool(_) | Layer::Upsample { .. } | Layer::Downsample(_) => {
             Op::Resample(Resample::new(layer, (input.height, input.width), vars.device())?)
         }
-        Layer::PixelShuffle(factor) => Op::PixelShuffle(PixelShuffle { factor, unshuffle: false }),
-        Layer::PixelUnshuffle(factor) => Op::PixelShuffle(PixelShuffle { factor, unshuffle: true }),
         Layer::MinibatchStd => Op::MinibatchStd,
         Layer::Dense { .. }
         | Layer::Project { .. }
         | Layer::Conv { .. }
         | Layer::ConvTranspose { .. }
         | Layer::Residual { .. } => unreachable!("has weights"),
+        Layer::PixelShuffle(_) | Layer::PixelUnshuffle(_) => unreachable!("returned above"),
     })
 }
 

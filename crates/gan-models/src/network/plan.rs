@@ -168,7 +168,7 @@ fn fits(layer: &Layer, input: FeatureShape) -> Result<(), String> {
             Err(format!("the factor {factor} must divide height and width, {height} and {width}"))
         }
         Layer::PixelShuffle(factor) | Layer::PixelUnshuffle(factor)
-            if factor == 0 || shuffled(layer, input).is_none() =>
+            if PixelShuffle::of(layer).and_then(|shuffle| shuffle.output(input)).is_none() =>
         {
             Err(format!(
                 "the factor {factor} does not divide {} channels of {width}x{height} pixels",
@@ -251,7 +251,7 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
             summary.output = FeatureShape { height, width, ..input };
         }
         Layer::PixelShuffle(_) | Layer::PixelUnshuffle(_) => {
-            summary.output = shuffled(layer, input)?;
+            summary.output = PixelShuffle::of(layer)?.output(input)?;
         }
         Layer::MinibatchStd => {
             summary.output = FeatureShape { channels: from.checked_add(1)?, ..input };
@@ -261,16 +261,6 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
         Layer::Residual { .. } => return None,
     }
     Some(summary)
-}
-
-/// The output of a pixel shuffle or of its inverse.
-fn shuffled(layer: &Layer, input: FeatureShape) -> Option<FeatureShape> {
-    let (factor, unshuffle) = match *layer {
-        Layer::PixelShuffle(factor) => (factor, false),
-        Layer::PixelUnshuffle(factor) => (factor, true),
-        _ => return None,
-    };
-    PixelShuffle { factor, unshuffle }.output(input)
 }
 
 /// Height and width of the larger and the smaller feature map of a convolution.

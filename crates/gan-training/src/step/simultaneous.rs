@@ -74,8 +74,7 @@ impl OneStage {
             }
             // l, and (l - 1) / l
             GanLoss::LeastSquares => {
-                let size = fake.abs()?.maximum(f64::from(MIN_GRAD))?;
-                let slope = fake.ge(0f32)?.where_cond(&size, &size.neg()?)?;
+                let slope = away_from_0(fake)?;
                 let ratio = ((fake - 1.0)? / &slope)?;
                 (slope, ratio)
             }
@@ -87,8 +86,7 @@ impl OneStage {
     /// `total`, (B): where it is near 0, no nearer than [`MIN_GRAD`].
     fn with_total(&self, total: &Tensor) -> Result<Self> {
         let of_generator = (&self.grad_fake * &self.ratio)?;
-        let size = total.abs()?.maximum(f64::from(MIN_GRAD))?;
-        let grad_fake = total.ge(0f32)?.where_cond(&size, &size.neg()?)?;
+        let grad_fake = away_from_0(total)?;
         let ratio = (of_generator / &grad_fake)?;
         Ok(Self { grad_fake, ratio })
     }
@@ -99,18 +97,16 @@ impl OneStage {
     }
 }
 
+/// Gradients, none of them nearer to 0 than [`MIN_GRAD`].
+fn away_from_0(grads: &Tensor) -> Result<Tensor> {
+    let size = grads.abs()?.maximum(f64::from(MIN_GRAD))?;
+    Ok(grads.ge(0f32)?.where_cond(&size, &size.neg()?)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use candle_core::Device;
-
-    const LOSSES: [GanLoss; 5] = [
-        GanLoss::NonSaturating,
-        GanLoss::Hinge,
-        GanLoss::LeastSquares,
-        GanLoss::Wasserstein,
-        GanLoss::Relativistic,
-    ];
 
     /// With a penalty on fakes: the generator's gradient stays, where the sum is 0 too.
     #[test]
@@ -133,7 +129,7 @@ mod tests {
     fn the_ratio_turns_one_gradient_into_the_other() -> Result<()> {
         let logits = [-1e4f32, -100.0, -70.0, -30.0, -3.0, 0.0, 0.5, 9.0];
         let logits = Tensor::new(&logits, &Device::Cpu)?;
-        for loss in LOSSES {
+        for loss in GanLoss::ALL {
             let one_stage = OneStage::new(loss, &logits)?;
             let got = (one_stage.grad_fake * one_stage.ratio)?.to_vec1::<f32>()?;
             let want = loss.generator().grad(&logits)?.to_vec1::<f32>()?;
@@ -149,7 +145,7 @@ mod tests {
     #[test]
     fn the_discriminator_does_not_notice() -> Result<()> {
         let logits = Tensor::new(&[-3f32, -0.5, 0.0, 2.0], &Device::Cpu)?;
-        for loss in LOSSES {
+        for loss in GanLoss::ALL {
             let got = OneStage::new(loss, &logits)?.grad_fake.to_vec1::<f32>()?;
             let want = loss.on_fake().grad(&logits)?.to_vec1::<f32>()?;
             for (got, want) in got.into_iter().zip(want) {

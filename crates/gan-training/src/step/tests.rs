@@ -175,20 +175,12 @@ fn value(loss: LogitLoss, logits: &Tensor) -> Tensor {
     values.mean_all().unwrap().to_dtype(DType::F32).unwrap()
 }
 
-const LOSSES: [GanLoss; 5] = [
-    GanLoss::NonSaturating,
-    GanLoss::Hinge,
-    GanLoss::LeastSquares,
-    GanLoss::Wasserstein,
-    GanLoss::Relativistic,
-];
-
 /// Shen et al. 2021: one pass gives the gradients of both losses, conditional or not, whether the
 /// discriminator is undecided or confident.
 #[test]
 fn a_simultaneous_step_has_the_gradients_of_both_losses() {
     let conditions = [None, Some(Conditioning::Projection), Some(Conditioning::Concatenation)];
-    for (loss, by) in LOSSES.into_iter().flat_map(|loss| conditions.map(|by| (loss, by))) {
+    for (loss, by) in GanLoss::ALL.into_iter().flat_map(|loss| conditions.map(|by| (loss, by))) {
         for confidence in [0.0, 3.0, -3.0] {
             let (images, labels) = real();
             let settings = hyperparameters(loss, UpdateScheme::Simultaneous);
@@ -227,7 +219,8 @@ fn last_bias(parameters: &Parameters) -> Var {
 #[test]
 fn an_alternating_step_has_the_gradients_of_its_losses() {
     let batch_norm = Norm::Batch { epsilon: 1e-3, momentum: gan_models::Momentum(0.1) };
-    for (loss, norm) in LOSSES.into_iter().flat_map(|loss| [(loss, Norm::None), (loss, batch_norm)])
+    for (loss, norm) in
+        GanLoss::ALL.into_iter().flat_map(|loss| [(loss, Norm::None), (loss, batch_norm)])
     {
         let (images, labels) = real();
         let settings = hyperparameters(loss, UpdateScheme::Alternating);

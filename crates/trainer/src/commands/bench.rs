@@ -7,22 +7,19 @@ use crate::cli::train::TrainArgs;
 use crate::cli::values::Operators;
 use crate::config::resolve::Request;
 use crate::device;
-use crate::step_time::{WARM_UP, random_batches};
+use crate::step_time::{StepTimer, median};
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::Split;
 use gan_files::Line;
 use gan_kernels::{Epilogue, Geometry, Precision};
 use gan_models::{Backend, Network};
-use gan_training::{Gan, SeparateUpdates, StepOutput, UpdateScheme};
+use gan_training::{Gan, SeparateUpdates, UpdateScheme};
 use serde::Serialize;
 use span_times::SpanTimes;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Steps that are timed together on a device that computes while the host goes on.
-const DEVICE_BLOCK: u64 = 10;
 
 /// The result that `--json` prints.
 #[derive(Serialize)]
@@ -76,39 +73,19 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     if args.operators == Operators::Candle {
         gan = gan.with_backend(Backend::Candle);
     }
-    let batches = random_batches(&config)?;
-    let mut steps = batches.iter().cycle();
-    let mut step = |gan: &mut Gan| -> Result<StepOutput> {
-        let Some(batch) = steps.next() else { unreachable!("there are batches") };
-        Ok(gan.train_step(&batch.images.to_device(&device)?, &batch.labels)?)
-    };
-    // The time of one step. Reading the statistics of the last waits for the device.
-    let block = if device.is_cpu() { 1 } else { DEVICE_BLOCK };
-    let mut time = || -> Result<f64> {
-        let start = Instant::now();
-        for _ in 1..block {
-            step(&mut gan)?;
-        }
-        let output = step(&mut gan)?;
-        gan.read_stats(&output)?;
-        Ok(start.elapsed().as_secs_f64() * 1e3 / block as f64)
-    };
-    for _ in 0..WARM_UP {
-        time()?;
-    }
-    let blocks = args.steps.div_ceil(block);
-    let mut times = (0..blocks).map(|_| time()).collect::<Result<Vec<_>>>()?;
+    let mut timer = StepTimer::new(&config, &mut gan)?;
+    let blocks = args.steps.div_ceil(timer.block());
+    let times = (0..blocks).map(|_| timer.time(&mut gan)).collect::<Result<Vec<_>>>()?;
     // Before the large matrices of the rate's measurement.
     let peak_rss_mib = peak_rss_mib();
     let layers = if args.layers {
         let times = SpanTimes::default();
-        times.record(|| (0..blocks).try_for_each(|_| time().map(drop)))?;
-        times.per_step(blocks * block)
+        times.record(|| (0..blocks).try_for_each(|_| timer.time(&mut gan).map(drop)))?;
+        times.per_step(blocks * timer.block())
     } else {
         Vec::new()
     };
-    times.sort_by(f64::total_cmp);
-    let ms_per_step = times[times.len() / 2];
+    let ms_per_step = 1e3 * median(times);
     let multiply_adds = multiply_adds(&gan) * config.training.batch_size;
     let report = Report {
         recipe: config.recipe,

@@ -262,8 +262,7 @@ impl Measured {
 
 /// Loads images of a real data set. Their labels are digits if the class names are digits.
 fn real_images(set: &Dataset) -> ImageSet {
-    let digits: Option<Vec<u32>> = set.classes().iter().map(|class| class.parse().ok()).collect();
-    let labels =
-        digits.map(|digits| set.labels().iter().map(|&label| digits[label as usize]).collect());
+    let labels = sampling::numbers(set.classes())
+        .map(|digits| set.labels().iter().map(|&label| digits[label as usize]).collect());
     ImageSet::from(set).with_labels(labels)
 }

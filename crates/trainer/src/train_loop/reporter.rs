@@ -295,26 +295,28 @@ mod tests {
         Quality { images: 9, distance, precision, recall, accuracy: None, collapse: None }
     }
 
-    /// A measurement that fails is a line without quality; the next one counts again. One whose best
-    /// checkpoint cannot be written is made again later.
-    #[test]
-    fn a_failed_measurement_is_a_gap() -> Result<()> {
-        let place = tempfile::tempdir()?;
+    /// What is due in a step that is measured.
+    const MEASURED: Due =
+        Due { measure: Some(Measurement::Regular), stats: false, sample: false, checkpoint: false };
+
+    fn small_run() -> Result<(TrainConfig, TrainingImages)> {
         let mut run = NewRunOptions::default();
         run.data.classes.digit = vec!["5".to_string()];
         run.recipe = Some("mlp-small".to_string());
         run.batch_size = Some(8);
         let (config, batches) = resolved(run)?;
-        let mut images = TrainingImages { batches, held_out: None };
+        Ok((config, TrainingImages { batches, held_out: None }))
+    }
+
+    /// A measurement that fails is a line without quality; the next one counts again. One whose best
+    /// checkpoint cannot be written is made again later.
+    #[test]
+    fn a_failed_measurement_is_a_gap() -> Result<()> {
+        let place = tempfile::tempdir()?;
+        let (config, mut images) = small_run()?;
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
         let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
-        let due = Due {
-            measure: Some(Measurement::Regular),
-            stats: false,
-            sample: false,
-            checkpoint: false,
-        };
         for fails in [true, false, true] {
             let batch = images.batches.batch(gan.step())?;
             let output = gan.train_step(&batch.images, &batch.labels)?;
@@ -322,7 +324,7 @@ mod tests {
                 true => Box::new(|_| bail!("no eigenvalues")),
                 false => Box::new(|_| Ok(quality(3.0))),
             });
-            reporter.report(&gan, output, due)?;
+            reporter.report(&gan, output, MEASURED)?;
         }
         // The best checkpoint cannot be written, so the line of step 4 lacks its measurement: it must
         // be made again, from the checkpoint before.
@@ -332,8 +334,8 @@ mod tests {
         let (checkpoints, away) = (directory.checkpoints(), directory.path().join("away"));
         std::fs::rename(&checkpoints, &away)?;
         std::fs::write(&checkpoints, "in the way")?;
-        assert!(reporter.report(&gan, output, due).is_err());
-        assert!(reporter.rescue(&gan, due).is_err());
+        assert!(reporter.report(&gan, output, MEASURED).is_err());
+        assert!(reporter.rescue(&gan, MEASURED).is_err());
         std::fs::remove_file(&checkpoints)?;
         std::fs::rename(away, checkpoints)?;
         assert_eq!(reporter.finish()?, 2);
@@ -348,21 +350,10 @@ mod tests {
     #[test]
     fn distances_of_another_network_begin_anew() -> Result<()> {
         let place = tempfile::tempdir()?;
-        let mut run = NewRunOptions::default();
-        run.data.classes.digit = vec!["5".to_string()];
-        run.recipe = Some("mlp-small".to_string());
-        run.batch_size = Some(8);
-        let (config, batches) = resolved(run)?;
-        let mut images = TrainingImages { batches, held_out: None };
+        let (config, mut images) = small_run()?;
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
         let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
-        let due = Due {
-            measure: Some(Measurement::Regular),
-            stats: false,
-            sample: false,
-            checkpoint: false,
-        };
         let distances = [
             Distance::Digits(1.0),
             Distance::Digits(2.0),
@@ -373,7 +364,7 @@ mod tests {
             let batch = images.batches.batch(gan.step())?;
             let output = gan.train_step(&batch.images, &batch.labels)?;
             reporter.monitor = Some(Box::new(move |_| Ok(Quality { distance, ..quality(0.0) })));
-            reporter.report(&gan, output, due)?;
+            reporter.report(&gan, output, MEASURED)?;
             assert_eq!(checkpoint::best_step(&directory.checkpoints()), Some(best));
         }
         Ok(())

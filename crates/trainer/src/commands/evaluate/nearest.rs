@@ -77,8 +77,7 @@ impl Nearest {
 /// # Errors
 /// A path in no directory.
 pub(super) fn check(path: &Path) -> Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
+    let parent = gan_files::parent(path);
     ensure!(parent.is_dir(), "--nearest {}: no directory {}", path.display(), parent.display());
     Ok(())
 }

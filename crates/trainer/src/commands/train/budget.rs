@@ -5,7 +5,7 @@ use crate::config::TrainConfig;
 use crate::config::resolve::Request;
 use crate::device;
 use crate::format::duration;
-use crate::step_time::step_times;
+use crate::step_time::{StepTimer, median};
 use anyhow::{Result, ensure};
 use gan_data::Split;
 
@@ -33,9 +33,9 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
     let device = device::device(name)?;
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
     tracing::info!("timing a step of {}", config.recipe);
-    let mut times = step_times(&mut config.gan(&device)?, &config, TIMED)?;
-    times.sort_by(f64::total_cmp);
-    let seconds = times[times.len() / 2];
+    let mut gan = config.gan(&device)?;
+    let mut timer = StepTimer::new(&config, &mut gan)?;
+    let seconds = median((0..TIMED).map(|_| timer.time(&mut gan)).collect::<Result<_>>()?);
     let steps = (60.0 * minutes * (1.0 - REPORTS) / seconds) as u64;
     ensure!(
         steps > 0,
@@ -45,12 +45,8 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
     );
     let mut set = changes(&config, steps);
     // What is typed stays.
-    let key = |assignment: &String| assignment.split('=').next().map(String::from);
-    let typed: Vec<_> = args.run.set.iter().filter_map(key).collect();
-    set.retain(|assignment| {
-        let is_same = |typed: &String| key(assignment).is_some_and(|key| typed.ends_with(&key));
-        !typed.iter().any(is_same)
-    });
+    let typed: Vec<_> = args.run.set.iter().map(|assignment| last_key(assignment)).collect();
+    set.retain(|assignment| !typed.contains(&last_key(assignment)));
     tracing::info!(
         "a step takes {:.1} ms, so {} are {steps} steps; the same run on any machine is --steps \
          {steps} --set {}",
@@ -62,6 +58,11 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
     (args.run.budget, args.session.steps) = (None, Some(steps));
     args.run.set = [set, args.run.set].concat();
     Ok(args)
+}
+
+/// The last part of the key of a `KEY=VALUE`.
+fn last_key(assignment: &str) -> Option<&str> {
+    assignment.split('=').next()?.rsplit('.').next()
 }
 
 /// The changes to a recipe for a run of this many steps.
@@ -101,6 +102,13 @@ mod tests {
         assert_eq!(changes(&config, 2000), want);
         assert_eq!(changes(&config, 1_000_000), ["schedule_steps=1000000"]);
         Ok(())
+    }
+
+    #[test]
+    fn a_key_may_be_typed_with_its_path() {
+        for typed in ["ema_decay=0.5", "training.ema_decay=0.5"] {
+            assert_eq!(last_key(typed), Some("ema_decay"));
+        }
     }
 
     #[test]

@@ -1,34 +1,20 @@
 //! What a data set is, in words, before a run begins.
 
 use anyhow::{Result, ensure};
-use gan_data::Dataset;
-use std::collections::HashSet;
-
-/// An image whose values of each channel differ by no more than this shows nothing.
-const EMPTY: u8 = 8;
+use gan_data::{Contents, Dataset};
 
 /// Describes the images of a data set on one line.
 ///
 /// # Errors
 /// A data set whose images are all the same.
 pub(super) fn describe(set: &Dataset) -> Result<String> {
-    let shape = set.shape();
-    let images = || set.pixels().chunks_exact(shape.len().max(1));
-    let distinct = images().collect::<HashSet<_>>().len();
+    let (shape, Contents { copies, even, .. }) = (set.shape(), set.contents());
     ensure!(
-        distinct > 1 || set.len() < 2,
+        copies + 1 < set.len() || set.len() < 2,
         "all {} images of {} are the same: there is nothing to learn but that image",
         set.len(),
         set.name()
     );
-    let is_even = |plane: &[u8]| {
-        let (low, high) = plane
-            .iter()
-            .fold((u8::MAX, 0), |(low, high), &value| (low.min(value), high.max(value)));
-        high.saturating_sub(low) <= EMPTY
-    };
-    let plane = (shape.height * shape.width).max(1);
-    let is_empty = |image: &&[u8]| image.chunks_exact(plane).all(is_even);
     let colour = match shape.channels {
         1 => "grey",
         3 => "in colour",
@@ -41,13 +27,11 @@ pub(super) fn describe(set: &Dataset) -> Result<String> {
         shape.height,
         counted(set.non_empty_classes().len(), "class", "classes")
     )];
-    match set.len() - distinct {
-        0 => {}
-        copies => parts.push(format!("{} of others", counted(copies, "is a copy", "are copies"))),
+    if copies > 0 {
+        parts.push(format!("{} of others", counted(copies, "is a copy", "are copies")));
     }
-    match images().filter(is_empty).count() {
-        0 => {}
-        empty => parts.push(counted(empty, "shows one colour alone", "show one colour alone")),
+    if even > 0 {
+        parts.push(counted(even, "shows one colour alone", "show one colour alone"));
     }
     Ok(parts.join("; "))
 }
