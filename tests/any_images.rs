@@ -178,8 +178,72 @@ fn an_idx_directory_holds_out_a_part_of_each_class() {
     // The images of a class that are held out are the same without the other classes.
     let report = evaluate(&place, "--digit 2");
     assert_eq!((&report["training_images"], &report["real"]["images"]), (&json!(108), &json!(12)));
-    place
-        .refuse_saying("evaluate --train-on-fake", &["--train-on-fake", "idx:blots", "not digits"]);
+}
+
+/// A classifier is found by the images that it was trained on, wherever they are measured.
+#[test]
+fn a_classifier_of_the_set_recognises_its_classes() {
+    let place = Place::new();
+    place.idx_images("blots", (28, 28), &[0, 1, 2, 2].repeat(60));
+    let said = place.succeed("--dataset idx:blots --recipe by-class.toml --steps 4");
+    let command = "classifier --dataset idx:blots --holdout 0.1";
+    assert!(said.err.contains(&format!("trained by candle-gan {command}")), "{said:?}");
+    let report = evaluate(&place, "");
+    assert_eq!(report["classifier"], json!(format!("candle-gan {command}")));
+    assert!(report["generated"]["metrics"].get("class-accuracy").is_none(), "{report}");
+
+    let said = place.succeed(&format!("{command} --epochs 20"));
+    assert!(said.out.contains("cache/classifiers/"), "{said:?}");
+    assert!(said.out.contains("% of 24 test images classified correctly"), "{said:?}");
+    let report = evaluate(&place, "");
+    let accuracy = |column: &str| report[column]["metrics"]["class-accuracy"].as_f64().unwrap();
+    assert!(accuracy("real") > 0.7 && accuracy("generated") < 0.7, "{report}");
+    assert_eq!(report["real"]["class_fractions"].as_array().map(Vec::len), Some(3));
+    assert!(report["generated"]["metrics"]["fd-r64-24"].is_f64(), "{report}");
+    assert!(report.get("classifier").is_none(), "{report}");
+    let run = "runs/00000-idx-blots-by-class";
+    let said = place.succeed(&format!("--resume {run} --steps 8"));
+    assert!(!said.err.contains("classifier"), "{said:?}");
+    assert!(stats(&place, run).last().unwrap()["quality"]["accuracy"].is_f64());
+    assert!(place.succeed("evaluate").out.contains("recognised-as-2"));
+
+    let args = "--images blots --dataset idx:blots --train-on-fake";
+    let scores = &evaluate(&place, args)["train_on_fake"];
+    assert!(scores["accuracy"].as_f64().unwrap() > 0.5, "{scores}");
+    assert_eq!(scores["accuracy_trained_on_real"], report["real"]["metrics"]["class-accuracy"]);
+
+    // Other images have another classifier, and a damaged one is not used.
+    let report = evaluate(&place, "--images blots --dataset idx:blots --digit 2,0");
+    let command = "candle-gan classifier --dataset idx:blots --class 2,0 --holdout 0.1";
+    assert_eq!(report["classifier"], json!(command));
+    let name = place.names("cache/classifiers").remove(0);
+    place.write(&format!("cache/classifiers/{name}"), "cut short");
+    let said = place.succeed("evaluate");
+    assert!(said.err.contains("damaged or cut short; the classifier is not used"), "{said:?}");
+    assert!(said.out.contains("classes are not recognised yet"), "{said:?}");
+}
+
+/// Classes have names, images colour and any size.
+#[test]
+fn a_class_folder_has_a_classifier() {
+    let place = Place::new();
+    for class in ["dark", "light"] {
+        fs::create_dir_all(place.path(&format!("set/{class}"))).unwrap();
+        for number in 0..40 {
+            let dim = |value: u8| if class == "dark" { value / 3 } else { 160 + value / 3 };
+            let pixels: Vec<u8> = disc(number).into_iter().map(dim).collect();
+            let path = place.path(&format!("set/{class}/{number}.png"));
+            png::write(&path, SHAPE, &pixels).unwrap();
+        }
+    }
+    let said = place.succeed("classifier --dataset folder:set --size 16 --epochs 20 --holdout 0.1");
+    assert!(said.out.contains(": 100.00% of 8 test images"), "{said:?}");
+    place.succeed("export --dataset folder:set --size 16 --class light --out light");
+    let args = "--images light/light --dataset folder:set --holdout 0.1";
+    let report = evaluate(&place, args);
+    let fractions = &report["generated"]["class_fractions"];
+    assert!(fractions[1].as_f64().unwrap() > 0.9, "{report}");
+    assert!(report["collapse"].as_str().unwrap().ends_with("of class light"), "{report}");
 }
 
 #[test]

@@ -106,7 +106,8 @@ fn a_classifier_is_trained_and_written() {
     let said = place.succeed("classifier --dataset idx:set --epochs 2 --out made");
     assert!(said.out.contains("made/model.safetensors"), "{said:?}");
     assert!(said.out.contains("of 24 test images classified correctly"), "{said:?}");
-    assert!(gan_metrics::Classifier::load(&place.path("made/model.safetensors")).is_ok());
+    let weights = place.path("made/model.safetensors");
+    assert!(gan_metrics::Classifier::load(&weights, (1, 28, 28)).is_ok());
 }
 
 #[test]
@@ -120,7 +121,9 @@ fn images_that_cannot_be_measured_are_errors() {
     place.refuse_saying("evaluate --images small --digit 5", &["28x28", "8x8"]);
     place.idx_images("few", (28, 28), &[0, 1]);
     place.refuse_saying("evaluate --images few --digit 5", &["too few", "2 of at least"]);
-    place.refuse_saying("classifier --dataset idx:small --out made", &["28x28", "8x8"]);
+    place.refuse_saying("classifier --dataset idx:set --class 1", &["idx:set has one class"]);
+    place.idx_images("tiny", (4, 28), &[0, 1]);
+    place.refuse_saying("classifier --dataset idx:tiny", &["sides of 8 to 256 pixels", "4 x 28"]);
     place.succeed(&format!("{SMALL} --steps 2"));
     place.refuse_saying("evaluate --count 50", &["idx:set", "no test images of its own"]);
     place.refuse_saying("evaluate --count 5 --dataset mnist", &["--count 5", "at least 6"]);

@@ -241,6 +241,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_candle-gan"));
         command.args(args.split_whitespace()).current_dir(self.directory.path());
         command.env_remove("RUST_LOG").env_remove("NO_COLOR");
+        command.env("CANDLE_GAN_CACHE", self.path("cache"));
         command
     }
 

@@ -4,6 +4,7 @@
 use crate::distort;
 use crate::error::{Error, Result};
 use crate::features::Features;
+use crate::random_network::RandomNetwork;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use gan_models::{
@@ -18,29 +19,32 @@ use std::path::Path;
 
 /// Number of features of an image: the outputs of the penultimate layer.
 pub const FEATURES: usize = 128;
-/// The supported image shape.
-const IMAGE: FeatureShape = FeatureShape { channels: 1, height: 28, width: 28 };
+/// The shape of MNIST's images.
+const DIGIT: FeatureShape = FeatureShape { channels: 1, height: 28, width: 28 };
+/// Strided convolutions halve the image until no side is longer than this.
+const LAST_SIDE: usize = 4;
 /// Number of images in a forward pass.
-const CHUNK: usize = 500;
+const CHUNK: usize = 100;
 
-/// A classifier of grey images of 28x28 pixels.
+/// A classifier of images of one shape.
 #[derive(Clone, Debug)]
 pub struct Classifier {
+    image: FeatureShape,
     trunk: Network,
     head: Network,
     classes: usize,
 }
 
 /// Returns the layers from image to features. Strided convolutions replace pooling.
-fn trunk() -> Vec<Layer> {
+fn trunk(image: FeatureShape) -> Vec<Layer> {
     let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: false };
-    let products = [
-        conv(32, 5, 2),
-        conv(64, 3, 1),
-        conv(128, 3, 2),
-        conv(128, 3, 2),
-        Layer::Dense { units: FEATURES, bias: false },
-    ];
+    let mut products = vec![conv(32, 5, 2), conv(64, 3, 1)];
+    let mut side = image.height.max(image.width).div_ceil(2);
+    while side > LAST_SIDE {
+        products.push(conv(128, 3, 2));
+        side = side.div_ceil(2);
+    }
+    products.push(Layer::Dense { units: FEATURES, bias: false });
     let after = [
         Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: false },
         Layer::Activation(Activation::Relu),
@@ -52,24 +56,31 @@ fn trunk() -> Vec<Layer> {
 }
 
 impl Classifier {
-    fn new(classes: usize, vars: VarBuilder) -> Result<Self, gan_models::Error> {
+    fn new(
+        image: FeatureShape,
+        classes: usize,
+        vars: VarBuilder,
+    ) -> Result<Self, gan_models::Error> {
         let init = WeightInit::Glorot;
-        let trunk = Network::new(IMAGE, &trunk(), init, &vars.pp("trunk"))?;
+        let trunk = Network::new(image, &trunk(image), init, &vars.pp("trunk"))?;
         let head = [Layer::Dense { units: classes, bias: true }];
         let head = Network::new(FeatureShape::vector(FEATURES), &head, init, &vars.pp("head"))?;
-        Ok(Self { trunk, head, classes })
+        Ok(Self { image, trunk, head, classes })
     }
 
-    fn fresh(classes: usize, seed: u64) -> Result<(Self, Parameters)> {
-        Ok(Parameters::init(seed, &Device::Cpu, |vars| Self::new(classes, vars))?)
+    fn fresh(image: FeatureShape, classes: usize, seed: u64) -> Result<(Self, Parameters)> {
+        Ok(Parameters::init(seed, &Device::Cpu, |vars| Self::new(image, classes, vars))?)
     }
 
-    /// Loads weights that [`TrainedClassifier::save`] wrote.
+    /// Loads weights that [`TrainedClassifier::save`] wrote, of a classifier of images of this shape,
+    /// (C, H, W).
     ///
     /// # Errors
-    /// A missing or damaged file; weights of another network.
-    pub fn load(path: &Path) -> Result<Self> {
-        Self::from_tensors(path, weights::load_tensors(path, &Device::Cpu)?)
+    /// A shape that [`Classifier::accepts`] does not; a missing or damaged file; weights of another
+    /// network.
+    pub fn load(path: &Path, shape: (usize, usize, usize)) -> Result<Self> {
+        let tensors = weights::load_tensors(path, &Device::Cpu)?;
+        Self::from_tensors(path, tensors, accepted(shape)?)
     }
 
     /// Loads the built-in classifier of MNIST's digits (`mnistnet`).
@@ -79,15 +90,19 @@ impl Classifier {
     pub fn mnist() -> Result<Self> {
         const WEIGHTS: &[u8] = include_bytes!("../assets/mnistnet/model.safetensors");
         let path = Path::new("mnistnet (built in)");
-        Self::from_tensors(path, weights::tensors_from_bytes(path, WEIGHTS, &Device::Cpu)?)
+        Self::from_tensors(path, weights::tensors_from_bytes(path, WEIGHTS, &Device::Cpu)?, DIGIT)
     }
 
-    fn from_tensors(path: &Path, tensors: HashMap<String, Tensor>) -> Result<Self> {
+    fn from_tensors(
+        path: &Path,
+        tensors: HashMap<String, Tensor>,
+        image: FeatureShape,
+    ) -> Result<Self> {
         // The bias of the head has one value per class.
         let classes = tensors.get("head.layers.0.bias").map_or(1, Tensor::elem_count);
-        let (_, expected) = Self::fresh(classes, 0)?;
+        let (_, expected) = Self::fresh(image, classes, 0)?;
         weights::check(path, &tensors, &expected)?;
-        Ok(Self::new(classes, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?)
+        Ok(Self::new(image, classes, VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?)
     }
 
     /// Returns the number of classes.
@@ -95,15 +110,21 @@ impl Classifier {
         self.classes
     }
 
-    /// Returns whether images of this shape, (C, H, W), are supported.
+    /// Returns the shape of the images, (C, H, W).
+    pub fn shape(&self) -> (usize, usize, usize) {
+        (self.image.channels, self.image.height, self.image.width)
+    }
+
+    /// Returns whether there can be a classifier of images of this shape, (C, H, W): those that
+    /// [`RandomNetwork::accepts`].
     pub fn accepts(shape: (usize, usize, usize)) -> bool {
-        FeatureShape::from(shape) == IMAGE
+        RandomNetwork::accepts(shape)
     }
 
     /// Computes features and classes of images.
     ///
     /// # Shapes
-    /// `images`: (N, 1, 28, 28), any N.
+    /// `images`: (N, C, H, W) of the classifier's shape, any N.
     /// # Range
     /// [-1, 1].
     /// # Errors
@@ -124,6 +145,12 @@ impl Classifier {
         }
         Ok(all)
     }
+}
+
+/// # Errors
+/// [`Error::Unsupported`] for a shape that [`Classifier::accepts`] does not.
+fn accepted(shape: (usize, usize, usize)) -> Result<FeatureShape> {
+    if Classifier::accepts(shape) { Ok(shape.into()) } else { Err(Error::Unsupported { shape }) }
 }
 
 /// Returns index and value of the largest value, the first one if several are equal.
@@ -218,12 +245,18 @@ pub struct TrainedClassifier {
 }
 
 impl ClassifierTraining {
-    /// Creates a classifier of `classes` classes and prepares its training for `steps` steps.
+    /// Creates a classifier of images of this shape, (C, H, W), and of `classes` classes, and prepares
+    /// its training for `steps` steps.
     ///
     /// # Errors
-    /// Zero classes.
-    pub fn new(classes: usize, steps: u64, seed: u64) -> Result<Self> {
-        let (classifier, parameters) = Classifier::fresh(classes, seed)?;
+    /// A shape that [`Classifier::accepts`] does not; zero classes.
+    pub fn new(
+        shape: (usize, usize, usize),
+        classes: usize,
+        steps: u64,
+        seed: u64,
+    ) -> Result<Self> {
+        let (classifier, parameters) = Classifier::fresh(accepted(shape)?, classes, seed)?;
         Ok(Self {
             classifier,
             optimizer: Optimizer::new(Adam {
@@ -253,7 +286,7 @@ impl ClassifierTraining {
     /// Runs one optimizer step on randomly distorted images and returns their mean cross-entropy.
     ///
     /// # Shapes
-    /// `images`: (B, 1, 28, 28), B at least 2; `labels`: B.
+    /// `images`: (B, C, H, W) of the classifier's shape, B at least 2; `labels`: B.
     /// # Range
     /// `images`: [-1, 1]; `labels`: less than the number of classes.
     /// # Errors
@@ -285,8 +318,8 @@ impl ClassifierTraining {
     /// A failed tensor operation.
     pub fn finish(self) -> Result<TrainedClassifier> {
         let parameters = self.ema.parameters().deep_clone()?;
-        let classifier =
-            Classifier::new(self.classifier.classes, parameters.builder(&Device::Cpu))?;
+        let Classifier { image, classes, .. } = self.classifier;
+        let classifier = Classifier::new(image, classes, parameters.builder(&Device::Cpu))?;
         Ok(TrainedClassifier { classifier, parameters })
     }
 }
@@ -365,7 +398,7 @@ mod tests {
     }
 
     fn trained(seed: u64) -> Result<TrainedClassifier> {
-        let mut training = ClassifierTraining::new(2, 25, seed)?;
+        let mut training = ClassifierTraining::new((1, 28, 28), 2, 25, seed)?;
         let (images, labels) = spots(16);
         for _ in 0..25 {
             training.step(&images, &labels)?;
@@ -386,23 +419,45 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("weights.safetensors");
         trained_once.save(&path)?;
-        let loaded = Classifier::load(&path)?;
-        assert_eq!(loaded.classes(), 2);
+        let loaded = Classifier::load(&path, (1, 28, 28))?;
+        assert_eq!((loaded.classes(), loaded.shape()), (2, (1, 28, 28)));
         assert_eq!(loaded.predict(&images)?.features()?.values(), seen.features()?.values());
         // The seed decides.
         assert_eq!(trained(1)?.classifier.predict(&images)?.confidences, seen.confidences);
         assert_ne!(trained(2)?.classifier.predict(&images)?.confidences, seen.confidences);
 
+        let text = Classifier::load(&path, (1, 64, 64)).expect_err("another shape").to_string();
+        assert!(text.contains("has shape") && text.contains("must have"), "{text}");
         std::fs::write(&path, b"cut short").expect("a file");
-        let text = Classifier::load(&path).expect_err("damaged").to_string();
+        let text = Classifier::load(&path, (1, 28, 28)).expect_err("damaged").to_string();
         assert!(text.contains("damaged or cut short"), "{text}");
+        Ok(())
+    }
+
+    /// Any size, channels and number of classes; the digits' network stays what its weights are for.
+    #[test]
+    fn images_of_any_shape_have_a_classifier() -> Result<()> {
+        for (shape, convolutions) in [((1, 28, 28), 4), ((3, 8, 16), 3), ((4, 64, 48), 5)] {
+            assert!(Classifier::accepts(shape));
+            let mut training = ClassifierTraining::new(shape, 3, 1, 1)?;
+            let (channels, height, width) = shape;
+            let images = Tensor::zeros((2, channels, height, width), DType::F32, &Device::Cpu)?;
+            training.step(&images, &[0, 2])?;
+            let seen = training.finish()?.classifier.predict(&images)?;
+            assert_eq!((seen.len(), seen.features()?.dim()), (2, FEATURES));
+            let is_conv = |layer: &&Layer| matches!(layer, Layer::Conv { .. });
+            assert_eq!(trunk(shape.into()).iter().filter(is_conv).count(), convolutions);
+        }
+        assert_eq!(Classifier::mnist()?.shape(), (1, 28, 28));
         Ok(())
     }
 
     #[test]
     fn images_of_another_shape_are_an_error() -> Result<()> {
-        assert!(Classifier::accepts((1, 28, 28)) && !Classifier::accepts((3, 28, 28)));
-        let (classifier, _) = Classifier::fresh(2, 1)?;
+        assert!(!Classifier::accepts((5, 28, 28)) && !Classifier::accepts((1, 4, 28)));
+        let error = ClassifierTraining::new((1, 4, 28), 2, 1, 1).err().expect("4 rows");
+        assert!(error.to_string().contains("sides of 8 to 256 pixels"), "{error}");
+        let (classifier, _) = Classifier::fresh(DIGIT, 2, 1)?;
         assert!(classifier.predict(&tensor(&[0.0; 16], (1, 1, 4, 4))).is_err());
         Ok(())
     }

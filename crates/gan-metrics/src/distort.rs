@@ -12,15 +12,13 @@ const MAX_SCALING: f32 = 0.12;
 const MAX_SHEAR: f32 = 0.15;
 /// The largest translation, in pixels.
 const MAX_TRANSLATION: f32 = 2.0;
-/// The value of pixels outside of the image.
-const BLACK: f32 = -1.0;
-
 /// Rotates, scales, shears and translates each image by random amounts, with bilinear interpolation.
+/// What lies outside of the image has the value of its first pixel, the ground of most images.
 ///
 /// # Shapes
 /// `images`: (B, C, H, W); result the same.
 /// # Range
-/// [-1, 1]; pixels from outside of the image are -1.
+/// Any; that of the images.
 /// # Errors
 /// Images of another rank or type.
 pub(crate) fn distorted(images: &Tensor, rng: &mut dyn RngCore) -> Result<Tensor> {
@@ -62,7 +60,7 @@ impl AffineMap {
         let pixel = |row: f32, column: f32| {
             let inside =
                 row >= 0.0 && column >= 0.0 && row < height as f32 && column < width as f32;
-            if inside { plane[row as usize * width + column as usize] } else { BLACK }
+            if inside { plane[row as usize * width + column as usize] } else { plane[0] }
         };
         for row in 0..height {
             for column in 0..width {
@@ -104,7 +102,7 @@ mod tests {
         // From one row further down and half a column to the right.
         let shifted = apply([[1.0, 0.0], [0.0, 1.0]], [1.0, 0.5]);
         assert!((shifted[7] - 13.5 / 30.0).abs() < 1e-6);
-        assert_eq!(shifted[24], BLACK, "below the last row");
+        assert_eq!(shifted[24], 0.0, "the first pixel's, below the last row");
         // Half a turn takes the first pixel to the last.
         let turned = apply([[-1.0, 0.0], [0.0, -1.0]], [0.0, 0.0]);
         assert_eq!(turned[0], 29.0 / 30.0);

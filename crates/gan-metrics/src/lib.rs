@@ -25,7 +25,7 @@
 //! # Features
 //!
 //! - `classifier` (on by default): two networks whose features the metrics can compare. `Classifier`
-//!   knows digits: it has weights for MNIST (2 MB), and its training is here. `RandomNetwork` takes
+//!   tells classes apart: its training is here, and weights for MNIST (2 MB). `RandomNetwork` takes
 //!   images of any kind. Without it the crate depends on neither networks nor weights.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -59,6 +59,11 @@ impl Selection {
         &self.source
     }
 
+    /// Returns how images of a directory are read.
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Returns the chosen classes. Empty means all.
     pub(crate) fn classes(&self) -> &[String] {
         &self.classes

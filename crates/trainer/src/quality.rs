@@ -1,14 +1,16 @@
-//! Features of images, and where they are digits, their classes.
+//! Features of images, and their classes where a classifier knows them.
 
 pub(crate) mod collapse;
 pub(crate) mod monitor;
+pub(crate) mod recognizer;
 pub(crate) mod training;
 
 use crate::sampling;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use candle_core::Tensor;
 use gan_data::{Dataset, ImageShape, range};
 use gan_metrics::{Classifier, Features, Predictions, RANDOM_FEATURES, RandomNetwork};
+use recognizer::Recognizer;
 
 /// Number of images that are converted to a tensor at a time.
 const CHUNK: usize = 1000;
@@ -22,44 +24,50 @@ const RECOGNISED: f64 = 0.9;
 /// The network whose features are compared. Figures of different networks do not compare.
 pub(crate) enum Extractor {
     /// The classifier of digits, for digits like MNIST's.
-    Digits(Classifier),
-    /// The random network, for all other images.
-    Random(RandomNetwork),
+    Digits(Recognizer),
+    /// The random network, for all other images, and the classifier that was trained on them, if there
+    /// is one in the cache.
+    Random(RandomNetwork, Option<Recognizer>),
 }
 
 /// What an extractor makes of images.
 pub(crate) struct Extracted {
     pub(crate) features: Features,
-    /// Classes and features of digits.
+    /// The classes that a classifier recognises.
     pub(crate) predictions: Option<Predictions>,
 }
 
 impl Extractor {
-    /// Returns the extractor for a set of real images: the classifier of digits if their classes are
-    /// digits which it recognises. Returns `None` for images that cannot be measured.
+    /// Returns the extractor for a set of training images: the classifier of digits if their classes
+    /// are digits which it recognises. Returns `None` for images that cannot be measured.
     ///
     /// # Errors
     /// A failed tensor operation.
-    pub(crate) fn of(real: &Dataset) -> Result<Option<Self>> {
-        let ImageShape { channels, height, width } = real.shape();
-        let shape = (channels, height, width);
-        if Classifier::accepts(shape) {
-            let classifier = Classifier::mnist()?;
-            if shows_digits(real, &classifier)? {
-                return Ok(Some(Self::Digits(classifier)));
-            }
+    pub(crate) fn of(training: &Dataset) -> Result<Option<Self>> {
+        let shape = tuple(training.shape());
+        let digits = Recognizer::of_digits()?;
+        if shape == digits.classifier.shape() && shows_digits(training, &digits)? {
+            return Ok(Some(Self::Digits(digits)));
         }
         if !RandomNetwork::accepts(shape) {
             return Ok(None);
         }
-        Ok(Some(Self::Random(RandomNetwork::new(shape)?)))
+        Ok(Some(Self::Random(RandomNetwork::new(shape)?, Recognizer::cached(training))))
+    }
+
+    /// The classifier of the images, if there is one.
+    pub(crate) fn recognizer(&self) -> Option<&Recognizer> {
+        match self {
+            Self::Digits(recognizer) => Some(recognizer),
+            Self::Random(_, recognizer) => recognizer.as_ref(),
+        }
     }
 
     /// The extractor's name in names of metrics.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Digits(_) => "mnistnet",
-            Self::Random(_) => "r64",
+            Self::Random(..) => "r64",
         }
     }
 
@@ -81,23 +89,21 @@ impl Extractor {
         &self,
         batches: impl Iterator<Item = Result<Tensor>>,
     ) -> Result<Extracted> {
-        match self {
-            Self::Digits(classifier) => {
-                let mut all = Predictions::default();
-                for batch in batches {
-                    all.extend(classifier.predict(&batch?)?);
-                }
-                Ok(Extracted { features: all.features()?, predictions: Some(all) })
+        let (mut values, mut predictions) = (Vec::new(), Predictions::default());
+        for batch in batches {
+            let batch = batch?;
+            if let Self::Random(network, _) = self {
+                values.extend(network.features(&batch)?.values());
             }
-            Self::Random(network) => {
-                let mut values = Vec::new();
-                for batch in batches {
-                    values.extend(network.features(&batch?)?.values());
-                }
-                let features = Features::new(values, RANDOM_FEATURES)?;
-                Ok(Extracted { features, predictions: None })
+            if let Some(recognizer) = self.recognizer() {
+                predictions.extend(recognizer.classifier.predict(&batch)?);
             }
         }
+        let features = match self {
+            Self::Digits(_) => predictions.features()?,
+            Self::Random(..) => Features::new(values, RANDOM_FEATURES)?,
+        };
+        Ok(Extracted { features, predictions: self.recognizer().map(|_| predictions) })
     }
 
     /// Computes the features of images in bytes.
@@ -110,44 +116,35 @@ impl Extractor {
     }
 }
 
+/// Channels, height and width.
+pub(crate) fn tuple(ImageShape { channels, height, width }: ImageShape) -> (usize, usize, usize) {
+    (channels, height, width)
+}
+
 /// Returns whether the classes of a data set are digits and the classifier recognises its images.
-fn shows_digits(set: &Dataset, classifier: &Classifier) -> Result<bool> {
+fn shows_digits(set: &Dataset, recognizer: &Recognizer) -> Result<bool> {
     let Some(digits) = sampling::numbers(set.classes()) else { return Ok(false) };
     let tried = (0..set.len()).step_by(set.len().div_ceil(TRIED));
     let wanted: Vec<u32> = tried.clone().map(|i| digits[set.labels()[i] as usize]).collect();
     let pixels: Vec<u8> = tried.filter_map(|i| set.image(i)).flatten().copied().collect();
-    let predictions = predict(classifier, set.shape(), &pixels)?;
+    let predictions = recognizer.predict(set.shape(), &pixels)?;
     Ok(predictions.accuracy(&wanted) >= RECOGNISED)
 }
 
 /// Returns features and predicted classes of images.
 ///
 /// # Errors
-/// Images that are not 28x28 and grey.
+/// Images of another shape than the classifier's.
 pub(crate) fn predict(
     classifier: &Classifier,
     shape: ImageShape,
     pixels: &[u8],
 ) -> Result<Predictions> {
-    check_shape(shape)?;
     let mut all = Predictions::default();
     for pixels in pixels.chunks(CHUNK * shape.len()) {
         all.extend(classifier.predict(&range::to_tensor(pixels, shape)?)?);
     }
     Ok(all)
-}
-
-/// # Errors
-/// Images that the classifier of digits does not take.
-pub(crate) fn check_shape(shape: ImageShape) -> Result<()> {
-    ensure!(
-        Classifier::accepts((shape.channels, shape.height, shape.width)),
-        "the classifier takes grey images of 28x28 pixels, these are {}x{} with {} channel(s)",
-        shape.width,
-        shape.height,
-        shape.channels
-    );
-    Ok(())
 }
 
 /// Returns a number of images as names of metrics have it: `10k`, `892`.
@@ -165,8 +162,8 @@ mod tests {
 
     #[test]
     fn names_tell_extractor_and_count() -> Result<()> {
-        let digits = Extractor::Digits(Classifier::mnist()?);
-        let random = Extractor::Random(RandomNetwork::new((3, 16, 16))?);
+        let digits = Extractor::Digits(Recognizer::of_digits()?);
+        let random = Extractor::Random(RandomNetwork::new((3, 16, 16))?, None);
         assert_eq!(digits.metric_name("fd", 10_000), "fd-mnistnet-10k");
         assert_eq!(digits.metric_name("kid", 892), "kid-mnistnet-892");
         assert_eq!(random.metric_name("fd", 1_999), "fd-r64-1999");

@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use gan_data::{ImageShape, range};
 use gan_models::{FeatureShape, Generator, GeneratorConfig, Mode};
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashMap;
 
 /// Number of images generated at a time.
 pub(crate) const CHUNK: usize = 256;
@@ -56,11 +57,26 @@ pub(crate) fn numbers(classes: &[String]) -> Option<Vec<u32>> {
     classes.iter().map(|class| class.parse().ok()).collect()
 }
 
-/// Returns the [numbers] of a generator's classes. Returns `None` too if the class of an image is
-/// unknown.
-pub(crate) fn class_numbers(config: &GeneratorConfig) -> Option<Vec<u32>> {
-    let is_known = config.classes.len() == 1 || config.conditional;
-    numbers(&config.classes).filter(|_| is_known)
+/// Returns the labels that files have for these classes: the classes' own numbers if all are named by
+/// one, so that a five is labelled 5 as in MNIST, else their positions.
+pub(crate) fn labels_of_files(classes: &[String]) -> Vec<u32> {
+    numbers(classes).unwrap_or_else(|| (0..classes.len() as u32).collect())
+}
+
+/// Returns the positions of the classes that these labels of a file stand for. Returns `None` if one
+/// is unknown.
+pub(crate) fn positions(classes: &[String], labels: &[u32]) -> Option<Vec<u32>> {
+    let known: HashMap<u32, u32> = labels_of_files(classes).into_iter().zip(0..).collect();
+    labels.iter().map(|label| known.get(label).copied()).collect()
+}
+
+/// Returns the labels of a generator's images in a file, where their class is known. A single class
+/// without a number has none.
+pub(crate) fn file_labels(config: &GeneratorConfig, labels: &[u32]) -> Option<Vec<u32>> {
+    let is_numbered = config.classes.len() == 1 && numbers(&config.classes).is_some();
+    let of_file = labels_of_files(&config.classes);
+    let is_known = is_numbered || config.conditional && !of_file.is_empty();
+    is_known.then(|| labels.iter().map(|&label| of_file[label as usize]).collect())
 }
 
 /// Returns labels for this many images: the generator's classes in turn.

@@ -182,7 +182,11 @@ pub struct EvaluateArgs {
 pub struct ClassifierArgs {
     /// The images to train on.
     #[command(flatten)]
-    pub dataset: DatasetOption,
+    pub data: DataOptions,
+    /// Fraction of the images that is tested on instead, for data sets without test images; 0 for
+    /// none [default: 0.1 if that is 20 images or more].
+    #[arg(long, value_name = "FRACTION")]
+    pub holdout: Option<f64>,
     /// Number of passes over the images.
     #[arg(long, value_name = "N", default_value_t = CLASSIFIER_EPOCHS)]
     pub epochs: u64,
@@ -195,9 +199,10 @@ pub struct ClassifierArgs {
     /// The precision of matrix products on the CPU.
     #[command(flatten)]
     pub precision: PrecisionOption,
-    /// The directory that the weights are written into.
+    /// The directory that the weights are written into [default: the user's cache, where `evaluate` and
+    /// the measurements of a run find them].
     #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
+    pub out: Option<PathBuf>,
 }
 
 /// Options of `export`.

@@ -1,47 +1,68 @@
-//! `classifier`: trains a digit classifier, like the one whose features the metrics use.
+//! `classifier`: trains a classifier of a data set, which recognises its classes in generated images.
 
 use crate::cli::commands::ClassifierArgs;
-use crate::dataset;
+use crate::dataset::{self, Selection};
 use crate::device;
 use crate::format::duration;
-use crate::quality::{self, predict};
-use anyhow::{Context, Result};
-use gan_data::Split;
-use gan_data::folder::{Colour, Options};
+use crate::quality::{self, predict, recognizer};
+use anyhow::{Context, Result, ensure};
+use gan_data::{Dataset, DatasetInfo, Split};
 use gan_files::Line;
 use std::io::Write;
 use std::time::Instant;
 
-/// The options that read the images of a directory for the classifier.
-const OPTIONS: Options =
-    Options::new().size(Options::SIZE).colour(Some(Colour::Grey)).strict(false);
-
 /// Trains a classifier and writes its weights.
 ///
 /// # Errors
-/// Images that it does not take; a file that cannot be written.
+/// Images of one class; a file that cannot be written.
 pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     device::set_precision(args.precision.precision.unwrap_or_default());
     device::pool(args.threads)?.install(|| {
-        let source = dataset::source(args.dataset.or_mnist())?;
-        let load = |split| dataset::load(&source, split, &OPTIONS);
-        let (train_set, test_set) = (load(Split::Train)?, load(Split::Test)?);
+        let (training, test) = images(args)?;
+        let path = match &args.out {
+            Some(directory) => directory.join("model.safetensors"),
+            None => recognizer::cache_file(&training)?,
+        };
         let started = Instant::now();
-        let trained = quality::training::train(train_set, args.epochs, args.seed.or_zero())?;
+        let trained = quality::training::train(training, args.epochs, args.seed.or_zero())?;
         let seconds = started.elapsed().as_secs_f64();
-        let predicted = predict(&trained.classifier, test_set.shape(), test_set.pixels())?;
-        std::fs::create_dir_all(&args.out)
-            .with_context(|| format!("making the directory {}", args.out.display()))?;
-        let path = args.out.join("model.safetensors");
+        let predicted = predict(&trained.classifier, test.shape(), test.pixels())?;
+        let directory = gan_files::parent(&path);
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("making the directory {}", directory.display()))?;
         trained.save(&path)?;
         writeln!(
             print,
             "{}: {:.2}% of {} test images classified correctly, trained in {}",
             Line(path.display()),
-            100.0 * predicted.accuracy(test_set.labels()),
-            test_set.len(),
+            100.0 * predicted.accuracy(test.labels()),
+            test.len(),
             duration(seconds)
         )?;
         Ok(())
     })
+}
+
+/// The images to train on and those to test on. Without test images and without images held out, they
+/// are the same.
+fn images(args: &ClassifierArgs) -> Result<(Dataset, Dataset)> {
+    let selection = Selection::new(&args.data, false)?;
+    let all = selection.load(Split::Train)?;
+    ensure!(
+        all.classes().len() > 1,
+        "{} has one class: a classifier needs two or more",
+        selection.source()
+    );
+    let holdout = dataset::holdout(selection.source(), args.holdout, &DatasetInfo::of(&all)?)?;
+    let classes = all.classes().to_vec();
+    let (training, held_out) = all.hold_out(holdout.unwrap_or(0.0))?;
+    let test = match held_out {
+        Some(held_out) => held_out,
+        None if selection.source().has_test_images()? => {
+            dataset::load(selection.source(), Split::Test, selection.options())?
+                .filter_classes(&classes)?
+        }
+        None => training.clone(),
+    };
+    Ok((training, test))
 }

@@ -9,7 +9,7 @@ use crate::cli::commands::EvaluateArgs;
 use crate::cli::values::{CLASSIFIER_EPOCHS, PrecisionName};
 use crate::device;
 use crate::format;
-use crate::quality::collapse::{CollapseDetector, DIGITS};
+use crate::quality::collapse::CollapseDetector;
 use crate::quality::{self, Extracted, Extractor, MIN_IMAGES, predict};
 use crate::run::directory::RunDirectory;
 use crate::run::generator::GeneratorLocation;
@@ -110,9 +110,14 @@ impl Measured {
         let measured = Self { name, source, real };
         ensure!(
             !args.train_on_fake || measured.has_labels(),
-            "--train-on-fake: {} has no labels; it takes a generator that is conditioned on the digit, \
+            "--train-on-fake: {} has no labels; it takes a generator that is conditioned on the class, \
              or an IDX directory with labels",
             measured.name
+        );
+        ensure!(
+            !args.train_on_fake || measured.real.training.classes().len() > 1,
+            "--train-on-fake: {} has one class, which no classifier can confuse with another",
+            measured.real.dataset
         );
         Ok(measured)
     }
@@ -121,12 +126,12 @@ impl Measured {
         match &self.source {
             ImageSource::Files(images) => images.labels.is_some(),
             ImageSource::Generator(generator, _) => {
-                sampling::class_numbers(generator.config()).is_some()
+                sampling::file_labels(generator.config(), &[]).is_some()
             }
         }
     }
 
-    /// This many images and the digits asked for, or all images of the files.
+    /// This many images and the classes asked for, or all images of the files.
     fn images(&self, count: usize, seed: u64) -> Result<ImageSet> {
         let (generator, precision) = match &self.source {
             ImageSource::Files(images) => return Ok(images.clone()),
@@ -142,10 +147,7 @@ impl Measured {
             pixels.extend(generated);
             Ok(())
         })?;
-        let of_digit = |digits: Vec<u32>| {
-            labels.iter().map(|&label| digits[label as usize]).collect::<Vec<_>>()
-        };
-        Ok(ImageSet::new(shape, pixels, sampling::class_numbers(config).map(of_digit))?)
+        Ok(ImageSet::new(shape, pixels, sampling::file_labels(config, &labels))?)
     }
 
     /// The images to measure and real ones: of digits all there are, of others as many as each other
@@ -164,22 +166,16 @@ impl Measured {
     }
 
     /// The network whose features are compared.
-    fn extractor(&self, args: &EvaluateArgs) -> Result<Extractor> {
-        let extractor = Extractor::of(&self.real.training)?.with_context(|| {
+    fn extractor(&self) -> Result<Extractor> {
+        Extractor::of(&self.real.training)?.with_context(|| {
             let image = format::image(self.source.shape());
             format!("{}: {image}: measuring takes sides of 8 to 256 pixels", self.name)
-        })?;
-        ensure!(
-            !args.train_on_fake || matches!(extractor, Extractor::Digits(_)),
-            "--train-on-fake: the images of {} are not digits that the classifier knows",
-            self.real.dataset
-        );
-        Ok(extractor)
+        })
     }
 
     fn report(&self, args: &EvaluateArgs) -> Result<Report> {
         let started = Instant::now();
-        let extractor = self.extractor(args)?;
+        let extractor = self.extractor()?;
         let [generated, test] = self.columns(args, &extractor)?;
         // Distances are differences of large numbers.
         device::set_precision(PrecisionName::Highest);
@@ -195,7 +191,8 @@ impl Measured {
             Some(path) => Some(Nearest::measure(path, &generated, &training, &test)?),
             None => None,
         };
-        let collapse = self.collapse(args, &training.extracted, &generated.extracted)?;
+        let pair = [&training.extracted, &generated.extracted];
+        let collapse = self.collapse(args, &extractor, pair)?;
         let [generated, real] = columns;
         let seconds = started.elapsed().as_secs_f64();
         Ok(Report {
@@ -209,7 +206,11 @@ impl Measured {
             collapse,
             nearest,
             seconds,
-            train_on_fake: if args.train_on_fake { Some(self.train_on_fake(args)?) } else { None },
+            classifier: self.real.classifier(&extractor),
+            train_on_fake: match args.train_on_fake {
+                true => Some(self.train_on_fake(args, &extractor)?),
+                false => None,
+            },
         })
     }
 
@@ -217,8 +218,8 @@ impl Measured {
     fn collapse(
         &self,
         args: &EvaluateArgs,
-        real: &Extracted,
-        generated: &Extracted,
+        extractor: &Extractor,
+        [real, generated]: [&Extracted; 2],
     ) -> Result<Option<String>> {
         let labels = match &self.source {
             ImageSource::Generator(generator, _)
@@ -229,40 +230,52 @@ impl Measured {
             _ => None,
         };
         let of_real = labels.as_ref().map(|_| self.real.training.labels());
-        CollapseDetector::new(real, of_real)?.check(generated, labels.as_deref())
+        CollapseDetector::new(extractor, real, of_real)?.check(generated, labels.as_deref())
     }
 
     /// Classification accuracy score: trains a classifier on these images only, and tests it on the
     /// real test set (Ravuri and Vinyals 2019, "Classification accuracy score for conditional generative models"; Shmelkov et
     /// al. 2018, "How good is my GAN?").
-    fn train_on_fake(&self, args: &EvaluateArgs) -> Result<TrainOnFake> {
+    fn train_on_fake(&self, args: &EvaluateArgs, extractor: &Extractor) -> Result<TrainOnFake> {
         // Other latents than those of the metrics.
         let images = self.images(TRAIN_ON_FAKE, args.seed.or_zero().wrapping_add(1))?;
         let count = images.len();
-        let test = real_images(&self.real.test);
-        let (Some(labels), Some(wanted)) = (images.labels, test.labels) else {
-            bail!("--train-on-fake: classes of {} are not digits", self.real.dataset);
+        let (test, classes) = (real_images(&self.real.test), self.real.training.classes());
+        let labels = |images: &ImageSet| sampling::positions(classes, images.labels.as_ref()?);
+        let (Some(of_images), Some(of_test)) = (labels(&images), labels(&test)) else {
+            bail!(
+                "--train-on-fake: {} has labels of other classes than those of {}: {}",
+                self.name,
+                self.real.dataset,
+                classes.join(", ")
+            );
         };
-        let classes = (0..DIGITS).map(|digit| digit.to_string()).collect();
-        let set = Dataset::new("generated", images.shape, images.pixels, labels, classes)?;
+        let set =
+            Dataset::new("generated", images.shape, images.pixels, of_images, classes.to_vec())?;
         device::set_precision(PrecisionName::High);
         let trained =
             quality::training::train(set, CLASSIFIER_EPOCHS, args.seed.or_zero())?.classifier;
         device::set_precision(PrecisionName::Highest);
-        let accuracy = |classifier: &Classifier| -> Result<f64> {
-            Ok(predict(classifier, test.shape, &test.pixels)?.accuracy(&wanted))
+        let seen = |classifier: &Classifier| predict(classifier, test.shape, &test.pixels);
+        let of_real = match extractor.recognizer() {
+            Some(recognizer) => {
+                let wanted = test.labels.as_ref().and_then(|labels| recognizer.classes_of(labels));
+                let seen = seen(&recognizer.classifier)?;
+                wanted.map(|wanted| seen.accuracy(&wanted))
+            }
+            None => None,
         };
         Ok(TrainOnFake {
             images: count,
-            accuracy: accuracy(&trained)?,
-            accuracy_trained_on_real: accuracy(&Classifier::mnist()?)?,
+            accuracy: seen(&trained)?.accuracy(&of_test),
+            accuracy_trained_on_real: of_real,
         })
     }
 }
 
-/// Loads images of a real data set. Their labels are digits if the class names are digits.
+/// The images of a real data set, with the labels that files have for its classes.
 fn real_images(set: &Dataset) -> ImageSet {
-    let labels = sampling::numbers(set.classes())
-        .map(|digits| set.labels().iter().map(|&label| digits[label as usize]).collect());
-    ImageSet::from(set).with_labels(labels)
+    let numbers = sampling::labels_of_files(set.classes());
+    let labels = set.labels().iter().map(|&label| numbers[label as usize]).collect();
+    ImageSet::from(set).with_labels(Some(labels))
 }

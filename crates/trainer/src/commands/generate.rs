@@ -7,7 +7,7 @@ use crate::cli::values::{Format, Layout};
 use crate::device;
 use crate::npy;
 use crate::run::generator::GeneratorLocation;
-use crate::sampling::{self, Latents, class_numbers};
+use crate::sampling::{self, Latents, file_labels};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::class_position;
@@ -114,15 +114,4 @@ fn labels(config: &GeneratorConfig, args: &GenerateArgs, count: usize) -> Result
     labels.try_reserve_exact(count).with_context(|| format!("memory for --count {count}"))?;
     labels.extend((0..count).map(|i| used[i / run % used.len()]));
     Ok(labels)
-}
-
-/// The labels of images in a file, where their class is known: the classes' own numbers if all are
-/// named by one, so that a five is labelled 5 as in MNIST, else their positions. A single class
-/// without a number has none.
-fn file_labels(config: &GeneratorConfig, labels: &[u32]) -> Option<Vec<u32>> {
-    match class_numbers(config) {
-        Some(numbers) => Some(labels.iter().map(|&label| numbers[label as usize]).collect()),
-        None if config.conditional && !config.classes.is_empty() => Some(labels.to_vec()),
-        None => None,
-    }
 }

@@ -1,11 +1,9 @@
 //! Detects mode collapse: generated images of one class only, or nearly identical images in a class.
 
-use crate::quality::Extracted;
+use crate::quality::{Extracted, Extractor};
 use anyhow::Result;
-use gan_metrics::{FeatureStats, Predictions};
+use gan_metrics::FeatureStats;
 
-/// Number of classes of the built-in classifier: the digits.
-pub(crate) const DIGITS: usize = 10;
 /// Generated images count as collapsed if one class has more than this fraction of them, and no class
 /// has that much of the real images.
 const ONE_CLASS: f64 = 0.9;
@@ -15,23 +13,31 @@ const ONE_IMAGE: f64 = 0.05;
 
 /// Detects a collapse of generated images, compared with real ones.
 pub(crate) struct CollapseDetector {
-    /// Fraction of the real images that are recognised as each digit.
-    fractions: Option<Vec<f64>>,
+    /// The names of the classes that are recognised, none if none are.
+    classes: Vec<String>,
+    /// The largest fraction of the real images that are recognised as one class.
+    largest: f64,
     /// Variance of the real features within their classes.
     variance: f64,
 }
 
 impl CollapseDetector {
-    /// Prepares to compare images with real ones. Digits have the classes that they are recognised
-    /// as. Other images have `labels`; without them all are one class.
+    /// Prepares to compare images with real ones. Images have the classes that they are recognised
+    /// as. Where none are, they have `labels`; without them all are one class.
     ///
     /// # Shapes
     /// `labels`: one per image.
     /// # Errors
     /// Features that are not finite.
-    pub(crate) fn new(real: &Extracted, labels: Option<&[u32]>) -> Result<Self> {
+    pub(crate) fn new(
+        extractor: &Extractor,
+        real: &Extracted,
+        labels: Option<&[u32]>,
+    ) -> Result<Self> {
+        let classes = extractor.recognizer().map_or(&[][..], |recognizer| &recognizer.classes);
         Ok(Self {
-            fractions: real.predictions.as_ref().map(fractions),
+            classes: classes.to_vec(),
+            largest: largest(real, classes).1,
             variance: variance_within_classes(real, labels)?,
         })
     }
@@ -48,14 +54,9 @@ impl CollapseDetector {
         generated: &Extracted,
         labels: Option<&[u32]>,
     ) -> Result<Option<String>> {
-        let max = |fractions: &[f64]| fractions.iter().copied().fold(0.0, f64::max);
-        if let (Some(real), Some(predictions)) = (&self.fractions, &generated.predictions) {
-            let fractions = fractions(predictions);
-            if max(&fractions) > ONE_CLASS && max(real) < ONE_CLASS {
-                let class =
-                    fractions.iter().position(|fraction| *fraction > ONE_CLASS).unwrap_or(0);
-                return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * fractions[class])));
-            }
+        let (class, fraction) = largest(generated, &self.classes);
+        if fraction > ONE_CLASS && self.largest < ONE_CLASS {
+            return Ok(Some(format!("{:.0}% are of class {class}", 100.0 * fraction)));
         }
         let fraction = variance_within_classes(generated, labels)? / self.variance;
         let has_classes = generated.predictions.is_some() || labels.is_some();
@@ -65,9 +66,11 @@ impl CollapseDetector {
     }
 }
 
-/// The fractions of images that are recognised as each digit.
-fn fractions(predictions: &Predictions) -> Vec<f64> {
-    predictions.class_fractions(DIGITS)
+/// The class that most images are recognised as, and their fraction; 0 where none are recognised.
+fn largest<'a>(images: &Extracted, classes: &'a [String]) -> (&'a str, f64) {
+    let fractions = images.predictions.as_ref().map(|seen| seen.class_fractions(classes.len()));
+    let fractions = classes.iter().map(String::as_str).zip(fractions.unwrap_or_default());
+    fractions.fold(("", 0.0), |most, next| if next.1 > most.1 { next } else { most })
 }
 
 /// Returns the variance of features around the mean of their class.
@@ -93,18 +96,19 @@ fn variance_within_classes(images: &Extracted, labels: Option<&[u32]>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quality::Extractor;
+    use crate::quality::recognizer::Recognizer;
     use gan_data::{Source, Split};
-    use gan_metrics::{Classifier, RandomNetwork};
+    use gan_metrics::RandomNetwork;
 
     /// Real images have not collapsed; those of one class have, and one image repeated.
     #[test]
     fn collapses_are_detected() -> Result<()> {
-        let classifier = Extractor::Digits(Classifier::mnist()?);
+        let classifier = Extractor::Digits(Recognizer::of_digits()?);
         let set = Source::Mnist.load(Split::Test)?;
         let len = set.shape().len();
         let predicted = |pixels: &[u8]| classifier.extract_pixels(set.shape(), pixels);
-        let detector = CollapseDetector::new(&predicted(&set.pixels()[..600 * len])?, None)?;
+        let real = predicted(&set.pixels()[..600 * len])?;
+        let detector = CollapseDetector::new(&classifier, &real, None)?;
         let reason = |pixels: &[u8]| detector.check(&predicted(pixels)?, None);
         assert_eq!(reason(&set.pixels()[600 * len..1200 * len])?, None);
         let sevens = set.clone().filter_classes(&["7".to_string()])?;
@@ -114,7 +118,8 @@ mod tests {
         let two = [&set.pixels()[..len], &set.pixels()[len..2 * len]].concat();
         let text = reason(&two.repeat(50))?.expect("two images");
         assert!(text.starts_with("within a class they vary by 0.0%"), "{text}");
-        let detector = CollapseDetector::new(&predicted(&sevens.pixels()[..200 * len])?, None)?;
+        let real = predicted(&sevens.pixels()[..200 * len])?;
+        let detector = CollapseDetector::new(&classifier, &real, None)?;
         let other = predicted(&sevens.pixels()[200 * len..400 * len])?;
         assert_eq!(detector.check(&other, None)?, None);
         let text = detector.check(&predicted(&sevens.pixels()[..len].repeat(50))?, None)?;
@@ -127,12 +132,12 @@ mod tests {
     fn collapses_of_other_images_are_detected() -> Result<()> {
         let set = Source::Mnist.load(Split::Test)?;
         let len = set.shape().len();
-        let network = Extractor::Random(RandomNetwork::new((1, 28, 28))?);
+        let network = Extractor::Random(RandomNetwork::new((1, 28, 28))?, None);
         let extracted = |pixels: &[u8]| network.extract_pixels(set.shape(), pixels);
         let (real, labels) = (extracted(&set.pixels()[..600 * len])?, &set.labels()[..600]);
         let other = extracted(&set.pixels()[600 * len..1200 * len])?;
-        let by_class = CollapseDetector::new(&real, Some(labels))?;
-        let together = CollapseDetector::new(&real, None)?;
+        let by_class = CollapseDetector::new(&network, &real, Some(labels))?;
+        let together = CollapseDetector::new(&network, &real, None)?;
         assert_eq!(by_class.check(&other, Some(&set.labels()[600..1200]))?, None);
         assert_eq!(together.check(&other, None)?, None);
         // A seven and a two, the first two test images, over and over.

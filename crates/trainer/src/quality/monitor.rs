@@ -4,9 +4,9 @@ use crate::quality::collapse::CollapseDetector;
 use crate::quality::{Extractor, MIN_IMAGES};
 use crate::run::record::{Distance, Quality};
 use crate::sampling;
+use crate::train_loop::images::TrainingImages;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::Dataset;
 use gan_metrics::Reference;
 use gan_models::{Generator, Mode};
 use gan_training::RandomStream;
@@ -27,7 +27,7 @@ pub(crate) struct QualityMonitor {
     input: Vec<Tensor>,
     /// The labels of the input, if the generator is class-conditional.
     labels: Option<Vec<u32>>,
-    /// The digits that the generator was trained on.
+    /// The classes that the input asks for, as the classifier numbers them.
     wanted: Option<Vec<u32>>,
 }
 
@@ -37,11 +37,16 @@ impl QualityMonitor {
     ///
     /// # Errors
     /// Failures of the device.
-    pub(crate) fn new(real: &Dataset, generator: &Generator, seed: u64) -> Result<Option<Self>> {
+    pub(crate) fn new(
+        images: &TrainingImages,
+        generator: &Generator,
+        seed: u64,
+    ) -> Result<Option<Self>> {
+        let real = images.reference();
         if real.len() < MIN_IMAGES {
             return Ok(None);
         }
-        let Some(extractor) = Extractor::of(real)? else { return Ok(None) };
+        let Some(extractor) = Extractor::of(images.batches.dataset())? else { return Ok(None) };
         let every = real.len().div_ceil(REAL_IMAGES);
         let pixels: Vec<u8> =
             real.pixels().chunks(real.shape().len()).step_by(every).flatten().copied().collect();
@@ -55,18 +60,24 @@ impl QualityMonitor {
                 Ok(generator.input(&generator.sample_latents(labels.len(), &mut rng)?, labels)?)
             })
             .collect::<Result<_>>()?;
-        let wanted = sampling::class_numbers(config)
-            .map(|digits| labels.iter().map(|&label| digits[label as usize]).collect());
+        let wanted = extractor
+            .recognizer()
+            .and_then(|recognizer| recognizer.classes_of(&sampling::file_labels(config, &labels)?));
         let real_labels: Vec<u32> = real.labels().iter().copied().step_by(every).collect();
         let known = config.conditional.then_some(&real_labels[..]);
         Ok(Some(Self {
-            detector: CollapseDetector::new(&extracted, known)?,
+            detector: CollapseDetector::new(&extractor, &extracted, known)?,
             reference: Reference::new(extracted.features)?,
             extractor,
             input,
             labels: config.conditional.then_some(labels),
             wanted,
         }))
+    }
+
+    /// Whether classes are recognised.
+    pub(crate) fn recognises(&self) -> bool {
+        self.extractor.recognizer().is_some()
     }
 
     /// Measures the generator in its current state.
@@ -109,8 +120,9 @@ mod tests {
         let mut run = NewRunOptions::default();
         run.data.classes.digit = vec!["5".to_string()];
         let (config, batches) = resolved(run)?;
+        let images = TrainingImages { batches, held_out: None };
         let generator = config.gan(&Device::Cpu)?.ema_generator()?;
-        let monitor = QualityMonitor::new(batches.dataset(), &generator, 1)?.expect("28x28");
+        let monitor = QualityMonitor::new(&images, &generator, 1)?.expect("28x28");
         let quality = monitor.measure(&generator)?;
         assert_eq!(quality, monitor.measure(&generator)?);
         let test = Source::Mnist.load(Split::Test)?.filter_classes(&["5".to_string()])?;

@@ -1,6 +1,6 @@
 //! Trains a classifier of images.
 
-use crate::quality::check_shape;
+use crate::quality::tuple;
 use anyhow::{Context, Result};
 use gan_data::{Batches, Dataset};
 use gan_metrics::{ClassifierTraining, TrainedClassifier};
@@ -16,11 +16,11 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// # Errors
 /// Images that it does not take; fewer than two.
 pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<TrainedClassifier> {
-    check_shape(set.shape()).with_context(|| set.name().to_string())?;
     let (classes, batch) = (set.classes().len(), BATCH.min(set.len()));
+    let (name, shape) = (set.name().to_string(), tuple(set.shape()));
     let mut batches = Batches::new(set, batch, seed)?;
     let steps = batches.steps(epochs);
-    let mut training = ClassifierTraining::new(classes, steps, seed)?;
+    let mut training = ClassifierTraining::new(shape, classes, steps, seed).context(name)?;
     let mut last_line = Instant::now();
     for step in 0..steps {
         let batch = batches.batch(step)?;

@@ -24,7 +24,7 @@ impl Distance {
     pub(crate) fn new(extractor: &Extractor, distance: f64) -> Self {
         match extractor {
             Extractor::Digits(_) => Self::Digits(distance),
-            Extractor::Random(_) => Self::Random(distance),
+            Extractor::Random(..) => Self::Random(distance),
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) struct TrainingImages {
 
 impl TrainingImages {
     /// The real images that the generator is compared with.
-    pub(super) fn reference(&self) -> &Dataset {
+    pub(crate) fn reference(&self) -> &Dataset {
         self.held_out.as_ref().unwrap_or(self.batches.dataset())
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::TrainConfig;
 use crate::quality::MIN_IMAGES;
 use crate::quality::monitor::QualityMonitor;
+use crate::quality::recognizer::TrainedOn;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
 use crate::run::generator;
@@ -15,7 +16,7 @@ use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Tensor;
-use gan_data::{Dataset, ImageShape, png, range};
+use gan_data::{ImageShape, png, range};
 use gan_models::{Generator, Mode};
 use gan_training::{Gan, RandomStream, StepOutput, StepStats};
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ impl<'a> Reporter<'a> {
             write_grid(directory, (&generator, &samples), gan.step(), &mut statistics)?;
         }
         let monitor = match schedule.measures() {
-            true => monitor(images.reference(), &generator, config.seed),
+            true => monitor(images, &generator, config),
             false => None,
         };
         if schedule.measures() && monitor.is_none() {
@@ -216,10 +217,23 @@ impl<'a> Reporter<'a> {
 
 /// The monitor that compares with these real images, if they can be measured. If it cannot be
 /// prepared, every measurement fails.
-fn monitor(real: &Dataset, generator: &Generator, seed: u64) -> Option<Monitor> {
-    match QualityMonitor::new(real, generator, seed) {
+fn monitor(
+    images: &TrainingImages,
+    generator: &Generator,
+    config: &TrainConfig,
+) -> Option<Monitor> {
+    match QualityMonitor::new(images, generator, config.seed) {
         Ok(monitor) => {
             let monitor = monitor?;
+            if config.generator.conditional && !monitor.recognises() {
+                let TrainConfig { dataset, classes, holdout, .. } = config;
+                let shape = images.reference().shape();
+                let trained_on = TrainedOn { dataset, shape, classes, holdout: *holdout };
+                tracing::info!(
+                    "classes are not recognised yet; a classifier is trained by {}",
+                    trained_on.command()
+                );
+            }
             Some(Box::new(move |generator| monitor.measure(generator)))
         }
         Err(error) => {

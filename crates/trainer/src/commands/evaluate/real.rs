@@ -4,6 +4,8 @@ use crate::cli::commands::EvaluateArgs;
 use crate::config::TrainConfig;
 use crate::dataset;
 use crate::format;
+use crate::quality::Extractor;
+use crate::quality::recognizer::TrainedOn;
 use anyhow::{Result, ensure};
 use gan_data::folder::{Colour, Options};
 use gan_data::{Dataset, DatasetInfo, ImageShape, Split};
@@ -18,6 +20,8 @@ pub(super) struct RealImages {
     pub(super) test: Dataset,
     /// The fraction that is held out, if there are no test images.
     pub(super) holdout: Option<f64>,
+    /// Their classes, unless they are all that the data set has.
+    classes: Vec<String>,
 }
 
 impl RealImages {
@@ -42,11 +46,11 @@ impl RealImages {
             .size(shape.height)
             .colour(Some(Colour::of(shape.channels)))
             .strict(false);
-        let load = |split| -> Result<Dataset> {
-            let data = dataset::load(&source, split, &options)?;
-            Ok(if classes.is_empty() { data } else { data.filter_classes(classes)? })
-        };
+        let load = |split| dataset::load(&source, split, &options);
         let all = load(Split::Train)?;
+        let known = all.non_empty_classes();
+        let classes = if classes.is_empty() { &known } else { classes };
+        let all = all.filter_classes(classes)?;
         ensure!(
             all.shape() == shape,
             "{} are to be measured, but {dataset} has {}; --dataset names the real images",
@@ -64,14 +68,25 @@ impl RealImages {
         let holdout = holdout.filter(|_| held_out.is_some());
         let test = match held_out {
             Some(held_out) => held_out,
-            None => load(Split::Test)?,
+            None => load(Split::Test)?.filter_classes(classes)?,
         };
         ensure!(
             training.pixels() != test.pixels(),
             "{dataset}: has no test images of its own, which show the best values that are possible; \
              --holdout sets a part of its images aside"
         );
-        Ok(Self { dataset: dataset.to_string(), training, test, holdout })
+        let classes = if *classes == known { Vec::new() } else { classes.to_vec() };
+        Ok(Self { dataset: dataset.to_string(), training, test, holdout, classes })
+    }
+
+    /// The command that trains a classifier of these images, where there are classes that none
+    /// recognises.
+    pub(super) fn classifier(&self, extractor: &Extractor) -> Option<String> {
+        let Self { dataset, training, holdout, classes, .. } = self;
+        let is_missing = training.classes().len() > 1 && extractor.recognizer().is_none();
+        let shape = training.shape();
+        let trained_on = TrainedOn { dataset, shape, classes, holdout: *holdout };
+        is_missing.then(|| trained_on.command())
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::images::{Images, sample};
 use super::nearest::Nearest;
-use crate::quality::collapse::DIGITS;
 use crate::quality::{Extractor, count_name};
 use anyhow::Result;
 use candle_core::Tensor;
@@ -44,6 +43,9 @@ pub(super) struct Report {
     pub(super) nearest: Option<Nearest>,
     /// Time that all of the above took.
     pub(super) seconds: f64,
+    /// The command that trains a classifier of the images, where their classes are not recognised.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) classifier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) train_on_fake: Option<TrainOnFake>,
 }
@@ -54,8 +56,8 @@ pub(super) struct TrainOnFake {
     pub(super) images: usize,
     /// On the real test set, of a classifier trained on generated images only.
     pub(super) accuracy: f64,
-    /// The same of the built-in classifier, which was trained on real ones.
-    pub(super) accuracy_trained_on_real: f64,
+    /// The same of a classifier that was trained on real ones, where there is one.
+    pub(super) accuracy_trained_on_real: Option<f64>,
 }
 
 /// The metrics of one set of images.
@@ -65,9 +67,12 @@ pub(super) struct Column {
     /// By name, in order; null where a metric does not apply.
     #[serde(serialize_with = "as_map")]
     metrics: Vec<(String, Option<f64>)>,
-    /// Fraction recognised as each digit, of digits.
+    /// Fraction recognised as each class, if there is a classifier.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     class_fractions: Vec<f64>,
+    /// The names of these classes.
+    #[serde(skip)]
+    recognised: Vec<String>,
 }
 
 fn as_map<S: Serializer>(
@@ -132,23 +137,32 @@ impl<'a> Measurement<'a> {
             (named("density"), Some(scores.density)),
             (named("coverage"), Some(scores.coverage)),
         ];
-        metrics.extend(match &extracted.predictions {
-            Some(predicted) => {
-                let accuracy = images.labels.as_ref().map(|wanted| predicted.accuracy(wanted));
-                let confidence = Some(predicted.mean_confidence());
-                vec![("class-accuracy".into(), accuracy), ("mean-confidence".into(), confidence)]
-            }
-            None => self.sliced(images)?,
-        });
+        if let Extractor::Random(..) = extractor {
+            metrics.extend(self.sliced(images)?);
+        }
+        let recognised = extractor.recognizer().zip(extracted.predictions.as_ref());
+        if let Some((recognizer, predicted)) = recognised {
+            let wanted = images.labels.as_ref().and_then(|labels| recognizer.classes_of(labels));
+            let accuracy = wanted.map(|wanted| predicted.accuracy(&wanted));
+            let confidence = Some(predicted.mean_confidence());
+            metrics.extend([
+                ("class-accuracy".into(), accuracy),
+                ("mean-confidence".into(), confidence),
+            ]);
+        }
         metrics.extend([
             ("nearest-training-image".into(), Some(f64::from(nearest[nearest.len() / 2]))),
             ("copies-of-training-images".into(), Some(copies as f64 / nearest.len() as f64)),
         ]);
-        let predictions = extracted.predictions.as_ref();
+        let classes = recognised.map(|(recognizer, _)| recognizer.classes.clone());
+        let classes = classes.unwrap_or_default();
         Ok(Column {
             images: images.len(),
             metrics,
-            class_fractions: predictions.map(|p| p.class_fractions(DIGITS)).unwrap_or_default(),
+            class_fractions: recognised
+                .map(|(_, predicted)| predicted.class_fractions(classes.len()))
+                .unwrap_or_default(),
+            recognised: classes,
         })
     }
 }
@@ -159,8 +173,8 @@ impl Column {
         let text = |value: &Option<f64>| value.map_or("-".into(), |value| format!("{value:.4}"));
         let mut lines: Vec<(String, String)> =
             self.metrics.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-        for (digit, fraction) in self.class_fractions.iter().enumerate() {
-            lines.push((format!("recognised-as-{digit}"), text(&Some(*fraction))));
+        for (class, fraction) in self.recognised.iter().zip(&self.class_fractions) {
+            lines.push((format!("recognised-as-{}", Line(class)), text(&Some(*fraction))));
         }
         lines
     }
@@ -207,13 +221,22 @@ impl Report {
             writeln!(print, "COLLAPSED: {collapse}")?;
         }
         if let Some(trained) = &self.train_on_fake {
+            let of_real = match trained.accuracy_trained_on_real {
+                Some(accuracy) => format!(" ({:.2}% if trained on real ones)", 100.0 * accuracy),
+                None => String::new(),
+            };
             writeln!(
                 print,
                 "classification accuracy score: a classifier trained on {} of these images alone is \
-                 right on {:.2}% of the real test set ({:.2}% if trained on real ones)",
+                 right on {:.2}% of the real test images{of_real}",
                 trained.images,
-                100.0 * trained.accuracy,
-                100.0 * trained.accuracy_trained_on_real
+                100.0 * trained.accuracy
+            )?;
+        }
+        if let Some(command) = &self.classifier {
+            writeln!(
+                print,
+                "classes are not recognised yet; a classifier is trained by\n  {command}"
             )?;
         }
         writeln!(print, "measured in {:.0} s", self.seconds)?;
