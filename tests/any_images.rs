@@ -157,7 +157,7 @@ fn the_part_held_out_is_an_option() {
             ["of the 239 images of folder:discs, that is 2", "6 or more"],
         ),
         ("--holdout 0.1".to_string(), ["mnist has test images of its own", "--holdout 0.1"]),
-        (format!("{TRAIN} --batch-size 230"), ["exceeds the 215 images", "24 more are held out"]),
+        (format!("{TRAIN} --batch-size 230"), ["24 more are held out", "--batch-size 215 fits"]),
     ] {
         place.refuse_saying(&args, &parts);
     }

@@ -8,7 +8,9 @@ use crate::Place;
 #[test]
 fn recipes_are_listed_with_their_purpose() {
     let said = Place::new().succeed("recipes");
-    for name in ["default", "conditional", "dcgan", "ezgan", "mlp", "mlp-bn", "mlp-small"] {
+    for name in
+        ["default", "conditional", "garments", "dcgan", "ezgan", "mlp", "mlp-bn", "mlp-small"]
+    {
         let line = said.out.lines().find(|line| line.split_whitespace().next() == Some(name));
         assert!(line.is_some_and(|line| line.len() > 30), "{name} in {said:?}");
     }

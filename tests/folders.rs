@@ -242,7 +242,7 @@ fn broken_images_are_skipped_or_errors() {
     let said = place.run(&format!("{train} --batch-size 12"));
     assert_eq!(said.code, Some(2));
     let errors = lines(&said.err, "ERROR ");
-    assert_eq!(errors, ["batch size 12 exceeds the 11 images of paints"]);
+    assert_eq!(errors, ["batch size 12 exceeds the 11 images of paints; --batch-size 11 fits"]);
 }
 
 #[test]
@@ -266,7 +266,10 @@ fn folders_that_cannot_be_trained_on() {
     }
     let few = train("paints --class red --batch-size 5");
     let said = place.run(&few);
-    assert_eq!(lines(&said.err, "ERROR "), ["batch size 5 exceeds the 4 images of paints"]);
+    assert_eq!(
+        lines(&said.err, "ERROR "),
+        ["batch size 5 exceeds the 4 images of paints; --batch-size 4 fits"]
+    );
     place.refuse_saying(&format!("{SMALL} --size 32"), &["--size", "idx:set are used as they are"]);
     place.refuse_saying(&format!("{SMALL} --colour rgb"), &["--colour", "folder:DIR"]);
     place.write("paints/loose.png", "not an image");

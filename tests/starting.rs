@@ -95,3 +95,15 @@ fn a_budget_sets_the_steps_and_says_what_it_chose() {
     let said = place.run(&format!("{SMALL} --budget 5 --steps 3"));
     assert!(said.err.contains("cannot be used with '--steps"), "{}", said.err);
 }
+
+/// Without --recipe, a run says which one it chose and for which images.
+#[test]
+fn the_chosen_recipe_is_explained() {
+    let place = Place::new();
+    place.idx_images("one", (28, 28), &[0; 40]);
+    let said = place.succeed("--dataset idx:one --steps 1");
+    let line = "recipe default, for images of one class, up to 32 pixels a side; --recipe NAME";
+    assert!(said.err.contains(line), "{said:?}");
+    let said = place.succeed("--resume runs/00000-idx-one-default --steps 2");
+    assert!(!said.err.contains("--recipe NAME"), "{said:?}");
+}

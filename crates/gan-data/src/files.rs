@@ -26,6 +26,15 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
     gan_files::read(path).map_err(|source| Error::Read { path: path.into(), source })
 }
 
+/// Opens a regular file, as [`gan_files::open`] does.
+///
+/// # Errors
+///
+/// [`Error::Read`] with `path`.
+pub(crate) fn open(path: &Path) -> Result<fs::File> {
+    gan_files::open(path).map_err(|source| Error::Read { path: path.into(), source })
+}
+
 /// Begins a directory that must be new or empty, as [`NewDirectory::create`] does.
 ///
 /// # Errors

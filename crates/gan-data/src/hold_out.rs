@@ -1,5 +1,7 @@
 //! A part of a data set that is held out from training.
 
+use std::collections::HashMap;
+
 use crate::batches::order;
 use crate::{Dataset, Result};
 
@@ -11,9 +13,10 @@ impl Dataset {
     /// Splits the data set into the images to train on and those that are held out: of each class the
     /// number of images nearest to `fraction`, but never all.
     ///
-    /// Both parts have the same classes, and their images keep their order. Which images of a class
-    /// are held out depends on their number and on `fraction` alone, so a filter of classes may come
-    /// before or after. Returns `None` for the held-out part if it has no image.
+    /// Both parts have the same classes, and their images keep their order. Exact copies of one image of
+    /// a class stay together in one part, except where their number makes that impossible. Which images
+    /// of a class are held out depends on their number, their copies and `fraction` alone, so a filter of
+    /// classes may come before or after. Returns `None` for the held-out part if it has no image.
     ///
     /// # Range
     ///
@@ -23,7 +26,7 @@ impl Dataset {
     ///
     /// A [`Dataset`] that [`Dataset::new`] accepted causes none.
     pub fn hold_out(self, fraction: f64) -> Result<(Self, Option<Self>)> {
-        let is_held_out = held_out(self.labels(), self.classes().len(), fraction);
+        let is_held_out = held_out(&self, fraction);
         if !is_held_out.contains(&true) {
             return Ok((self, None));
         }
@@ -38,16 +41,29 @@ impl Dataset {
 }
 
 /// Returns whether each image is held out.
-fn held_out(labels: &[u32], classes: usize, fraction: f64) -> Vec<bool> {
-    let mut of_class = vec![Vec::new(); classes];
-    labels.iter().enumerate().for_each(|(index, &label)| of_class[label as usize].push(index));
-    let mut held_out = vec![false; labels.len()];
+fn held_out(set: &Dataset, fraction: f64) -> Vec<bool> {
+    let mut of_class = vec![Vec::new(); set.classes().len()];
+    let labels = set.labels().iter().enumerate();
+    labels.for_each(|(index, &label)| of_class[label as usize].push(index));
+    let mut held_out = vec![false; set.len()];
     for images in of_class {
         // The conversion clamps, and takes NaN to 0.
         let count = (fraction * images.len() as f64).round() as usize;
-        let count = count.min(images.len().saturating_sub(1));
-        for place in order(images.len(), SEED, 0).into_iter().take(count) {
-            held_out[images[place]] = true;
+        let mut left = count.min(images.len().saturating_sub(1));
+        if left == 0 {
+            continue;
+        }
+        let mut copies: HashMap<Option<&[u8]>, Vec<usize>> = HashMap::new();
+        images.iter().for_each(|&image| copies.entry(set.image(image)).or_default().push(image));
+        let order: Vec<usize> =
+            order(images.len(), SEED, 0).into_iter().map(|place| images[place]).collect();
+        // First copies together, then single ones until the number is right.
+        let together = order.iter().map(|&image| copies[&set.image(image)].as_slice());
+        for group in together.chain(order.chunks(1)) {
+            if group.len() <= left && !held_out[group[0]] {
+                group.iter().for_each(|&image| held_out[image] = true);
+                left -= group.len();
+            }
         }
     }
     held_out
@@ -93,6 +109,29 @@ mod tests {
     #[test]
     fn the_choice_never_changes() {
         assert_eq!(parts(&[0; 60], 0.1).1.pixels(), [6, 12, 23, 31, 34, 59]);
+    }
+
+    /// Images of one pixel and one class.
+    fn images(pixels: Vec<u8>) -> Dataset {
+        let shape = ImageShape { channels: 1, height: 1, width: 1 };
+        let labels = vec![0; pixels.len()];
+        Dataset::new("copies", shape, pixels, labels, vec!["a".into()]).unwrap()
+    }
+
+    #[test]
+    fn copies_stay_together() {
+        for size in [2, 3, 6] {
+            let set = images((0..60).map(|number| number / size).collect());
+            let (training, held_out) = set.hold_out(0.1).unwrap();
+            let held_out = held_out.unwrap();
+            assert_eq!((training.len(), held_out.len()), (54, 6));
+            assert!(held_out.pixels().iter().all(|image| !training.pixels().contains(image)));
+        }
+        // Copies that are too many for the part to hold out are trained on, as long as there are others.
+        let set = images((0..60u8).map(|number| number.saturating_sub(50)).collect());
+        let held_out = set.hold_out(0.1).unwrap().1.unwrap();
+        assert!(held_out.len() == 6 && !held_out.pixels().contains(&0));
+        assert_eq!(images(vec![7; 60]).hold_out(0.1).unwrap().1.unwrap().len(), 6);
     }
 
     #[test]

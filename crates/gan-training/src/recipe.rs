@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The recipes that are compiled in: name and text.
-const BUILT_IN: [(&str, &str); 9] = [
+const BUILT_IN: [(&str, &str); 10] = [
     ("default", include_str!("../recipes/default.toml")),
     ("conditional", include_str!("../recipes/conditional.toml")),
+    ("garments", include_str!("../recipes/garments.toml")),
     ("icons", include_str!("../recipes/icons.toml")),
     ("sprites", include_str!("../recipes/sprites.toml")),
     ("dcgan", include_str!("../recipes/dcgan.toml")),

@@ -7,6 +7,23 @@ use gan_training::Recipe;
 use serde_json::Value;
 use std::path::Path;
 
+/// The name of the data set of digits.
+const MNIST: &str = "mnist";
+
+/// The images that recipes are chosen for by default, in words.
+const MADE_FOR: [(&str, &str); 5] = [
+    ("default", "images of one class, up to 32 pixels a side"),
+    ("conditional", "digits of several classes"),
+    ("garments", "images of several classes, up to 32 pixels a side"),
+    ("sprites", "images in colour, up to 32 pixels a side"),
+    ("icons", "images of more than 32 pixels a side"),
+];
+
+/// Which images a recipe is chosen for by default, in words.
+pub(crate) fn made_for(name: &str) -> Option<&'static str> {
+    MADE_FOR.iter().find(|(known, _)| *known == name).map(|(_, images)| *images)
+}
+
 /// The name of the built-in recipe for a data set: by the size, channels and classes of its images.
 pub(crate) fn default_for(info: &DatasetInfo) -> &'static str {
     let ImageShape { channels, height, width } = info.shape();
@@ -17,7 +34,8 @@ pub(crate) fn default_for(info: &DatasetInfo) -> &'static str {
         _ if !is_small => "icons",
         _ if channels > 1 && halves_thrice => "sprites",
         0 | 1 => "default",
-        _ => "conditional",
+        _ if info.name() == MNIST => "conditional",
+        _ => "garments",
     }
 }
 
@@ -106,8 +124,8 @@ mod tests {
     fn the_default_recipe_follows_from_the_images() -> Result<()> {
         for (channels, height, width, classes, want) in [
             (1, 28, 28, 1, "default"),
-            (1, 28, 28, 10, "conditional"),
-            (1, 32, 32, 2, "conditional"),
+            (1, 28, 28, 10, "garments"),
+            (1, 32, 32, 2, "garments"),
             (3, 32, 32, 1, "sprites"),
             (3, 32, 24, 5, "sprites"),
             (3, 28, 28, 1, "default"),
@@ -121,6 +139,7 @@ mod tests {
             let info =
                 DatasetInfo::of(&gan_data::Dataset::new("a", shape, pixels, labels, names)?)?;
             assert_eq!(default_for(&info), want, "{shape:?} {classes}");
+            assert!(made_for(want).is_some(), "{want}");
             find(want)?.1.network.generator((channels, height, width).into(), Vec::new(), false)?;
         }
         Ok(())
@@ -165,7 +184,7 @@ mod tests {
         let error = format!("{:#}", find("dfault").expect_err("a typing error"));
         assert!(
             error.contains("--recipe dfault")
-                && error.contains("default, conditional, icons, sprites, dcgan"),
+                && error.contains("default, conditional, garments, icons, sprites, dcgan"),
             "{error}"
         );
     }

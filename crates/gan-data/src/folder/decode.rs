@@ -1,18 +1,18 @@
 //! Decodes JPEG and PNG files, crops and resamples the images.
 
-use std::io::Cursor;
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use resize::px::RGB;
-use zune_core::bytestream::ZCursor;
+use zune_core::bytestream::{ZByteReaderTrait, ZCursor};
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::colour::Colour;
-use crate::files::read as read_file;
+use crate::files::{open, read as read_file};
 use crate::limits::{MAX_PIXELS, SIDES};
 use crate::png::{Rows, decode_png};
 use crate::{Error, Result};
@@ -57,17 +57,20 @@ pub fn decode(file: &Path, bytes: &[u8], size: usize, colour: Option<Colour>) ->
     Ok(planes[..channels].iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }
 
-/// Reads the width and height of an image without decoding its pixels.
+/// Reads the width and height of an image from the beginning of its file.
 ///
 /// # Errors
 ///
 /// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`].
 pub(super) fn dimensions(path: &Path) -> Result<(usize, usize)> {
-    let bytes = read_file(path)?;
-    if bytes.starts_with(b"\xff\xd8") {
-        return Ok(jpeg_decoder(path, &bytes)?.dimensions().unwrap_or_default());
+    let unreadable = |source| Error::Read { path: path.into(), source };
+    let mut file = BufReader::new(open(path)?);
+    if file.fill_buf().map_err(unreadable)?.starts_with(b"\xff\xd8") {
+        return Ok(jpeg_decoder(path, file)?.dimensions().unwrap_or_default());
     }
     // A PNG file begins with 8 bytes of signature, then the header's length, name, width and height.
+    let mut bytes = Vec::new();
+    file.take(24).read_to_end(&mut bytes).map_err(unreadable)?;
     let number = |at: usize| match bytes.get(at..at + 4) {
         Some(&[a, b, c, d]) => Some(u32::from_be_bytes([a, b, c, d]) as usize),
         _ => None,
@@ -92,7 +95,7 @@ fn check(path: &Path, width: usize, height: usize) -> Result<()> {
 
 /// Decodes a baseline or progressive JPEG image. Truncated or visibly damaged images are errors.
 fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Rows> {
-    let mut decoder = jpeg_decoder(path, bytes)?;
+    let mut decoder = jpeg_decoder(path, ZCursor::new(bytes))?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
     check(path, width, height)?;
     // In builds with overflow checks, damaged coefficients make the decoder panic.
@@ -108,13 +111,13 @@ fn decode_jpeg(path: &Path, bytes: &[u8]) -> Result<Rows> {
 }
 
 /// A decoder that has read the headers of a JPEG image.
-fn jpeg_decoder<'a>(path: &Path, bytes: &'a [u8]) -> Result<JpegDecoder<ZCursor<&'a [u8]>>> {
+fn jpeg_decoder<T: ZByteReaderTrait>(path: &Path, bytes: T) -> Result<JpegDecoder<T>> {
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
         .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let mut decoder = JpegDecoder::new_with_options(bytes, options);
     decoder.decode_headers().map_err(|source| undecodable(path, source))?;
     Ok(decoder)
 }

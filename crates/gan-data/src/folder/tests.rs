@@ -399,4 +399,18 @@ fn a_size_is_suggested_that_enlarges_few_images() {
     png("g.png", 12, 9);
     png("h.png", 12, 9);
     assert_eq!(suggested(), Options::SIZE, "smaller than any");
+    // The headers are enough.
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    png("a.png", 48, 52);
+    let path = directory.path().join("b.jpg");
+    let encoder = jpeg_encoder::Encoder::new_file(&path, 90).unwrap();
+    encoder.encode(&[7; 50 * 60], 50, 60, jpeg_encoder::ColorType::Luma).unwrap();
+    for (name, length) in [("a.png", 24), ("b.jpg", 600)] {
+        let path = directory.path().join(name);
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..length.min(bytes.len() - 20)]).unwrap();
+    }
+    assert_eq!(suggested(), 48, "from what is left of the files");
 }

@@ -10,6 +10,7 @@ use crate::config::resolve::{self, Request};
 use crate::dataset::Selection;
 use crate::device;
 use crate::format::duration;
+use crate::recipe;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
 use crate::run::init_from::init_from;
@@ -163,6 +164,11 @@ impl Session {
                 RunDirectory::create(&runs, &config)?
             }
         };
+        let is_default = args.run.recipe.is_none() && args.session.resume.is_none();
+        if let Some(images) = recipe::made_for(&config.recipe).filter(|_| is_default) {
+            let name = &config.recipe;
+            tracing::info!("recipe {name}, for {images}; --recipe NAME chooses another");
+        }
         announce(&config, gan.step(), &device, &directory);
         let epoch = images.batches.steps_per_epoch();
         let (first, started) = (gan.step(), Instant::now());

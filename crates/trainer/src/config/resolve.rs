@@ -7,7 +7,7 @@ use super::TrainConfig;
 use crate::cli::train::{LossOptions, NewRunOptions, SessionOptions, TrainArgs};
 use crate::dataset::{self, Selection};
 use crate::recipe;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use gan_data::folder::Colour;
 use gan_data::{DatasetInfo, ImageShape};
 use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig};
@@ -61,7 +61,8 @@ impl<'a> Request<'a> {
         let shape = info.shape();
         let (generator, discriminator) = networks(&recipe, info)
             .with_context(|| format!("recipe {name} on {}", data.source()))?;
-        check_batch_size(recipe.training.batch_size, info, *held_out)?;
+        check_batch_size(recipe.training.batch_size, info, *held_out)
+            .map_err(|error| anyhow!("{error}; --batch-size {} fits", info.images()))?;
         let steps =
             |length: TrainingLength| steps(length, info.images(), recipe.training.batch_size);
         let mut training = recipe.training;

@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 const BAR_EVERY: Duration = Duration::from_millis(100);
 /// Time between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// Steps after which the time of the others is estimated.
+const TIMED: u64 = 20;
+/// Training of fewer seconds is not worth an estimate.
+const LONG: f64 = 60.0;
 
 /// Shows progress on standard error.
 pub(crate) struct Progress {
@@ -22,6 +26,7 @@ pub(crate) struct Progress {
     steps_per_epoch: f64,
     started: Instant,
     shown: Option<Instant>,
+    is_estimated: bool,
     /// The last measurement.
     quality: String,
 }
@@ -44,6 +49,7 @@ impl Progress {
             steps_per_epoch,
             started,
             shown: None,
+            is_estimated: false,
             quality: String::new(),
         }
     }
@@ -63,6 +69,10 @@ impl Progress {
     /// Shows where training is.
     pub(crate) fn show(&mut self, step: u64, stats: &StepStats) {
         self.shown = Some(Instant::now());
+        if !self.is_estimated && step - self.first_step >= TIMED {
+            self.is_estimated = true;
+            self.estimate(step);
+        }
         match &self.bar {
             Some(bar) => {
                 bar.set_message(self.message(step, stats));
@@ -70,6 +80,28 @@ impl Progress {
             }
             None => tracing::info!("step {step}/{} {}", self.steps, self.message(step, stats)),
         }
+    }
+
+    /// Shows how long training will take, once it is known.
+    fn estimate(&self, step: u64) {
+        let (time, steps, left) = (self.step_time(step), self.steps - step, self.time_left(step));
+        if left > LONG {
+            self.note(&format!(
+                "a step takes {:.0} ms, so the {steps} steps left take about {}",
+                1e3 * time,
+                duration(left)
+            ));
+        }
+    }
+
+    /// Seconds of a step, reports included.
+    fn step_time(&self, step: u64) -> f64 {
+        self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
+    }
+
+    /// Seconds of the steps after this one.
+    fn time_left(&self, step: u64) -> f64 {
+        self.step_time(step) * (self.steps - step) as f64
     }
 
     /// Shows a measurement, and warns of a collapse when it begins.
@@ -108,8 +140,6 @@ impl Progress {
     }
 
     fn message(&self, step: u64, stats: &StepStats) -> String {
-        let left = self.started.elapsed().as_secs_f64() / (step - self.first_step).max(1) as f64
-            * (self.steps - step) as f64;
         format!(
             "epoch {:.1}/{:.1}  D {:.3} accuracy {:.0}%  G {:.3}{}  {:.0} images/s  {} left",
             step as f64 / self.steps_per_epoch,
@@ -119,7 +149,7 @@ impl Progress {
             stats.generator_loss,
             self.quality,
             self.images_per_second(step),
-            duration(left)
+            duration(self.time_left(step))
         )
     }
 }
