@@ -1,5 +1,6 @@
 //! Augmentation of the images that a discriminator sees, so that it cannot memorise a small set.
 
+use crate::adaptive::AdaptiveProbability;
 use crate::error::{Result, check_shape};
 use candle_core::Tensor;
 use rand::{Rng, RngCore};
@@ -28,6 +29,8 @@ pub struct Augmentation {
     pub cutout: usize,
     /// Standard deviation of normal noise added to every pixel; pixels are in [-1, 1].
     pub noise: f32,
+    /// The probability of all changes but noise; `None` changes every image.
+    pub adaptive: Option<AdaptiveProbability>,
 }
 
 /// The value of a black pixel.
@@ -54,14 +57,25 @@ impl Augmentation {
     /// # Errors
     /// Failures of the device.
     pub fn apply(self, images: &Tensor, rng: &mut dyn RngCore) -> Result<(Tensor, Augmented)> {
+        self.apply_with(None, images, rng)
+    }
+
+    /// [`Augmentation::apply`], with this probability of each change of an image but noise.
+    pub(crate) fn apply_with(
+        self,
+        probability: Option<f64>,
+        images: &Tensor,
+        rng: &mut dyn RngCore,
+    ) -> Result<(Tensor, Augmented)> {
         let (batch, _, height, width) = images.dims4()?;
         let colours = match self.colour {
-            true => Some(Colours::draw(batch, rng, images)?),
+            true => Some(Colours::draw(batch, probability, rng, images)?),
             false => None,
         };
         let mut places = Vec::new();
-        if self.translation > 0 || self.cutout > 0 || self.flip {
-            places = (0..batch).map(|_| self.place((height, width), rng)).collect();
+        if self.moves() {
+            let place = |_| self.place((height, width), rng).with(probability, rng);
+            places = (0..batch).map(place).collect();
         }
         let mut noise = None;
         if self.noise > 0.0 {
@@ -72,6 +86,16 @@ impl Augmentation {
         }
         let augmented = Augmented { colours, places, noise };
         Ok((augmented.forward(images)?, augmented))
+    }
+
+    /// Whether images are shifted, cut or mirrored.
+    fn moves(self) -> bool {
+        self.translation > 0 || self.cutout > 0 || self.flip
+    }
+
+    /// Whether there is something else than noise.
+    pub(crate) fn changes_images(self) -> bool {
+        self.colour || self.moves()
     }
 
     fn place(self, (height, width): (usize, usize), rng: &mut dyn RngCore) -> Place {
@@ -105,7 +129,23 @@ struct Place {
     side: usize,
 }
 
+/// Whether a change of this probability is made. Without a probability, nothing is drawn.
+fn is_made(probability: Option<f64>, rng: &mut dyn RngCore) -> bool {
+    probability.is_none_or(|probability| rng.random::<f64>() < probability)
+}
+
 impl Place {
+    /// Each of the changes with a probability.
+    fn with(self, probability: Option<f64>, rng: &mut dyn RngCore) -> Self {
+        let mut is_made = || is_made(probability, rng);
+        Self {
+            flip: self.flip && is_made(),
+            shift: if is_made() { self.shift } else { (0, 0) },
+            side: if is_made() { self.side } else { 0 },
+            ..self
+        }
+    }
+
     fn is_cut_out(self, (row, column): (usize, usize)) -> bool {
         let is_within =
             |at: usize, from: isize| (from..from + self.side as isize).contains(&(at as isize));
@@ -222,15 +262,25 @@ struct Colours {
 }
 
 impl Colours {
-    fn draw(batch: usize, rng: &mut dyn RngCore, like: &Tensor) -> Result<Self> {
-        let mut draw = |range: std::ops::Range<f32>| {
-            let values: Vec<f32> = (0..batch).map(|_| rng.random_range(range.clone())).collect();
+    /// Each of the three is drawn with a probability, or else is that which changes nothing.
+    fn draw(
+        batch: usize,
+        probability: Option<f64>,
+        rng: &mut dyn RngCore,
+        like: &Tensor,
+    ) -> Result<Self> {
+        let mut draw = |range: std::ops::Range<f32>, unchanged: f32| {
+            let mut value = |_| {
+                let drawn = rng.random_range(range.clone());
+                if is_made(probability, rng) { drawn } else { unchanged }
+            };
+            let values: Vec<f32> = (0..batch).map(&mut value).collect();
             Tensor::from_vec(values, (batch, 1, 1, 1), like.device())
         };
         Ok(Self {
-            brightness: draw(-0.5..0.5)?,
-            saturation: draw(0.0..2.0)?,
-            contrast: draw(0.5..1.5)?,
+            brightness: draw(-0.5..0.5, 0.0)?,
+            saturation: draw(0.0..2.0, 1.0)?,
+            contrast: draw(0.5..1.5, 1.0)?,
         })
     }
 
@@ -267,6 +317,41 @@ mod tests {
 
     fn counted() -> Result<Tensor> {
         Ok((Tensor::arange(0f32, 12.0, &Device::Cpu)?.reshape((1, 1, 3, 4))? / 12.0)?)
+    }
+
+    fn noise(noise: f32) -> Augmentation {
+        Augmentation::only_noise(noise)
+    }
+
+    /// A probability of 0 changes nothing, one of 1 as much as none at all, others their part of the
+    /// images.
+    #[test]
+    fn a_part_of_the_images_is_changed() -> Result<()> {
+        let images = Tensor::arange(0f32, 400.0 * 48.0, &Device::Cpu)?.reshape((400, 3, 4, 4))?;
+        let images = ((images / 9600.0)? - 1.0)?;
+        let all =
+            Augmentation { colour: true, flip: true, translation: 1, cutout: 2, ..noise(0.0) };
+        for (augmentation, chance) in [
+            (Augmentation { flip: true, ..noise(0.0) }, 0.5),
+            (Augmentation { translation: 1, ..noise(0.0) }, 8.0 / 9.0),
+            (Augmentation { cutout: 2, ..noise(0.0) }, 1.0),
+            (all, 1.0),
+        ] {
+            for probability in [0.0, 0.3, 1.0] {
+                let mut rng = ChaCha8Rng::seed_from_u64(5);
+                let (changed, _) = augmentation.apply_with(Some(probability), &images, &mut rng)?;
+                let difference = (changed - &images)?.abs()?.flatten_from(1)?.max(1)?;
+                let count = difference.to_vec1::<f32>()?.iter().filter(|d| **d > 1e-5).count();
+                let part = count as f64 / 400.0;
+                // Of all together, any of six changes.
+                let want = match (augmentation == all, probability) {
+                    (true, 0.3) => 1.0 - 0.7f64.powi(4) * 0.85 * (1.0 - 0.3 * 8.0 / 9.0),
+                    _ => chance * probability,
+                };
+                assert!((part - want).abs() < 0.07, "{augmentation:?}, {probability}: {part}");
+            }
+        }
+        Ok(())
     }
 
     fn places(place: Place) -> Augmented {
@@ -309,7 +394,7 @@ mod tests {
     #[test]
     fn the_gradient_goes_back_the_same_way() -> Result<()> {
         let augmentation =
-            Augmentation { colour: true, flip: true, translation: 3, cutout: 4, noise: 0.1 };
+            Augmentation { colour: true, flip: true, translation: 3, cutout: 4, ..noise(0.1) };
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut normal = || {
             let values = (0..5 * 3 * 8 * 9).map(|_| rng.sample::<f32, _>(StandardNormal)).collect();

@@ -36,6 +36,9 @@ struct State {
     rng_seed: [u8; 32],
     rng_stream: u64,
     rng_position: u128,
+    /// The probability of augmentation, where it is adaptive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    augmentation_probability: Option<f64>,
 }
 
 /// Reads the step of a checkpoint, without its tensors.
@@ -85,6 +88,7 @@ impl<G, D> Gan<G, D> {
             rng_seed: self.rng.get_seed(),
             rng_stream: self.rng.get_stream(),
             rng_position: self.rng.get_word_pos(),
+            augmentation_probability: self.augmentation_probability(),
         };
         let path = directory.join(STATE);
         let text = serde_json::to_vec_pretty(&state).map_err(|error| failed(&path, error))?;
@@ -159,6 +163,7 @@ impl<G, D> Gan<G, D> {
         self.rng.set_stream(state.rng_stream);
         self.rng.set_word_pos(state.rng_position);
         self.step = state.step;
+        self.augmentation_probability = state.augmentation_probability.unwrap_or(0.0);
         Ok(())
     }
 
@@ -234,6 +239,9 @@ fn read_state(directory: &Path) -> Result<State> {
     let text =
         gan_files::read_to_string(&path, SETTINGS_LIMIT).map_err(|error| failed(&path, error))?;
     let state: State = serde_json::from_str(&text).map_err(|error| failed(&path, error))?;
+    if let Some(chance) = state.augmentation_probability.filter(|p| !(0.0..=1.0).contains(p)) {
+        return Err(failed(&path, format!("augmentation_probability {chance} is not in [0, 1]")));
+    }
     let counts = [state.step, state.generator_updates, state.discriminator_updates];
     match counts.into_iter().find(|count| *count > MAX_COUNT) {
         Some(count) => {

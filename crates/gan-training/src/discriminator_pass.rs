@@ -1,5 +1,6 @@
 //! A recorded pass of real, fake and perturbed images through the discriminator.
 
+use crate::adaptive::Augmenter;
 use crate::augmentation::{Augmentation, Augmented};
 use crate::error::{Error, Result, check_shape};
 use crate::gan::{Batch, Gan};
@@ -23,9 +24,13 @@ pub(crate) const FAKE: usize = 1;
 
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// The augmentation of this step: instance noise fades over the schedule.
-    pub(crate) fn augmentation(&self) -> Augmentation {
+    pub(crate) fn augmentation(&self) -> Augmenter {
         let left = 1.0 - self.hyperparameters.done(self.step).min(1.0);
-        self.hyperparameters.regularization.augmentation.scale_noise(left as f32)
+        let augmentation = self.hyperparameters.regularization.augmentation;
+        Augmenter {
+            augmentation: augmentation.scale_noise(left as f32),
+            probability: augmentation.adaptive.map(|_| self.augmentation_probability),
+        }
     }
 
     /// The R1 and R2 penalties of this step.

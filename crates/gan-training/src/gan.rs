@@ -36,6 +36,8 @@ pub struct Gan<G = Generator, D = Discriminator> {
     pub(crate) rng: ChaCha8Rng,
     /// Steps made.
     pub(crate) step: u64,
+    /// The probability of augmentation, where it is adaptive.
+    pub(crate) augmentation_probability: f64,
     latent: Latent,
     device: Device,
 }
@@ -135,6 +137,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             hyperparameters,
             rng: RandomStream::Training.rng(seed),
             step: 0,
+            augmentation_probability: 0.0,
             latent,
             device,
         })
@@ -165,10 +168,23 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             UpdateScheme::Alternating => self.alternating_step(real)?,
             UpdateScheme::Separate(separate) => self.separate_step(real, separate)?,
         };
+        self.adapt_augmentation(&output.logits)?;
         self.step += 1;
         let _span = tracing::trace_span!("ema").entered();
         self.ema.update(&self.generator.parameters, self.step)?;
         Ok(output)
+    }
+
+    /// Changes the probability of augmentation after a step, where it is adaptive.
+    fn adapt_augmentation(&mut self, logits: &Logits) -> Result<()> {
+        let Hyperparameters { loss, real_label, regularization, .. } = self.hyperparameters;
+        if let Some(adaptive) = regularization.augmentation.adaptive {
+            let (real, fake) = (to_host(&logits.real)?, to_host(&logits.fake)?);
+            let mean_sign = loss.mean_sign(&real, &fake, real_label);
+            let probability = self.augmentation_probability;
+            self.augmentation_probability = adaptive.next(probability, mean_sign, real.len());
+        }
+        Ok(())
     }
 
     /// Copies a step's statistics from the device.
@@ -341,6 +357,12 @@ impl<G, D> Gan<G, D> {
     /// The device that the networks are on.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The probability of augmentation, where it is adaptive.
+    pub fn augmentation_probability(&self) -> Option<f64> {
+        let adaptive = self.hyperparameters.regularization.augmentation.adaptive;
+        adaptive.map(|_| self.augmentation_probability)
     }
 
     /// Steps made.

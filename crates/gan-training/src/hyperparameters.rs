@@ -1,5 +1,6 @@
 //! Everything that decides a training step: one struct for recipes, run configurations and the step.
 
+use crate::adaptive::AdaptiveProbability;
 use crate::augmentation::Augmentation;
 use crate::error::{Error, Result};
 use crate::losses::{GanLoss, R1Penalty};
@@ -228,7 +229,24 @@ impl Hyperparameters {
     fn check_regularization(&self, (height, width): (usize, usize)) -> Result<()> {
         let Regularization { r1_gamma, r2_gamma, spectral_norm, augmentation, .. } =
             self.regularization;
-        let Augmentation { translation, cutout, noise, .. } = augmentation;
+        let Augmentation { translation, cutout, noise, adaptive, .. } = augmentation;
+        if let Some(AdaptiveProbability { target, images }) = adaptive {
+            require(target > -1.0 && target < 1.0 && images > 0, || {
+                format!(
+                    "adaptive: target {target} must be above -1 and below 1, images {images} above 0"
+                )
+            })?;
+            require(augmentation.changes_images(), || {
+                "adaptive: is the probability of colour, flip, translation and cutout, of which none \
+                 is on"
+                    .to_string()
+            })?;
+            require(self.loss != GanLoss::Wasserstein, || {
+                "adaptive: the Wasserstein loss has no value that divides real from fake; choose \
+                 another loss"
+                    .to_string()
+            })?;
+        }
         let is_regularised = r1_gamma + r2_gamma + spectral_norm > 0.0;
         require(self.loss != GanLoss::Wasserstein || is_regularised, || {
             "loss: the Wasserstein loss needs a regularised discriminator: r1_gamma or spectral_norm \
@@ -316,7 +334,20 @@ mod tests {
             h.update = UpdateScheme::Separate(SeparateUpdates::default());
             h.regularization.r1_gamma = 1.0;
         };
-        let cases: [(Change, &str); 12] = [
+        let nothing: Change = |h| {
+            let adaptive = AdaptiveProbability { target: 0.6, images: 9 };
+            h.regularization.augmentation.adaptive = Some(adaptive);
+        };
+        let target: Change = |h| {
+            let adaptive = AdaptiveProbability { target: 1.0, images: 9 };
+            h.regularization.augmentation.adaptive = Some(adaptive);
+        };
+        let cases: [(Change, &str); 14] = [
+            (
+                nothing,
+                "adaptive: is the probability of colour, flip, translation and cutout, of which",
+            ),
+            (target, "adaptive: target 1 must be above -1 and below 1"),
             (|h| h.batch_size = 0, "batch_size 0 must be at least 1"),
             (|h| h.real_label = 1.5, "real_label 1.5 must be above 0 and at most 1"),
             (|h| h.ema_decay = 1.0, "ema_decay 1 must be at least 0 and below 1"),

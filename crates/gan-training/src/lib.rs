@@ -10,6 +10,7 @@
 //! candle modules by the same step ([`Autograd`]).
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod augmentation;
 mod checkpoint;
 mod discriminator_pass;
@@ -26,6 +27,7 @@ mod spectral;
 mod stats;
 mod step;
 
+pub use adaptive::AdaptiveProbability;
 pub use augmentation::{Augmentation, Augmented};
 pub use candle_core;
 pub use checkpoint::checkpoint_step;

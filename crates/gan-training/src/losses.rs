@@ -114,6 +114,17 @@ impl GanLoss {
         }
     }
 
+    /// The mean sign of the decision values of real images, in [-1, 1]; where [`GanLoss::is_relative`],
+    /// that of the logits' differences in pairs.
+    pub(crate) fn mean_sign(self, real: &[f32], fake: &[f32], label: f64) -> f32 {
+        let sign = |value: f32| f32::from(value > 0.0) - f32::from(value < 0.0);
+        let signs: f32 = match self.is_relative() {
+            true => real.iter().zip(fake).map(|(real, fake)| sign(real - fake)).sum(),
+            false => real.iter().map(|logit| sign(self.decision(*logit, label))).sum(),
+        };
+        signs / real.len().max(1) as f32
+    }
+
     /// The fraction of images, real and fake, that the discriminator classifies correctly; where
     /// [`GanLoss::is_relative`], the fraction of pairs whose real image has the higher logit.
     pub fn accuracy(self, real: &[f32], fake: &[f32], label: f64) -> f32 {
@@ -373,6 +384,16 @@ mod tests {
     }
 
     /// Where a loss is flat, its gradient is 0.
+    /// Of two, none and one real image that counts as real.
+    #[test]
+    fn signs_are_those_of_decisions() {
+        let sign = |loss: GanLoss, real: &[f32], fake: &[f32]| loss.mean_sign(real, fake, 0.9);
+        assert_eq!(sign(GanLoss::Hinge, &[0.1, 3.0], &[9.0, 9.0]), 1.0);
+        assert_eq!(sign(GanLoss::LeastSquares, &[0.1, 0.4], &[]), -1.0);
+        assert_eq!(sign(GanLoss::NonSaturating, &[0.0, 0.5, -7.0, 2.0], &[]), 0.25);
+        assert_eq!(sign(GanLoss::Relativistic, &[-5.0, 3.0], &[-6.0, 4.0]), 0.0);
+    }
+
     #[test]
     fn flat_places_have_no_gradient() {
         for (loss, at) in [(GanLoss::Hinge, -3.0f32), (GanLoss::LeastSquares, 0.0)] {

@@ -30,8 +30,13 @@ fn architecture(discriminator_norm: Norm) -> Architecture {
 const ADAM: AdamConfig = AdamConfig { lr: 1e-3, beta1: 0.0, beta2: 0.999 };
 
 fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
-    let augmentation =
-        Augmentation { colour: true, flip: true, translation: 2, cutout: 3, noise: 0.1 };
+    let augmentation = Augmentation {
+        colour: true,
+        flip: true,
+        translation: 2,
+        cutout: 3,
+        ..Augmentation::only_noise(0.1)
+    };
     let is_separate = matches!(update, UpdateScheme::Separate(_));
     let (r1_gamma, r2_gamma) = if is_separate { (0.0, 0.0) } else { (0.5, 0.3) };
     Hyperparameters {

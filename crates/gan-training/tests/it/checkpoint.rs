@@ -1,9 +1,9 @@
 //! Checkpoints: exact, whole, and refused where they do not fit.
 
-use crate::{all_values, gan, gan_of, images};
+use crate::{all_values, gan, gan_of, gan_with, images};
 use gan_training::candle_core::{DType, Device};
 use gan_training::gan_models::weights;
-use gan_training::{Gan, checkpoint_step};
+use gan_training::{AdaptiveProbability, Gan, checkpoint_step};
 use std::fs;
 
 fn train(gan: &mut Gan, until: u64) {
@@ -71,6 +71,40 @@ fn a_restored_pair_continues_with_the_same_bytes() {
         let entries = fs::read_dir(directory.path()).unwrap().count();
         assert_eq!(entries, 1, "nothing is left beside the checkpoint");
     }
+}
+
+/// The probability of augmentation goes on where it was; it is between its ends.
+#[test]
+fn an_adaptive_probability_is_restored() {
+    let adaptive = |seed| {
+        gan_with("mlp-small", seed, |settings| {
+            let augmentation = &mut settings.regularization.augmentation;
+            augmentation.translation = 3;
+            augmentation.adaptive = Some(AdaptiveProbability { target: -0.9, images: 400 });
+        })
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let checkpoint = directory.path().join("checkpoint");
+    let mut whole = adaptive(3);
+    assert_eq!(whole.augmentation_probability(), Some(0.0));
+    train(&mut whole, 30);
+    let mut first = adaptive(3);
+    train(&mut first, 20);
+    first.save(&checkpoint).unwrap();
+    let chance = first.augmentation_probability().unwrap();
+    assert!(chance > 0.0 && chance < 1.0, "{chance}");
+    let mut second = adaptive(4);
+    second.restore(&checkpoint).unwrap();
+    assert_eq!(second.augmentation_probability(), Some(chance));
+    train(&mut second, 30);
+    assert!(state(&second) == state(&whole));
+    assert_eq!(second.augmentation_probability(), whole.augmentation_probability());
+    let path = checkpoint.join("state.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("_probability\": ", "_probability\": -")).unwrap();
+    let error = second.restore(&checkpoint).unwrap_err().to_string();
+    assert!(error.contains("augmentation_probability -") && error.contains("[0, 1]"), "{error}");
+    assert_eq!(gan_of("default", 3).augmentation_probability(), None);
 }
 
 #[test]

@@ -33,12 +33,18 @@ fn gan() -> Gan {
 }
 
 fn gan_of(recipe: &str, seed: u64) -> Gan {
+    gan_with(recipe, seed, |_| ())
+}
+
+/// The networks of a recipe with other settings.
+fn gan_with(recipe: &str, seed: u64, change: impl FnOnce(&mut Hyperparameters)) -> Gan {
     let recipe = Recipe::built_in(recipe).unwrap().unwrap();
     let shape = (1, 28, 28).into();
     let generator = recipe.network.generator(shape, Vec::new(), false).unwrap();
     let discriminator = recipe.network.discriminator(shape, None).unwrap();
     let mut settings = recipe.training;
     settings.batch_size = 4;
+    change(&mut settings);
     Gan::init(&generator, &discriminator, settings, seed, &Device::Cpu).unwrap()
 }
 
