@@ -43,7 +43,7 @@ fn unknown_names() {
         "--recipe dcgna",
         &[
             "--recipe dcgna",
-            "default, conditional, icons, sprites, dcgan, ezgan, mlp, mlp-bn, mlp-small",
+            "default, conditional, garments, icons, sprites, dcgan, ezgan, mlp, mlp-bn, mlp-small",
             ".toml",
         ],
     );

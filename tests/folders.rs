@@ -70,6 +70,69 @@ fn a_folder_of_colour_images_trains_and_resumes() {
     assert!(error.contains("11 images") && error.contains("began with 12"), "{error}");
 }
 
+/// Images that are no squares, with opacity, from the directory to every result.
+#[test]
+fn images_have_any_ratio_and_opacity() {
+    let place = Place::new();
+    let shape = ImageShape { channels: 4, height: 20, width: 36 };
+    for number in 0..80usize {
+        let value = |i: usize| {
+            let (channel, column) = (i / 720, i % 36);
+            let inside = column.abs_diff(number % 30) < 9;
+            if channel == 3 { 255 * usize::from(inside) } else { (number * (7 + channel)) % 256 }
+        };
+        let pixels: Vec<u8> = (0..shape.len()).map(|i| value(i) as u8).collect();
+        let name = format!("icons/{number:03}.png");
+        place.write(&name, "");
+        png::write(&place.path(&name), shape, &pixels).unwrap();
+    }
+    let train =
+        "--dataset folder:icons --size 32x16 --colour rgba --recipe tiny.toml --batch-size 8";
+    let flags = "--holdout 0.1 --set colour=true --set measure_every=2";
+    let said = place.succeed(&format!("{train} --steps 4 {flags}"));
+    assert!(said.err.contains("80 images of 32x16 pixels, with opacity"), "{said:?}");
+    let run = "runs/00000-folder-icons-tiny";
+    let config = place.json(&format!("{run}/config.json"));
+    assert_eq!((&config["size"], &config["colour"]), (&json!("32x16"), &json!("rgba")));
+    assert_eq!(config["generator"]["image"], json!([4, 16, 32]));
+    place.succeed(&format!("--resume {run} --steps 6"));
+    let (grid, _) = png::read(&place.path(&format!("{run}/samples/000006.png"))).unwrap();
+    assert_eq!((grid.channels, grid.height, grid.width), (3, 10 * 18 - 2, 10 * 34 - 2));
+
+    place.succeed("generate --count 12 --format png --out made");
+    let (made, _) = png::read(&place.path("made/000000.png")).unwrap();
+    assert_eq!((made.channels, made.height, made.width), (4, 16, 32));
+    for args in ["--nearest near.png", "--images made --dataset folder:icons --holdout 0.1"] {
+        let said = place.succeed(&format!("evaluate --json {args}"));
+        assert!(said.out.contains("\"fd-r64-8\""), "{said:?}");
+    }
+    let said = place.succeed("score icons/000.png made");
+    assert_eq!(said.out.lines().count(), 13, "{said:?}");
+    place.succeed("interpolate --format animation --out film.png");
+    place.succeed("export --dataset folder:icons --size 32x16 --colour rgba --out exported");
+    let (exported, _) = png::read(&place.path("exported/icons/000000.png")).unwrap();
+    assert_eq!((exported.channels, exported.height, exported.width), (4, 16, 32));
+    let summary = place.succeed(&format!("summary {}", &train[..train.len() - 15])).out;
+    assert!(summary.contains("4x16x32"), "{summary}");
+
+    for (size, part) in [("32x", "\"32x\" is no size"), ("300x16", "size 300x16"), ("4x16", "4x16")]
+    {
+        let train = train.replace("32x16", size);
+        let said = place.run(&train);
+        assert!(said.code == Some(2) && said.err.contains(part), "{size}: {said:?}");
+    }
+    // A banner is left out: its middle is next to nothing of it.
+    let banner = ImageShape { channels: 1, height: 8, width: 10_000 };
+    png::write(&place.path("icons/banner.png"), banner, &vec![7; banner.len()]).unwrap();
+    let said = place.succeed(&format!("{train} --steps 1"));
+    let warning = "icons/banner.png: an image of 10000x8 pixels, of which cropping to the ratio of \
+                   32x16 leaves less than a tenth";
+    assert!(said.err.contains(&format!("left out: {warning}")), "{said:?}");
+    fs::remove_file(place.path("icons/banner.png")).unwrap();
+    // The strides of the recipe enlarge by 4.
+    place.refuse_saying(&train.replace("32x16", "32x18"), &["18"]);
+}
+
 /// The recipe for 28x28 pixels builds networks for 64x64x3.
 #[test]
 fn dcgan_grows_to_large_colour_images() {

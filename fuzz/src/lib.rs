@@ -61,7 +61,7 @@ pub fn idx(bytes: &[u8]) -> Result<()> {
 pub fn image(bytes: &[u8]) -> Result<()> {
     let files = directory([("image.png", bytes)])?;
     let measured = png::read(&files.path().join("image.png"));
-    folder::decode(Path::new("image"), bytes, folder::Options::SIZE, None)?;
+    folder::decode(Path::new("image"), bytes, folder::Options::SIZE.into(), None)?;
     ensure!(measured.is_ok() || !bytes.starts_with(b"\x89PNG"), "a PNG of two minds");
     Ok(())
 }

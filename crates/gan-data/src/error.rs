@@ -4,6 +4,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::folder::Size;
 use crate::limits::{MAX_BYTES, MAX_PIXELS, SIDES, SIZES};
 use crate::shape::ImageShape;
 
@@ -269,6 +270,22 @@ pub enum Error {
         height: usize,
     },
 
+    /// An image of a folder would lose nearly all of itself.
+    #[error(
+        "{path}: an image of {width}x{height} pixels, of which cropping to the ratio of {size} leaves \
+         less than a tenth; crop it beforehand or choose another --size"
+    )]
+    Cropped {
+        /// The file.
+        path: PathBuf,
+        /// Columns of the image.
+        width: usize,
+        /// Rows of the image.
+        height: usize,
+        /// The size asked for.
+        size: Size,
+    },
+
     /// An image cannot be resampled.
     #[error("{path}: cannot be resampled")]
     Resample {
@@ -307,20 +324,13 @@ pub enum Error {
     )]
     TargetSize {
         /// The size asked for.
-        size: usize,
+        size: Size,
     },
 
     /// The target folder of an export is not empty.
     #[error("{path}: not empty; images are written into a new folder")]
     NotEmpty {
         /// The folder.
-        path: PathBuf,
-    },
-
-    /// An image has transparent pixels.
-    #[error("{path}: transparent pixels are not supported")]
-    Transparent {
-        /// The file.
         path: PathBuf,
     },
 

@@ -3,6 +3,7 @@
 
 mod colour;
 mod decode;
+mod size;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::{Dataset, Error, ImageShape, Result, Split};
 
 pub use colour::Colour;
 pub use decode::{decode, read};
+pub use size::{NotASize, Size};
 pub use write::write;
 
 pub use crate::limits::SIZES;
@@ -26,13 +28,14 @@ pub use crate::limits::SIZES;
 /// use gan_data::folder::{Colour, Options};
 ///
 /// let options = Options::new().size(64).colour(Some(Colour::Rgb)).strict(false);
-/// assert_eq!(options.size, 64);
+/// assert_eq!(options.size, "64".parse()?);
+/// # Ok::<(), gan_data::folder::NotASize>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Rows and columns of each image, one of [`SIZES`].
-    pub size: usize,
+    /// Rows and columns of each image, each in [`SIZES`].
+    pub size: Size,
     /// The colour mode. `None` means RGB if any image of the folder has colour, else grey.
     pub colour: Option<Colour>,
     /// Whether an invalid image is an error. If not, it is skipped.
@@ -45,13 +48,14 @@ impl Options {
 
     /// Returns the default options: 28 x 28, colour mode by content, strict.
     pub const fn new() -> Self {
-        Self { size: Self::SIZE, colour: None, strict: true }
+        let size = Size { height: Self::SIZE, width: Self::SIZE };
+        Self { size, colour: None, strict: true }
     }
 
     /// Sets the size.
     #[must_use]
-    pub const fn size(self, size: usize) -> Self {
-        Self { size, ..self }
+    pub fn size(self, size: impl Into<Size>) -> Self {
+        Self { size: size.into(), ..self }
     }
 
     /// Sets the colour mode. `None` means the mode by content.
@@ -94,8 +98,8 @@ pub struct Loaded {
 /// folder both splits contain all images. Both splits have the same classes. Classes and images are
 /// sorted by name, byte by byte.
 ///
-/// Transparent pixels are blended with white. Each image is cropped to the square in its middle and
-/// resampled to `size` with a Lanczos filter of three lobes, unless it already has that size.
+/// Transparent pixels are blended with white, except with [`Colour::Rgba`]. Each image is cropped to the
+/// largest part in its middle that has the ratio of `size`, and resampled to `size` with a Lanczos filter of three lobes, unless it already has that size.
 ///
 /// The threads of the current `rayon` pool decode the images. The result does not depend on their
 /// number.
@@ -105,10 +109,10 @@ pub struct Loaded {
 /// [`Error::TargetSize`]; [`Error::Read`] for a folder; [`Error::NoImages`];
 /// [`Error::NoValidImage`]. With [`Options::strict`] also the errors that would otherwise be in
 /// [`Loaded::skipped`]: [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`],
-/// [`Error::ImageSize`], [`Error::Resample`] and [`Error::UnlabelledImages`].
+/// [`Error::ImageSize`], [`Error::Cropped`], [`Error::Resample`] and [`Error::UnlabelledImages`].
 pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
     let Options { size, colour, strict } = *options;
-    if !SIZES.contains(&size) {
+    if !size.is_supported() {
         return Err(Error::TargetSize { size });
     }
     let Found { classes, files, unlabelled } = find(folder, split)?;
@@ -131,7 +135,7 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
     if strict && !skipped.is_empty() {
         return Err(skipped.swap_remove(0));
     }
-    let area = size * size;
+    let area = size.area();
     let Some(largest) = images.iter().map(Vec::len).max() else {
         let source = Box::new(skipped.swap_remove(0));
         return Err(Error::NoValidImage { path: folder.into(), images: files.len(), source });
@@ -144,7 +148,7 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
             pixels.extend_from_slice(&image);
         }
     }
-    let shape = ImageShape { channels, height: size, width: size };
+    let shape = ImageShape { channels, height: size.height, width: size.width };
     Ok(Loaded {
         dataset: Dataset::new(directory_name(folder), shape, pixels, labels, classes)?,
         skipped,

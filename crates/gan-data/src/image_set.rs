@@ -57,20 +57,23 @@ impl ImageSet {
         }
     }
 
+    /// Images of one size, with as many channels as any of them has.
     fn from_png(files: &[PathBuf], path: &Path) -> Result<Self> {
-        let (mut all, mut expected) = (Vec::new(), None);
+        let (mut images, mut expected) = (Vec::new(), None);
         for file in files {
             let (found, pixels) = png::read(file)?;
-            let expected = *expected.get_or_insert(found);
-            if found != expected {
+            let expected = expected.get_or_insert(found);
+            if (found.height, found.width) != (expected.height, expected.width) {
+                let expected = *expected;
                 return Err(Error::MixedShapes { path: file.clone(), found, expected });
             }
-            all.extend(pixels);
+            expected.channels = expected.channels.max(found.channels);
+            images.push(pixels);
         }
-        match expected {
-            Some(shape) => Self::new(shape, all, None),
-            None => Err(no_images(path)),
-        }
+        let Some(shape) = expected else { return Err(no_images(path)) };
+        let area = shape.height * shape.width;
+        let all = images.iter().flat_map(|pixels| with_channels(pixels, area, shape.channels));
+        Self::new(shape, all.collect(), None)
     }
 
     /// Creates an image set from its parts.
@@ -122,6 +125,16 @@ impl From<&Dataset> for ImageSet {
         let (pixels, labels) = (dataset.pixels().to_vec(), Some(dataset.labels().to_vec()));
         Self { shape: dataset.shape(), pixels, labels }
     }
+}
+
+/// An image of `area` pixels in more channels: grey in each of three colours, opaque.
+fn with_channels(pixels: &[u8], area: usize, channels: usize) -> Vec<u8> {
+    let mut image = pixels.to_vec();
+    while image.len() < area * channels.min(3) {
+        image.extend_from_slice(&pixels[..area]);
+    }
+    image.resize(area * channels, u8::MAX);
+    image
 }
 
 fn no_images(directory: &Path) -> Error {
@@ -181,6 +194,19 @@ mod tests {
         );
         let mixed = ImageSet::load(directory.path()).unwrap_err().to_string();
         assert!(mixed.contains("c.png") && mixed.contains("3 x 1 x 2"), "{mixed}");
+        for (name, shape) in [("c", SHAPE), ("d", ImageShape { channels: 3, ..SHAPE })] {
+            let pixels: Vec<u8> = (0..shape.len() as u8).collect();
+            png::write(&directory.path().join(format!("{name}.png")), shape, &pixels).unwrap();
+        }
+        let pixels: Vec<u8> = (0..24).collect();
+        let clear = ImageShape { channels: 4, ..SHAPE };
+        png::write(&directory.path().join("e.png"), clear, &pixels).unwrap();
+        let found = ImageSet::load(directory.path()).unwrap();
+        assert_eq!((found.len(), found.shape), (5, clear));
+        let (grey, opaque): (Vec<u8>, Vec<u8>) = ((0..6).collect(), vec![255; 6]);
+        assert_eq!(found.pixels[..24], [&grey[..], &grey, &grey, &opaque].concat());
+        assert_eq!(found.pixels[72..90], pixels[..18]);
+        assert_eq!((&found.pixels[90..96], &found.pixels[96..]), (&opaque[..], &pixels[..]));
         fs::write(directory.path().join("d.png"), b"no image").unwrap();
         let broken = ImageSet::load(&directory.path().join("d.png")).unwrap_err();
         assert!(matches!(broken, Error::Decode { .. }));

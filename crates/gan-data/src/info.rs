@@ -5,7 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::files::directory_name;
-use crate::folder::{self, Colour, Options};
+use crate::folder::{self, Options};
 use crate::{Dataset, HubDataset, ImageShape, Result, Source, Split, idx, mnist};
 
 /// Shape of the images of MNIST and of the hub's data sets.
@@ -69,22 +69,21 @@ impl DatasetInfo {
     /// Describes a directory of images by listing it. Returns `None` if the images must be loaded.
     fn list(directory: &Path, split: Split, options: &Options) -> Result<Option<Self>> {
         let Options { size, colour, strict, .. } = *options;
-        if strict || !folder::SIZES.contains(&size) {
+        if strict || !size.is_supported() {
             return Ok(None);
         }
         let found = folder::find(directory, split)?;
         let channels = match colour {
-            Some(Colour::Grey) => 1,
-            Some(Colour::Rgb) => 3,
+            Some(colour) => colour.channels(),
             None => {
                 let has_colour = |path: &Path| {
-                    folder::read(path, size, None).is_ok_and(|pixels| pixels.len() > size * size)
+                    folder::read(path, size, None).is_ok_and(|pixels| pixels.len() > size.area())
                 };
                 if found.files.par_iter().any(|(path, _)| has_colour(path)) { 3 } else { 1 }
             }
         };
         let labels = found.files.into_iter().map(|(_, label)| label).collect();
-        let shape = ImageShape { channels, height: size, width: size };
+        let shape = ImageShape { channels, height: size.height, width: size.width };
         Self::new(&directory_name(directory), shape, labels, found.classes).map(Some)
     }
 
@@ -143,6 +142,7 @@ impl DatasetInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::folder::Colour;
     use crate::{Error, png};
     use std::fs;
 
@@ -226,7 +226,7 @@ mod tests {
         let strict = Options { strict: true, ..options };
         let error = DatasetInfo::read(&source, Split::Train, &strict).unwrap_err();
         assert!(matches!(error, Error::NotAnImage { .. }));
-        let small = Options { size: 2, ..options };
+        let small = options.size(2);
         let error = DatasetInfo::read(&source, Split::Train, &small).unwrap_err();
         assert!(matches!(error, Error::TargetSize { .. }));
     }

@@ -1,5 +1,6 @@
-//! Reads and writes PNG files: single images, grids and animations, grey or RGB, 8 bits per sample.
+//! Reads and writes PNG files: single images, grids and animations, grey, RGB or RGBA, 8 bits per sample.
 
+use std::borrow::Cow;
 use std::io::{BufRead, Seek};
 use std::path::Path;
 
@@ -14,7 +15,7 @@ pub const GAP: usize = 2;
 ///
 /// # Shapes
 ///
-/// `pixels`: C x H x W values, contiguous, C = 1 or 3.
+/// `pixels`: C x H x W values, contiguous, C = 1, 3 or 4.
 ///
 /// # Range
 ///
@@ -31,17 +32,17 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
             found: pixels.len(),
         });
     }
-    write_grid(path, shape, pixels, 1)
+    encode_grid(path, shape, pixels, 1)
 }
 
 /// Writes a grid of images, row by row, with [`GAP`] black pixels between neighbours.
 ///
 /// A grid of fewer images than `columns` has as many columns as images. The rest of the last row is
-/// black.
+/// black. Images with opacity are shown over white.
 ///
 /// # Shapes
 ///
-/// `pixels`: B x C x H x W values, contiguous, B at least 1, C = 1 or 3.
+/// `pixels`: B x C x H x W values, contiguous, B at least 1, C = 1, 3 or 4.
 ///
 /// # Range
 ///
@@ -53,6 +54,33 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
 /// images or an empty shape, [`Error::PixelCount`] if `pixels` is not a whole number of images,
 /// [`Error::FormatLimit`] for a side of 2^31 pixels or more, [`Error::Encode`].
 pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
+    let (shape, pixels) = over_white(shape, pixels);
+    encode_grid(path, shape, &pixels, columns)
+}
+
+/// Shows images with opacity over white; others stay as they are. Values beyond the last whole image
+/// stay, too.
+fn over_white(shape: ImageShape, pixels: &[u8]) -> (ImageShape, Cow<'_, [u8]>) {
+    let area = shape.height * shape.width;
+    if shape.channels != 4 || area == 0 {
+        return (shape, Cow::Borrowed(pixels));
+    }
+    let images = pixels.chunks_exact(4 * area);
+    let rest = images.remainder();
+    let shown = images.flat_map(|image| {
+        let (colours, opacity) = image.split_at(3 * area);
+        colours.iter().zip(opacity.iter().cycle()).map(|(&value, &opacity)| blend(value, opacity))
+    });
+    (ImageShape { channels: 3, ..shape }, shown.chain(rest.iter().copied()).collect())
+}
+
+/// A value over white, rounded.
+pub(crate) fn blend(value: u8, opacity: u8) -> u8 {
+    let (value, opacity) = (u32::from(value), u32::from(opacity));
+    ((value * opacity + 255 * (255 - opacity) + 127) / 255) as u8
+}
+
+fn encode_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
     let count = count_images(&path.display().to_string(), shape, pixels.len())?;
     let color = color(path, shape)?;
     if columns == 0 {
@@ -117,6 +145,7 @@ pub fn upscale(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageS
 ///
 /// Those of [`write_grid`].
 pub fn write_animation(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Result<()> {
+    let (shape, pixels) = over_white(shape, pixels);
     let count = count_images(&path.display().to_string(), shape, pixels.len())?;
     let color = color(path, shape)?;
     let width = side(path, "a width", 1, shape.width)?;
@@ -145,7 +174,8 @@ fn color(path: &Path, shape: ImageShape) -> Result<png::ColorType> {
     match shape.channels {
         1 => Ok(png::ColorType::Grayscale),
         3 => Ok(png::ColorType::Rgb),
-        channels => Err(Error::Channels { path: path.into(), channels, supported: "1 or 3" }),
+        4 => Ok(png::ColorType::Rgba),
+        channels => Err(Error::Channels { path: path.into(), channels, supported: "1, 3 or 4" }),
     }
 }
 
@@ -153,11 +183,11 @@ fn color(path: &Path, shape: ImageShape) -> Result<png::ColorType> {
 const MAX_VALUES: usize = 1 << 28;
 
 /// Reads one image. It has one channel if every pixel is grey, whatever the file's colour type, else
-/// three.
+/// three; with opacity four, if a pixel is not opaque.
 ///
 /// # Shapes
 ///
-/// Result: C x H x W values, contiguous, C = 1 or 3.
+/// Result: C x H x W values, contiguous, C = 1, 3 or 4.
 ///
 /// # Range
 ///
@@ -165,7 +195,7 @@ const MAX_VALUES: usize = 1 << 28;
 ///
 /// # Errors
 ///
-/// [`Error::Read`], [`Error::Decode`], [`Error::Transparent`].
+/// [`Error::Read`], [`Error::Decode`].
 pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     let file = gan_files::open(path).map_err(|source| Error::Read { path: path.into(), source })?;
     let Rows { width, height, samples, values } =
@@ -174,7 +204,10 @@ pub fn read(path: &Path) -> Result<(ImageShape, Vec<u8>)> {
     let colours = if samples < 3 { 1 } else { 3 };
     let mut pixels = values.chunks_exact(samples);
     if colours < samples && !pixels.clone().all(|pixel| pixel[colours] == u8::MAX) {
-        return Err(Error::Transparent { path: path.into() });
+        let planes = if colours == 1 { [0, 0, 0, 1] } else { [0, 1, 2, 3] };
+        let of_plane = |c| values.iter().skip(c).step_by(samples).copied();
+        let pixels = planes.into_iter().flat_map(of_plane).collect();
+        return Ok((ImageShape { channels: 4, height, width }, pixels));
     }
     let is_grey = pixels.all(|pixel| pixel[..colours].iter().all(|value| *value == pixel[0]));
     let channels = if is_grey { 1 } else { colours };
@@ -317,8 +350,30 @@ mod tests {
         assert_eq!(store(Rgb, &[1, 1, 1, 7, 7, 7]).unwrap(), (1, vec![1, 7]));
         assert_eq!(store(Rgba, &[1, 1, 1, 255, 7, 7, 7, 255]).unwrap(), (1, vec![1, 7]));
         assert_eq!(store(GrayscaleAlpha, &[1, 255, 2, 255]).unwrap(), (1, vec![1, 2]));
-        let clear = store(GrayscaleAlpha, &[1, 255, 2, 254]).unwrap_err();
-        assert!(clear.to_string().ends_with("image.png: transparent pixels are not supported"));
+        let clear = store(GrayscaleAlpha, &[1, 255, 2, 254]).unwrap();
+        assert_eq!(clear, (4, vec![1, 2, 1, 2, 1, 2, 255, 254]));
+        let clear = store(Rgba, &[1, 2, 3, 0, 5, 6, 7, 255]).unwrap();
+        assert_eq!(clear, (4, vec![1, 5, 2, 6, 3, 7, 0, 255]));
+    }
+
+    /// A file of its own keeps the opacity; a grid shows images over white.
+    #[test]
+    fn opacity_is_kept_or_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("image.png");
+        let shape = ImageShape { channels: 4, height: 1, width: 2 };
+        let pixels = [0, 40, 100, 50, 200, 60, 127, 255];
+        write(&path, shape, &pixels).unwrap();
+        let expected = vec![0, 100, 200, 127, 40, 50, 60, 255];
+        assert_eq!(decode(&path), (2, 1, png::ColorType::Rgba, expected));
+        assert_eq!(read(&path).unwrap(), (shape, pixels.to_vec()));
+        let shown = vec![128, 178, 228, 40, 50, 60];
+        write_grid(&path, shape, &pixels, 1).unwrap();
+        assert_eq!(decode(&path), (2, 1, png::ColorType::Rgb, shown.clone()));
+        write_animation(&path, shape, &pixels.repeat(2), 5).unwrap();
+        assert_eq!(decode(&path), (2, 1, png::ColorType::Rgb, shown));
+        let error = write_grid(&path, shape, &[0; 9], 1).unwrap_err();
+        assert!(matches!(error, Error::PixelCount { .. }), "{error}");
     }
 
     #[test]
@@ -360,7 +415,7 @@ mod tests {
         let channels = error(two, &[0; 12], 1);
         assert!(matches!(channels, Error::Channels { channels: 2, .. }));
         let text = channels.to_string();
-        assert!(text.ends_with("cannot hold images of 2 channels, only 1 or 3"));
+        assert!(text.ends_with("cannot hold images of 2 channels, only 1, 3 or 4"));
         let several = write(&path, GREY, &[0; 12]).unwrap_err();
         assert!(matches!(several, Error::PixelCount { expected: 6, .. }));
         let limit = side(&path, "a width", usize::MAX, 28).unwrap_err();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageShape {
-    /// 1 for grey, 3 for red, green, blue.
+    /// 1 for grey, 3 for red, green, blue, 4 for these and opacity.
     pub channels: usize,
     /// Rows of pixels.
     pub height: usize,
@@ -22,6 +22,13 @@ impl ImageShape {
     #[allow(clippy::len_without_is_empty)] // a size, not a container
     pub fn len(&self) -> usize {
         self.channels.saturating_mul(self.height).saturating_mul(self.width)
+    }
+}
+
+impl From<ImageShape> for (usize, usize, usize) {
+    /// Channels, height and width.
+    fn from(ImageShape { channels, height, width }: ImageShape) -> Self {
+        (channels, height, width)
     }
 }
 

@@ -1,9 +1,5 @@
 //! A probability of augmentation that follows how far the discriminator overfits.
 
-use crate::augmentation::{Augmentation, Augmented};
-use crate::error::Result;
-use candle_core::Tensor;
-use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the probability with which each change of an augmentation is made to an image, noise
@@ -41,25 +37,6 @@ impl AdaptiveProbability {
         let change = batch as f64 / self.images.max(1) as f64;
         let change = if mean_sign > self.target { change } else { -change };
         (probability + change).clamp(0.0, 1.0)
-    }
-}
-
-/// An augmentation as it is at a step.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Augmenter {
-    pub(crate) augmentation: Augmentation,
-    /// `None` changes every image.
-    pub(crate) probability: Option<f64>,
-}
-
-impl Augmenter {
-    /// Changes images as [`Augmentation::apply`] does, each with the probability.
-    pub(crate) fn apply(
-        self,
-        images: &Tensor,
-        rng: &mut dyn RngCore,
-    ) -> Result<(Tensor, Augmented)> {
-        self.augmentation.apply_with(self.probability, images, rng)
     }
 }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Augmentation {
-    /// Whether brightness, saturation and contrast are changed: brightness by up to 0.5 either way
+    /// Whether brightness, saturation and contrast are changed, not opacity: brightness by up to 0.5 either way
     /// (pixels are in [-1, 1]), saturation by a factor in [0, 2], contrast by one in [0.5, 1.5].
     pub colour: bool,
     /// Whether every second image, by chance, is mirrored left to right. The generator then draws
@@ -107,6 +107,25 @@ impl Augmentation {
             |size: usize| rng.random_range(0..size.max(1)) as isize - self.cutout as isize / 2;
         let corner = (corner(height), corner(width));
         Place { flip: self.flip && rng.random(), shift, corner, side: self.cutout }
+    }
+}
+
+/// An augmentation as it is at a step.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Augmenter {
+    pub(crate) augmentation: Augmentation,
+    /// `None` changes every image.
+    pub(crate) probability: Option<f64>,
+}
+
+impl Augmenter {
+    /// Changes images as [`Augmentation::apply`] does, each with the probability.
+    pub(crate) fn apply(
+        self,
+        images: &Tensor,
+        rng: &mut dyn RngCore,
+    ) -> Result<(Tensor, Augmented)> {
+        self.augmentation.apply_with(self.probability, images, rng)
     }
 }
 
@@ -285,6 +304,10 @@ impl Colours {
     }
 
     fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        of_colours(images, |images| self.change(images))
+    }
+
+    fn change(&self, images: &Tensor) -> Result<Tensor> {
         let bright = images.broadcast_add(&self.brightness)?;
         let saturated = spread(&bright, &bright.mean_keepdim(1)?, &self.saturation)?;
         spread(&saturated, &mean(&saturated)?, &self.contrast)
@@ -293,8 +316,21 @@ impl Colours {
     /// Both factors scale what is left of a mean, which is a symmetric linear map: the gradient goes
     /// back through the same maps in the other order.
     fn backward(&self, grad: &Tensor) -> Result<Tensor> {
-        let grad = spread(grad, &mean(grad)?, &self.contrast)?;
-        spread(&grad, &grad.mean_keepdim(1)?, &self.saturation)
+        of_colours(grad, |grad| {
+            let grad = spread(grad, &mean(grad)?, &self.contrast)?;
+            spread(&grad, &grad.mean_keepdim(1)?, &self.saturation)
+        })
+    }
+}
+
+/// Changes the colours of images; the fourth channel, opacity, stays.
+fn of_colours(images: &Tensor, change: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    match images.dim(1)? {
+        4 => {
+            let colours = change(&images.narrow(1, 0, 3)?)?;
+            Ok(Tensor::cat(&[&colours, &images.narrow(1, 3, 1)?], 1)?)
+        }
+        _ => change(images),
     }
 }
 
@@ -370,6 +406,21 @@ mod tests {
             for (got, want) in values.to_vec1::<f32>()?.into_iter().zip(want) {
                 assert!((got - want).abs() < 1e-5, "{values}");
             }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn opacity_stays() -> Result<()> {
+        let images = (Tensor::arange(0f32, 64.0, &Device::Cpu)?.reshape((2, 4, 2, 4))? / 64.0)?;
+        let colour = Augmentation { colour: true, ..noise(0.0) };
+        let (changed, augmented) = colour.apply(&images, &mut ChaCha8Rng::seed_from_u64(2))?;
+        for changed in [changed, augmented.backward(&images)?] {
+            let of = |images: &Tensor, channel| -> Result<Vec<f32>> {
+                Ok(images.narrow(1, channel, 1)?.flatten_all()?.to_vec1()?)
+            };
+            assert_eq!(of(&changed, 3)?, of(&images, 3)?);
+            assert_ne!(of(&changed, 2)?, of(&images, 2)?);
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! A recorded pass of real, fake and perturbed images through the discriminator.
 
-use crate::adaptive::Augmenter;
-use crate::augmentation::{Augmentation, Augmented};
+use crate::augmentation::{Augmentation, Augmented, Augmenter};
 use crate::error::{Error, Result, check_shape};
 use crate::gan::{Batch, Gan};
 use crate::losses::R1Penalty;

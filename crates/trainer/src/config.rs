@@ -5,7 +5,7 @@ pub(crate) mod resolve;
 use crate::cli::values::PrecisionName;
 use anyhow::{Result, ensure};
 use candle_core::Device;
-use gan_data::folder::Colour;
+use gan_data::folder::{Colour, Size};
 use gan_models::{DiscriminatorConfig, GeneratorConfig, Layer, total_memory};
 use gan_training::{Gan, Hyperparameters, Intervals, Regularization, nest_flat_keys};
 use serde::{Deserialize, Serialize};
@@ -30,9 +30,9 @@ pub(crate) struct TrainConfig {
     pub init_from: Option<PathBuf>,
     /// The data set, as `--dataset` names it.
     pub dataset: String,
-    /// Rows and columns that the images of a directory are resized to.
+    /// The size that the images of a directory are resized to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub size: Option<usize>,
+    pub size: Option<Size>,
     /// Channels of the images of a directory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour: Option<Colour>,

@@ -3,7 +3,7 @@
 use crate::cli::options::{DataOptions, ImageOptions};
 use crate::quality::MIN_IMAGES;
 use anyhow::{Context, Result, bail, ensure};
-use gan_data::folder::{self, Colour, Loaded, Options};
+use gan_data::folder::{self, Colour, Loaded, Options, Size};
 use gan_data::{Dataset, DatasetInfo, Source, Split};
 use std::time::Instant;
 
@@ -44,13 +44,13 @@ impl Selection {
     /// An unknown data set.
     pub(crate) fn of_run(
         dataset: &str,
-        size: Option<usize>,
+        size: Option<Size>,
         colour: Option<Colour>,
         classes: &[String],
         strict: bool,
     ) -> Result<Self> {
         let options =
-            Options::new().size(size.unwrap_or(Options::SIZE)).colour(colour).strict(strict);
+            Options::new().size(size.unwrap_or(Options::SIZE.into())).colour(colour).strict(strict);
         Ok(Self { source: source(dataset)?, options, classes: classes.to_vec() })
     }
 
@@ -70,7 +70,7 @@ impl Selection {
     }
 
     /// Returns the size that images of a directory are resized to.
-    pub(crate) fn size(&self) -> Option<usize> {
+    pub(crate) fn size(&self) -> Option<Size> {
         matches!(self.source, Source::Folder(_)).then_some(self.options.size)
     }
 
@@ -161,8 +161,8 @@ fn options(source: &Source, images: &ImageOptions, strict: bool) -> Result<Optio
     }
     let size = match (images.size, source) {
         (Some(size), _) => size,
-        (None, Source::Folder(directory)) => folder::suggest_size(directory)?,
-        (None, _) => Options::SIZE,
+        (None, Source::Folder(directory)) => folder::suggest_size(directory)?.into(),
+        (None, _) => Options::SIZE.into(),
     };
     Ok(Options::new().size(size).colour(images.colour.map(Colour::from)).strict(strict))
 }

@@ -20,8 +20,12 @@ pub(crate) fn thousands(digits: &str) -> String {
 
 /// Formats width, height and colour mode of an image: `28x28 pixels in grey`.
 pub(crate) fn image(shape: ImageShape) -> String {
-    let colour = if shape.channels == 1 { "grey" } else { "colour" };
-    format!("{}x{} pixels in {colour}", shape.width, shape.height)
+    let colour = match shape.channels {
+        1 => "in grey",
+        4 => "with opacity",
+        _ => "in colour",
+    };
+    format!("{}x{} pixels {colour}", shape.width, shape.height)
 }
 
 #[cfg(test)]

@@ -9,11 +9,9 @@ use crate::sampling;
 use anyhow::Result;
 use candle_core::Tensor;
 use gan_data::{Dataset, ImageShape, range};
-use gan_metrics::{Classifier, Features, Predictions, RANDOM_FEATURES, RandomNetwork};
-use recognizer::Recognizer;
+use gan_metrics::{Features, Predictions, RANDOM_FEATURES, RandomNetwork};
+use recognizer::{CHUNK, Recognizer};
 
-/// Number of images that are converted to a tensor at a time.
-const CHUNK: usize = 1000;
 /// Minimum number of images of a data set for the metrics.
 pub(crate) const MIN_IMAGES: usize = 6;
 /// Number of images whose classes are predicted to find out whether a data set shows digits.
@@ -44,7 +42,7 @@ impl Extractor {
     /// # Errors
     /// A failed tensor operation.
     pub(crate) fn of(training: &Dataset) -> Result<Option<Self>> {
-        let shape = tuple(training.shape());
+        let shape = training.shape().into();
         let digits = Recognizer::of_digits()?;
         if shape == digits.classifier.shape() && shows_digits(training, &digits)? {
             return Ok(Some(Self::Digits(digits)));
@@ -116,11 +114,6 @@ impl Extractor {
     }
 }
 
-/// Channels, height and width.
-pub(crate) fn tuple(ImageShape { channels, height, width }: ImageShape) -> (usize, usize, usize) {
-    (channels, height, width)
-}
-
 /// Returns whether the classes of a data set are digits and the classifier recognises its images.
 fn shows_digits(set: &Dataset, recognizer: &Recognizer) -> Result<bool> {
     let Some(digits) = sampling::numbers(set.classes()) else { return Ok(false) };
@@ -129,22 +122,6 @@ fn shows_digits(set: &Dataset, recognizer: &Recognizer) -> Result<bool> {
     let pixels: Vec<u8> = tried.filter_map(|i| set.image(i)).flatten().copied().collect();
     let predictions = recognizer.predict(set.shape(), &pixels)?;
     Ok(predictions.accuracy(&wanted) >= RECOGNISED)
-}
-
-/// Returns features and predicted classes of images.
-///
-/// # Errors
-/// Images of another shape than the classifier's.
-pub(crate) fn predict(
-    classifier: &Classifier,
-    shape: ImageShape,
-    pixels: &[u8],
-) -> Result<Predictions> {
-    let mut all = Predictions::default();
-    for pixels in pixels.chunks(CHUNK * shape.len()) {
-        all.extend(classifier.predict(&range::to_tensor(pixels, shape)?)?);
-    }
-    Ok(all)
 }
 
 /// Returns a number of images as names of metrics have it: `10k`, `892`.

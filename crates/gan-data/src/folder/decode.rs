@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use resize::px::RGB;
+use resize::Pixel;
+use resize::px::{PixelFormat, RGB, RGBA};
 use zune_core::bytestream::{ZByteReaderTrait, ZCursor};
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -12,23 +13,27 @@ use zune_jpeg::JpegDecoder;
 use zune_jpeg::errors::DecodeErrors;
 
 use super::colour::Colour;
+use super::size::Size;
 use crate::files::{open, read as read_file};
 use crate::limits::{MAX_PIXELS, SIDES};
-use crate::png::{Rows, decode_png};
+use crate::png::{Rows, blend, decode_png};
 use crate::{Error, Result};
+
+/// An image is cropped to no less than this part of it, one in ten pixels.
+const LEAST_PART: usize = 10;
 
 /// Reads one image in the way [`load`](super::load) does.
 ///
 /// # Shapes
 ///
-/// Result: C x `size` x `size` values in 0..=255. Without a colour mode, C is 1 if every pixel is
+/// Result: C x H x W values in 0..=255 of this size. Without a colour mode, C is 1 if every pixel is
 /// grey, else 3.
 ///
 /// # Errors
 ///
 /// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`], [`Error::ImageSize`],
-/// [`Error::Resample`].
-pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
+/// [`Error::Cropped`], [`Error::Resample`].
+pub fn read(path: &Path, size: Size, colour: Option<Colour>) -> Result<Vec<u8>> {
     decode(path, &read_file(path)?, size, colour)
 }
 
@@ -37,7 +42,7 @@ pub fn read(path: &Path, size: usize, colour: Option<Colour>) -> Result<Vec<u8>>
 /// # Errors
 ///
 /// Those of [`read`] except [`Error::Read`]. It panics on no input.
-pub fn decode(file: &Path, bytes: &[u8], size: usize, colour: Option<Colour>) -> Result<Vec<u8>> {
+pub fn decode(file: &Path, bytes: &[u8], size: Size, colour: Option<Colour>) -> Result<Vec<u8>> {
     let rows = if bytes.starts_with(b"\xff\xd8") {
         decode_jpeg(file, bytes)?
     } else if bytes.starts_with(b"\x89PNG") {
@@ -45,14 +50,17 @@ pub fn decode(file: &Path, bytes: &[u8], size: usize, colour: Option<Colour>) ->
     } else {
         return Err(Error::NotAnImage { path: file.into() });
     };
-    let (width, height) = (rows.width, rows.height);
+    let whole = (rows.width, rows.height);
+    if colour == Some(Colour::Rgba) {
+        return with_opacity(file, &rows, size);
+    }
     let mut pixels = over_white(rows);
     if colour == Some(Colour::Grey) {
         pixels.iter_mut().for_each(|pixel| *pixel = luma(*pixel));
     }
     let is_grey = pixels.iter().all(|pixel| pixel.r == pixel.g && pixel.g == pixel.b);
     let channels = colour.map_or(if is_grey { 1 } else { 3 }, Colour::channels);
-    let pixels = square(file, pixels, width, height, size)?;
+    let pixels = resampled(file, &pixels, whole, (size, Pixel::RGB8))?;
     let planes = [|p: &RGB<u8>| p.r, |p: &RGB<u8>| p.g, |p: &RGB<u8>| p.b];
     Ok(planes[..channels].iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }
@@ -128,19 +136,32 @@ fn undecodable(path: &Path, source: DecodeErrors) -> Error {
 
 /// Converts pixels to RGB and blends transparent ones with white.
 fn over_white(rows: Rows) -> Vec<RGB<u8>> {
-    let over = |value: u8, opacity: u8| {
-        let (value, opacity) = (u32::from(value), u32::from(opacity));
-        ((value * opacity + 255 * (255 - opacity) + 127) / 255) as u8
-    };
     let pixels = rows.values.chunks_exact(rows.samples);
     let of = |pixel: &[u8]| match *pixel {
         [v] => RGB { r: v, g: v, b: v },
-        [v, a] => RGB { r: over(v, a), g: over(v, a), b: over(v, a) },
+        [v, a] => RGB { r: blend(v, a), g: blend(v, a), b: blend(v, a) },
         [r, g, b] => RGB { r, g, b },
-        [r, g, b, a] => RGB { r: over(r, a), g: over(g, a), b: over(b, a) },
+        [r, g, b, a] => RGB { r: blend(r, a), g: blend(g, a), b: blend(b, a) },
         _ => RGB { r: 0, g: 0, b: 0 }, // unreachable: no format has such pixels
     };
     pixels.map(of).collect()
+}
+
+/// Resamples an image with its opacity. Result: 4 x H x W values.
+fn with_opacity(file: &Path, rows: &Rows, size: Size) -> Result<Vec<u8>> {
+    let of = |pixel: &[u8]| match *pixel {
+        [v] => RGBA { r: v, g: v, b: v, a: u8::MAX },
+        [v, a] => RGBA { r: v, g: v, b: v, a },
+        [r, g, b] => RGBA { r, g, b, a: u8::MAX },
+        [r, g, b, a] => RGBA { r, g, b, a },
+        _ => RGBA { r: 0, g: 0, b: 0, a: 0 }, // unreachable: no format has such pixels
+    };
+    let pixels: Vec<RGBA<u8>> = rows.values.chunks_exact(rows.samples).map(of).collect();
+    let mut pixels = resampled(file, &pixels, (rows.width, rows.height), (size, Pixel::RGBA8P))?;
+    let white = RGBA { r: u8::MAX, g: u8::MAX, b: u8::MAX, a: 0 };
+    pixels.iter_mut().filter(|pixel| pixel.a == 0).for_each(|pixel| *pixel = white);
+    let planes = [|p: &RGBA<u8>| p.r, |p: &RGBA<u8>| p.g, |p: &RGBA<u8>| p.b, |p: &RGBA<u8>| p.a];
+    Ok(planes.iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }
 
 /// Converts a colour to its luma (ITU-R BT.601).
@@ -150,22 +171,28 @@ fn luma(RGB { r, g, b }: RGB<u8>) -> RGB<u8> {
     RGB { r: v, g: v, b: v }
 }
 
-/// Crops an image to the square in its middle and resamples it.
-fn square(
+/// Crops an image to the largest part in its middle with the ratio of the size, and resamples it.
+fn resampled<P, F>(
     path: &Path,
-    pixels: Vec<RGB<u8>>,
-    width: usize,
-    height: usize,
-    size: usize,
-) -> Result<Vec<RGB<u8>>> {
-    let side = width.min(height);
-    let start = (height - side) / 2 * width + (width - side) / 2;
-    let rows = pixels[start..].chunks(width).take(side).map(|row| &row[..side]);
-    if side == size {
+    pixels: &[P],
+    (width, height): (usize, usize),
+    (size, format): (Size, F),
+) -> Result<Vec<P>>
+where
+    P: Clone + Copy + Default + Send + Sync,
+    F: PixelFormat<InputPixel = P, OutputPixel = P>,
+{
+    let part = size.part_of(width, height);
+    if part.0 * part.1 * LEAST_PART < width * height {
+        return Err(Error::Cropped { path: path.into(), width, height, size });
+    }
+    let start = (height - part.1) / 2 * width + (width - part.0) / 2;
+    if part == (size.width, size.height) {
+        let rows = pixels[start..].chunks(width).take(part.1).map(|row| &row[..part.0]);
         return Ok(rows.flatten().copied().collect());
     }
-    let mut out = vec![RGB { r: 0, g: 0, b: 0 }; size * size];
-    resize::new(side, side, size, size, resize::Pixel::RGB8, resize::Type::Lanczos3)
+    let mut out = vec![P::default(); size.area()];
+    resize::new(part.0, part.1, size.width, size.height, format, resize::Type::Lanczos3)
         .and_then(|mut to| to.resize_stride(&pixels[start..], width, &mut out))
         .map_err(|source| Error::Resample { path: path.into(), source: source.into() })?;
     Ok(out)

@@ -40,7 +40,7 @@ fn jpeg(color: jpeg_encoder::ColorType, progressive: bool, pixel: &[u8]) -> Vec<
 }
 
 fn options(size: usize) -> Options {
-    Options { size, ..Options::default() }
+    Options::default().size(size)
 }
 
 fn train(folder: &TempDir, options: Options) -> Result<Loaded> {
@@ -131,6 +131,54 @@ fn every_kind_of_png_is_read() {
     }
 }
 
+/// Opacity stays, hidden colours do not; an image without opacity is opaque.
+#[test]
+fn opacity_is_a_fourth_channel() {
+    use png::ColorType::{GrayscaleAlpha, Rgb, Rgba};
+    let folder = tempfile::tempdir().unwrap();
+    let of = |size: usize| {
+        let rgba = Options { colour: Some(Colour::Rgba), ..options(size) };
+        let dataset = train(&folder, rgba).unwrap().dataset;
+        assert_eq!(dataset.shape().channels, 4);
+        first(&dataset)
+    };
+    for (color, row, want) in [
+        (Rgba, &[1, 2, 3, 127].repeat(8), [1, 2, 3, 127]),
+        (Rgba, &[1, 2, 3, 0].repeat(8), [255, 255, 255, 0]),
+        (GrayscaleAlpha, &[9, 40].repeat(8), [9, 9, 9, 40]),
+        (Rgb, &[1, 2, 3].repeat(8), [1, 2, 3, 255]),
+    ] {
+        put(&folder, "a.png", &png(color, 8, (8, 8), &row.repeat(8)));
+        assert_eq!(of(8), want, "{color:?}");
+    }
+    // What is resampled has the colour of what is seen: red beside hidden green.
+    let row = [[200, 0, 0, 255].repeat(8), [0, 200, 0, 0].repeat(8)].concat();
+    put(&folder, "a.png", &png(Rgba, 8, (16, 16), &row.repeat(16)));
+    let rgba = Options { colour: Some(Colour::Rgba), ..options(8) };
+    let dataset = train(&folder, rgba).unwrap().dataset;
+    let [red, green, _, opacity] = [0, 1, 2, 3].map(|plane| &dataset.pixels()[plane * 64..][..8]);
+    assert_eq!((opacity[0], opacity[7]), (255, 0));
+    let seen = (0..8).filter(|&column| opacity[column] > 0);
+    assert!(seen.clone().count() < 8);
+    assert!(
+        seen.clone().all(|column| red[column] > 190 && green[column] == 0),
+        "{red:?} {green:?}"
+    );
+}
+
+#[test]
+fn the_part_in_the_middle_has_the_ratio_of_the_size() {
+    let folder = tempfile::tempdir().unwrap();
+    // Columns are their numbers times 10; the middle 16 of 24 are 4 to 19.
+    let row: Vec<u8> = (0..24).map(|column| column * 10).collect();
+    put(&folder, "a.png", &png(png::ColorType::Grayscale, 8, (24, 8), &row.repeat(8)));
+    let dataset = train(&folder, Options::default().size(Size { height: 8, width: 16 })).unwrap();
+    assert_eq!((dataset.dataset.shape().height, dataset.dataset.shape().width), (8, 16));
+    assert_eq!(dataset.dataset.pixels(), row[4..20].repeat(8));
+    let error = train(&folder, Options::default().size(Size { height: 8, width: 7 })).unwrap_err();
+    assert_eq!(error.to_string(), "size 7x8: images are resampled to 8 to 256 pixels a side");
+}
+
 /// The decoder would panic at it.
 #[test]
 fn a_palette_of_a_part_of_a_colour_is_an_error() {
@@ -141,7 +189,7 @@ fn a_palette_of_a_part_of_a_colour_is_an_error() {
         encoder.set_color(png::ColorType::Indexed);
         encoder.set_palette(vec![7; bytes]);
         encoder.write_header().unwrap().write_image_data(&[0; 64]).unwrap();
-        match decode(path, &file, 8, None) {
+        match decode(path, &file, 8.into(), None) {
             Ok(pixels) => assert!(is_right && pixels == [7; 64], "{bytes}"),
             Err(error) => {
                 let text = format!("{error}: {}", std::error::Error::source(&error).unwrap());

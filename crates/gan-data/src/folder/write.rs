@@ -16,7 +16,7 @@ use crate::{Dataset, Error, Result, files, png};
 /// # Errors
 ///
 /// [`Error::NotEmpty`]; [`Error::Write`], also for a class whose name is no valid folder name;
-/// [`Error::Channels`] for other than 1 or 3.
+/// [`Error::Channels`] for other than 1, 3 or 4.
 pub fn write(folder: &Path, dataset: &Dataset) -> Result<()> {
     let failed = |path: &Path| {
         let path = PathBuf::from(path);

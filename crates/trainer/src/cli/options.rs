@@ -2,6 +2,7 @@
 
 use super::values::{ColourName, DeviceName, PrecisionName};
 use clap::{Args, Id};
+use gan_data::folder::Size;
 use std::path::PathBuf;
 
 /// Heading of the options for `--dataset folder:DIR` in help texts.
@@ -33,10 +34,10 @@ pub struct ClassesOption {
 /// How the images of a directory are read.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ImageOptions {
-    /// Rows and columns that images are resized to [default: up to 64, as most images
-    /// are large].
-    #[arg(long, value_name = "N", help_heading = DIRECTORIES)]
-    pub size: Option<usize>,
+    /// Size that images are resized to: a number of pixels for squares, else columns and rows [default:
+    /// up to 64, as most images are large].
+    #[arg(long, value_name = "N|WxH", help_heading = DIRECTORIES)]
+    pub size: Option<Size>,
     /// Channels of the images [default: rgb if any of them has colour].
     #[arg(long, visible_alias = "color", value_enum, value_name = "NAME", help_heading = DIRECTORIES)]
     pub colour: Option<ColourName>,

@@ -16,6 +16,8 @@ pub enum ColourName {
     Grey,
     /// Three channels.
     Rgb,
+    /// Three channels and opacity.
+    Rgba,
 }
 
 impl From<ColourName> for Colour {
@@ -23,6 +25,7 @@ impl From<ColourName> for Colour {
         match name {
             ColourName::Grey => Self::Grey,
             ColourName::Rgb => Self::Rgb,
+            ColourName::Rgba => Self::Rgba,
         }
     }
 }

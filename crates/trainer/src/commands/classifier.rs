@@ -4,7 +4,8 @@ use crate::cli::commands::ClassifierArgs;
 use crate::dataset::{self, Selection};
 use crate::device;
 use crate::format::duration;
-use crate::quality::{self, predict, recognizer};
+use crate::quality::recognizer::{self, predict};
+use crate::quality::training::train;
 use anyhow::{Context, Result, ensure};
 use gan_data::{Dataset, DatasetInfo, Split};
 use gan_files::Line;
@@ -24,7 +25,7 @@ pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) 
             None => recognizer::cache_file(&training)?,
         };
         let started = Instant::now();
-        let trained = quality::training::train(training, args.epochs, args.seed.or_zero())?;
+        let trained = train(training, args.epochs, args.seed.or_zero())?;
         let seconds = started.elapsed().as_secs_f64();
         let predicted = predict(&trained.classifier, test.shape(), test.pixels())?;
         let directory = gan_files::parent(&path);

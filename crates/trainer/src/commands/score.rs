@@ -8,7 +8,7 @@ use crate::run::directory::RunDirectory;
 use crate::sampling;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
-use gan_data::folder::{self, Colour, Options};
+use gan_data::folder::{self, Colour, Options, Size};
 use gan_data::{Error, ImageSet, ImageShape, Split, class_position, range};
 use gan_files::Line;
 use gan_models::Mode;
@@ -56,26 +56,26 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
 }
 
 /// The images of a file or directory. A JPEG or PNG image is resized to the discriminator's shape, as in
-/// training, if that is a square.
+/// training.
 fn read(path: &Path, shape: ImageShape) -> Result<ImageSet> {
     let is_image = path.extension().is_some_and(|extension| {
         ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     });
-    if is_image && !path.is_dir() && shape.height == shape.width {
-        let pixels = folder::read(path, shape.height, Some(Colour::of(shape.channels)))?;
+    let size = Size { height: shape.height, width: shape.width };
+    if is_image && !path.is_dir() {
+        let pixels = folder::read(path, size, Some(Colour::of(shape.channels)))?;
         return Ok(ImageSet::new(shape, pixels, None)?);
     }
     let resized = || {
         let colour = Some(Colour::of(shape.channels));
-        let options = Options::new().size(shape.height).colour(colour).strict(true);
+        let options = Options::new().size(size).colour(colour).strict(true);
         folder::load(path, Split::Train, &options).map(|loaded| ImageSet::from(&loaded.dataset))
     };
-    let is_square = shape.height == shape.width;
     let images = match ImageSet::load(path) {
         // Images of other kinds or sizes, and directories of them.
-        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) if is_square => resized()?,
+        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) => resized()?,
         // Images of another size, unless they are IDX files, which are used as they are.
-        Ok(images) if images.shape != shape && is_square => resized().unwrap_or(images),
+        Ok(images) if images.shape != shape => resized().unwrap_or(images),
         images => images?,
     };
     ensure!(

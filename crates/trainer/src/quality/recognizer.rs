@@ -1,17 +1,18 @@
 //! Classifiers that recognise the classes of images: the built-in one of digits, and those that
 //! `classifier` has trained on a data set and left in the user's cache.
 
-use crate::quality::tuple;
 use crate::sampling;
 use anyhow::{Context, Result};
-use gan_data::folder::Colour;
-use gan_data::{Dataset, ImageShape};
+use gan_data::folder::{Colour, Size};
+use gan_data::{Dataset, ImageShape, range};
 use gan_files::shell_word;
 use gan_metrics::{Classifier, Predictions};
 use std::path::{Path, PathBuf};
 
 /// The environment variable that names the directory of the cache.
 pub(crate) const CACHE: &str = "CANDLE_GAN_CACHE";
+/// Number of images that are converted to a tensor at a time.
+pub(super) const CHUNK: usize = 1000;
 /// Number of classes of the built-in classifier: the digits.
 const DIGITS: u32 = 10;
 
@@ -38,7 +39,7 @@ impl Recognizer {
             return None;
         }
         let path = cache_file(training).ok().filter(|path| path.exists())?;
-        let loaded = Classifier::load(&path, tuple(training.shape()));
+        let loaded = Classifier::load(&path, training.shape().into());
         match loaded.map(|classifier| (classifier.classes(), classifier)) {
             Ok((known, classifier)) if known == training.classes().len() => {
                 Some(Self { classifier, classes: training.classes().to_vec() })
@@ -59,13 +60,29 @@ impl Recognizer {
     /// # Errors
     /// Images of another shape than the classifier's.
     pub(crate) fn predict(&self, shape: ImageShape, pixels: &[u8]) -> Result<Predictions> {
-        super::predict(&self.classifier, shape, pixels)
+        predict(&self.classifier, shape, pixels)
     }
 
     /// Returns the classes that these labels of a file stand for. Returns `None` if one is unknown.
     pub(crate) fn classes_of(&self, labels: &[u32]) -> Option<Vec<u32>> {
         sampling::positions(&self.classes, labels)
     }
+}
+
+/// Returns features and predicted classes of images.
+///
+/// # Errors
+/// Images of another shape than the classifier's.
+pub(crate) fn predict(
+    classifier: &Classifier,
+    shape: ImageShape,
+    pixels: &[u8],
+) -> Result<Predictions> {
+    let mut all = Predictions::default();
+    for pixels in pixels.chunks(CHUNK * shape.len()) {
+        all.extend(classifier.predict(&range::to_tensor(pixels, shape)?)?);
+    }
+    Ok(all)
 }
 
 /// Returns the file in the user's cache of the classifier of these images.
@@ -107,8 +124,8 @@ impl TrainedOn<'_> {
         let word = |text: &str| shell_word(Path::new(text));
         let mut command = format!("candle-gan classifier --dataset {}", word(dataset));
         if dataset.starts_with("folder:") {
-            let colour = if Colour::of(shape.channels) == Colour::Grey { "grey" } else { "rgb" };
-            command += &format!(" --size {} --colour {colour}", shape.height);
+            let size = Size { height: shape.height, width: shape.width };
+            command += &format!(" --size {size} --colour {}", Colour::of(shape.channels));
         }
         if !classes.is_empty() {
             command += &format!(" --class {}", word(&classes.join(",")));
@@ -126,14 +143,14 @@ mod tests {
 
     #[test]
     fn the_command_names_the_images() {
-        let shape = ImageShape { channels: 3, height: 32, width: 32 };
+        let shape = ImageShape { channels: 3, height: 32, width: 48 };
         let classes = ["a".to_string(), "b c".to_string()];
         let of =
             |dataset, classes, holdout| TrainedOn { dataset, shape, classes, holdout }.command();
         assert_eq!(of("idx:set", &[], None), "candle-gan classifier --dataset idx:set");
         assert_eq!(
             of("folder:my icons", &classes, Some(0.1)),
-            "candle-gan classifier --dataset 'folder:my icons' --size 32 --colour rgb --class 'a,b \
+            "candle-gan classifier --dataset 'folder:my icons' --size 48x32 --colour rgb --class 'a,b \
              c' --holdout 0.1"
         );
     }

@@ -1,6 +1,5 @@
 //! Trains a classifier of images.
 
-use crate::quality::tuple;
 use anyhow::{Context, Result};
 use gan_data::{Batches, Dataset};
 use gan_metrics::{ClassifierTraining, TrainedClassifier};
@@ -17,7 +16,7 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Images that it does not take; fewer than two.
 pub(crate) fn train(set: Dataset, epochs: u64, seed: u64) -> Result<TrainedClassifier> {
     let (classes, batch) = (set.classes().len(), BATCH.min(set.len()));
-    let (name, shape) = (set.name().to_string(), tuple(set.shape()));
+    let (name, shape) = (set.name().to_string(), set.shape().into());
     let mut batches = Batches::new(set, batch, seed)?;
     let steps = batches.steps(epochs);
     let mut training = ClassifierTraining::new(shape, classes, steps, seed).context(name)?;

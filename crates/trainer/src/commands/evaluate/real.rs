@@ -7,7 +7,7 @@ use crate::format;
 use crate::quality::Extractor;
 use crate::quality::recognizer::TrainedOn;
 use anyhow::{Result, ensure};
-use gan_data::folder::{Colour, Options};
+use gan_data::folder::{Colour, Options, Size};
 use gan_data::{Dataset, DatasetInfo, ImageShape, Split};
 
 /// The real images that a generator is compared with.
@@ -43,7 +43,7 @@ impl RealImages {
         let source = dataset::source(dataset)?;
         // A directory of images has no size of its own.
         let options = Options::new()
-            .size(shape.height)
+            .size(Size { height: shape.height, width: shape.width })
             .colour(Some(Colour::of(shape.channels)))
             .strict(false);
         let load = |split| dataset::load(&source, split, &options);

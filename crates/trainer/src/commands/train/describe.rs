@@ -18,7 +18,7 @@ pub(super) fn describe(set: &Dataset) -> Result<String> {
     let colour = match shape.channels {
         1 => "grey",
         3 => "in colour",
-        _ => "with transparency",
+        _ => "with opacity",
     };
     let mut parts = vec![format!(
         "{} images of {}x{} pixels, {colour}, {}",
