@@ -38,6 +38,7 @@ def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
         w = {name: vector.view(hwc).permute(2, 0, 1) for name, vector in w.items()}
         x = (x - w["running_mean"]) / (w["running_var"] + arg["epsilon"]).sqrt()
         return x * w["weight"] + w["bias"]
+    if kind == "group_norm": return F.group_norm(x, arg["groups"], eps=arg["epsilon"])
     if kind == "activation":
         return getattr(torch, arg)(x) if isinstance(arg, str) else F.leaky_relu(x, arg["leaky_relu"])
     if kind == "resize": return F.interpolate(x, size=arg, mode="bilinear", align_corners=False)

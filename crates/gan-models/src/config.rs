@@ -122,6 +122,15 @@ pub enum Layer {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         per_channel: bool,
     },
+    /// Normalisation of each image over groups of adjacent channels and all pixels (Wu and He 2018,
+    /// "Group normalization"), without scale and bias. One group is layer normalisation, a group for
+    /// each channel instance normalisation.
+    GroupNorm {
+        /// Number of groups, which must divide the channels.
+        groups: usize,
+        /// Added to the variance before the square root.
+        epsilon: f32,
+    },
     /// An elementwise activation.
     Activation(Activation),
     /// In training, sets each value to 0 with this probability and scales up the others.
@@ -224,6 +233,7 @@ impl Layer {
             Self::Conv { .. } => "conv",
             Self::ConvTranspose { .. } => "conv_transpose",
             Self::BatchNorm { .. } => "batch_norm",
+            Self::GroupNorm { .. } => "group_norm",
             Self::Activation(_) => "activation",
             Self::Dropout(_) => "dropout",
             Self::Resize(..) => "resize",

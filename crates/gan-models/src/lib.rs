@@ -37,6 +37,7 @@ mod discriminator;
 mod error;
 mod fused_layer;
 mod generator;
+mod group_norm;
 mod interpolation;
 mod latent;
 mod layout;

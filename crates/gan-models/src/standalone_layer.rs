@@ -5,6 +5,7 @@ use crate::batch_norm::{BatchNormLayer, NormPass};
 use crate::candle_ops;
 use crate::config::Activation;
 use crate::error::Result;
+use crate::group_norm::{GroupNorm, GroupNormPass};
 use crate::layout::Layout;
 use crate::minibatch_std::MinibatchStd;
 use crate::pixel_shuffle::PixelShuffle;
@@ -31,6 +32,7 @@ pub(crate) enum Op {
     Rescale { scale: f64, shift: f64 },
     PixelShuffle(PixelShuffle),
     MinibatchStd,
+    GroupNorm(GroupNorm),
 }
 
 /// The output of a training pass, and what its backward pass needs.
@@ -44,6 +46,7 @@ pub(crate) enum SavedStandalone {
         output: Tensor,
     },
     MinibatchStd(MinibatchStd),
+    GroupNorm(GroupNormPass),
     /// Batch normalisation by the kernels.
     Kernels(SavedBatchNorm),
     /// Batch normalisation in candle's operators.
@@ -57,6 +60,7 @@ impl SavedStandalone {
                 output
             }
             Self::MinibatchStd(pass) => pass.output(),
+            Self::GroupNorm(pass) => pass.output(),
             Self::Kernels(pass) => pass.output(),
             Self::Candle(pass) => pass.output(),
         }
@@ -116,6 +120,7 @@ impl StandaloneLayer {
             Op::Rescale { scale, shift } => Ok(x.affine(*scale, *shift)?),
             Op::PixelShuffle(shuffle) => shuffle.forward(x, backend),
             Op::MinibatchStd => Ok(MinibatchStd::forward(x, backend)?.output().clone()),
+            Op::GroupNorm(norm) => Ok(norm.forward(x, backend)?.output().clone()),
         }
     }
 
@@ -150,6 +155,7 @@ impl StandaloneLayer {
             (Op::MinibatchStd, _) => {
                 SavedStandalone::MinibatchStd(MinibatchStd::forward(x, backend)?)
             }
+            (Op::GroupNorm(norm), _) => SavedStandalone::GroupNorm(norm.forward(x, backend)?),
             (Op::Resample(_) | Op::Rescale { .. } | Op::PixelShuffle(_), _) => {
                 SavedStandalone::Linear(self.forward(x, backend, mode)?)
             }
@@ -182,6 +188,7 @@ impl StandaloneLayer {
                 shuffle.inverse().forward(grad, backend)?
             }
             (SavedStandalone::MinibatchStd(pass), _) => pass.backward(grad)?,
+            (SavedStandalone::GroupNorm(pass), _) => pass.backward(grad)?,
             (SavedStandalone::Linear(_) | SavedStandalone::Activation(_), _) => {
                 unreachable!("saved by another layer")
             }

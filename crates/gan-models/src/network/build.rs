@@ -7,6 +7,7 @@ use crate::batch_norm::BatchNormLayer;
 use crate::config::{Activation, FeatureShape, Layer, Momentum, WeightInit};
 use crate::error::{Error, Result};
 use crate::fused_layer::{FusedLayer, LayerSpec};
+use crate::group_norm::GroupNorm;
 use crate::linear_map::LinearMap;
 use crate::pixel_shuffle::PixelShuffle;
 use crate::resample::Resample;
@@ -171,6 +172,9 @@ pub(super) fn check(layer: &Layer) -> Result<(), &'static str> {
             epsilon > 0.0 && momentum > 0.0 && momentum <= 1.0,
             "epsilon must be above 0, momentum above 0 and at most 1",
         ),
+        Layer::GroupNorm { groups, epsilon } => {
+            (groups > 0 && epsilon > 0.0, "groups must be at least 1, epsilon above 0")
+        }
         Layer::Activation(Activation::LeakyRelu(slope)) => {
             (slope >= 0.0 && slope.is_finite(), "the slope must be at least 0")
         }
@@ -210,6 +214,9 @@ fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<O
             Op::Resample(Resample::new(layer, (input.height, input.width), vars.device())?)
         }
         Layer::MinibatchStd => Op::MinibatchStd,
+        Layer::GroupNorm { groups, epsilon } => {
+            Op::GroupNorm(GroupNorm { groups, epsilon: epsilon.into() })
+        }
         Layer::Dense { .. }
         | Layer::Project { .. }
         | Layer::Conv { .. }

@@ -162,6 +162,14 @@ fn fits(layer: &Layer, input: FeatureShape) -> Result<(), String> {
         {
             Err("kernel and stride must be at least 1".to_string())
         }
+        Layer::GroupNorm { groups, .. } if !input.channels.is_multiple_of(groups) => {
+            Err(format!("{groups} groups do not divide {} channels", input.channels))
+        }
+        Layer::GroupNorm { groups, .. }
+            if input.channels == groups && (height, width) == (1, 1) =>
+        {
+            Err("normalises over one value, which leaves nothing of it".to_string())
+        }
         Layer::Downsample(factor)
             if !(height.is_multiple_of(factor) && width.is_multiple_of(factor)) =>
         {
@@ -256,7 +264,10 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
         Layer::MinibatchStd => {
             summary.output = FeatureShape { channels: from.checked_add(1)?, ..input };
         }
-        Layer::Activation(_) | Layer::Dropout(_) | Layer::Rescale { .. } => {}
+        Layer::Activation(_)
+        | Layer::Dropout(_)
+        | Layer::Rescale { .. }
+        | Layer::GroupNorm { .. } => {}
         // Planned with the layers inside.
         Layer::Residual { .. } => return None,
     }

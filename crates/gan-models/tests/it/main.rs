@@ -81,6 +81,7 @@ fn residual() -> Architecture {
     let conv = |channels, kernel, bias| Layer::Conv { channels, kernel, stride: 1, bias };
     let norm = Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel: false };
     let leaky = Layer::Activation(Activation::LeakyRelu(0.2));
+    let group_norm = |groups| Layer::GroupNorm { groups, epsilon: 1e-3 };
     let upsample = |filter| Layer::Upsample { factor: 2, filter };
     let inner = Layer::Residual {
         body: vec![conv(6, 3, true), leaky.clone()],
@@ -100,7 +101,7 @@ fn residual() -> Architecture {
             zero_init: false,
         },
         Layer::Residual {
-            body: vec![inner, norm.clone(), leaky.clone(), conv(8, 3, true)],
+            body: vec![inner, group_norm(3), leaky.clone(), conv(8, 3, true), group_norm(1)],
             shortcut: vec![conv(8, 1, false)],
             zero_init: false,
         },
@@ -110,7 +111,7 @@ fn residual() -> Architecture {
     let discriminator = vec![
         Layer::PixelUnshuffle(2),
         Layer::Residual {
-            body: vec![conv(8, 3, false), norm, leaky.clone(), Layer::Downsample(2)],
+            body: vec![conv(8, 3, false), norm, group_norm(8), leaky.clone(), Layer::Downsample(2)],
             shortcut: vec![Layer::AvgPool(2)],
             zero_init: false,
         },

@@ -53,6 +53,25 @@ fn the_standard_deviation_over_the_batch_is_a_channel() {
     }
 }
 
+/// By hand: groups of two channels and two pixels, their means 2.5 and 5, their variances 1.25 and 5;
+/// as PyTorch's `group_norm` computes it.
+#[test]
+fn groups_are_normalised_in_each_image() {
+    let x = [[1.0f32, 2.0, 3.0, 4.0, 2.0, 4.0, 6.0, 8.0], [0.0; 8]];
+    let x = Tensor::new(&x, &Device::Cpu).unwrap().reshape((2, 4, 1, 2)).unwrap();
+    let got = values(&run(Layer::GroupNorm { groups: 2, epsilon: 1e-5 }, &x));
+    let want = [-1.341_635_4f32, -0.447_211_8, 0.447_211_8, 1.341_635_4];
+    for (i, got) in got.iter().enumerate() {
+        let want = if i < 8 { want[i % 4] } else { 0.0 };
+        assert!((got - want).abs() < 1e-5, "{i}: {got}, not {want}");
+    }
+    // One group for all, and one for each channel of two pixels.
+    let all = values(&run(Layer::GroupNorm { groups: 1, epsilon: 1e-5 }, &x));
+    assert!((all[..8].iter().sum::<f32>()).abs() < 1e-5 && (all[7] - 1.962_989).abs() < 1e-5);
+    let each = values(&run(Layer::GroupNorm { groups: 4, epsilon: 1e-9 }, &x));
+    assert!(each[..8].chunks(2).all(|pair| (pair[0] + 1.0).abs() < 1e-5 && pair[1] > 0.999));
+}
+
 #[test]
 fn a_block_may_start_as_its_shortcut() {
     let conv = Layer::Conv { channels: 3, kernel: 3, stride: 1, bias: true };
@@ -120,6 +139,8 @@ fn blocks_that_do_not_fit_are_named() {
             "layer 0 (residual): body: layer 1 (downsample): the factor 4 must divide height and \
              width, 6 and 6",
         ),
+        (Layer::GroupNorm { groups: 2, epsilon: 1e-5 }, "2 groups do not divide 3 channels"),
+        (Layer::GroupNorm { groups: 0, epsilon: 1e-5 }, "groups must be at least 1"),
         (Layer::PixelShuffle(2), "the factor 2 does not divide 3 channels of 6x6 pixels"),
         (Layer::PixelUnshuffle(0), "the factor 0 does not divide 3 channels of 6x6 pixels"),
         (
