@@ -1,5 +1,6 @@
 //! A probability of augmentation that follows how far the discriminator overfits.
 
+use rand::{Rng, RngCore};
 use serde::{Deserialize, Serialize};
 
 /// Settings of the probability with which each change of an augmentation is made to an image, noise
@@ -38,6 +39,11 @@ impl AdaptiveProbability {
         let change = if mean_sign > self.target { change } else { -change };
         (probability + change).clamp(0.0, 1.0)
     }
+}
+
+/// Whether a change of this probability is made. Without a probability, nothing is drawn.
+pub(crate) fn is_made(probability: Option<f64>, rng: &mut dyn RngCore) -> bool {
+    probability.is_none_or(|probability| rng.random::<f64>() < probability)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 mod adaptive;
 mod augmentation;
 mod checkpoint;
+mod colours;
 mod discriminator_pass;
 mod ema;
 mod error;
