@@ -74,6 +74,31 @@ fn a_run_is_measured_against_images_that_it_never_sees() {
     assert_eq!(qualities(RUN), qualities(whole));
 }
 
+/// The statistics hold the probability of augmentation, and a resumed run goes on with it.
+#[test]
+fn augmentation_adapts_and_goes_on() {
+    let place = Place::new();
+    discs(&place, "discs", 0..40);
+    let train =
+        "--dataset folder:discs --size 16 --recipe tiny.toml --translation 2 --set stats_every=4";
+    let adaptive = "--set adaptive={\"target\":-0.99,\"images\":800}";
+    place.succeed(&format!("{train} {adaptive} --steps 8 --out halves"));
+    let run = "halves/00000-folder-discs-tiny";
+    place.succeed(&format!("--resume {run} --steps 12"));
+    place.succeed(&format!("{train} {adaptive} --steps 12 --out whole"));
+    let whole = "whole/00000-folder-discs-tiny";
+    assert_same(&place.result(run), &place.result(whole));
+    let chances = |run| -> Vec<Value> {
+        stats(&place, run).iter().map(|line| line["augmentation_probability"].clone()).collect()
+    };
+    assert!(chances(whole).iter().all(Value::is_f64), "{:?}", chances(whole));
+    assert_eq!(chances(run), chances(whole));
+    place.refuse_saying(
+        &train.replace("--translation 2", adaptive),
+        &["adaptive: is the probability of colour, flip, translation and cutout"],
+    );
+}
+
 #[test]
 fn columns_have_as_many_images() {
     let place = Place::new();

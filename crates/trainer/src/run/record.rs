@@ -90,6 +90,9 @@ pub(crate) struct StatsLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) updates: Option<UpdateCounts>,
     pub(crate) images_per_second: f64,
+    /// The probability of augmentation after this step, if it is adaptive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) augmentation_probability: Option<f64>,
     /// Metrics of the generator at this step, if measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) quality: Option<Quality>,
@@ -116,6 +119,7 @@ impl StatsLine {
             accuracy: mean(|stats| stats.accuracy),
             updates: window.iter().filter_map(|stats| stats.updates).reduce(Add::add),
             images_per_second,
+            augmentation_probability: None,
             quality: None,
         }
     }

@@ -116,7 +116,7 @@ impl<'a> Reporter<'a> {
         let is_measured = due.measure.is_some() && self.monitor.is_some();
         if due.stats || is_measured {
             self.read(gan)?;
-            let line = StatsLine { quality, ..self.line(gan.step()) };
+            let line = StatsLine { quality, ..self.line(gan) };
             self.window.clear();
             if let Some(advice) = self.advice.of_line(&line) {
                 self.progress.warn(&advice);
@@ -140,7 +140,7 @@ impl<'a> Reporter<'a> {
             let is_measured = due.measure.is_some() && self.monitor.is_some();
             ensure!(!is_measured, "step {} is not measured", gan.step());
             self.read(gan)?;
-            let line = self.line(gan.step());
+            let line = self.line(gan);
             self.statistics.keep(line);
         }
         self.statistics.repair()
@@ -148,10 +148,9 @@ impl<'a> Reporter<'a> {
 
     /// Writes the statistics up to the last step before one that failed.
     pub(crate) fn fail(&mut self, gan: &Gan) {
-        let step = gan.step();
         if self.read(gan).is_ok() && !self.window.is_empty() {
             // The failure of the step is the one to report.
-            let line = self.line(step);
+            let line = self.line(gan);
             let _ = self.statistics.add(line).and_then(|()| self.statistics.draw());
         }
     }
@@ -179,9 +178,10 @@ impl<'a> Reporter<'a> {
     }
 
     /// The statistics since the last line.
-    fn line(&self, step: u64) -> StatsLine {
-        let speed = self.progress.images_per_second(step);
-        StatsLine::new(step, self.steps_per_epoch, &self.window, speed)
+    fn line(&self, gan: &Gan) -> StatsLine {
+        let speed = self.progress.images_per_second(gan.step());
+        let line = StatsLine::new(gan.step(), self.steps_per_epoch, &self.window, speed);
+        StatsLine { augmentation_probability: gan.augmentation_probability(), ..line }
     }
 
     /// Measures the generator, and keeps it if it is the best so far. A measurement that fails is a
