@@ -3,7 +3,6 @@
 //! [`run`] carries out a parsed command line; `main` only turns the result into an exit code.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "a command line program reports by printing")]
 
 mod animation;
 mod bench;
@@ -18,18 +17,17 @@ mod package;
 mod report;
 mod run_directory;
 mod sanitize;
+mod say;
 mod tidy;
 mod torture;
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gan_files::Line;
 
 pub use crate::check::FailedCheck;
 use crate::check::workspace_root;
 pub use crate::report::Report;
+use crate::say::say;
 
 /// Tasks of the candle-gan workspace
 #[derive(Parser)]
@@ -63,24 +61,19 @@ enum Task {
     Torture(torture::Torture),
 }
 
-/// Prints one line, whatever names are in it. What is done stays done where nobody reads it.
-fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{}", Line(text));
-}
-
 /// Carries out the task of a command line, and prints its result.
 ///
 /// # Errors
 /// [`FailedCheck`] if the task is a check that found a fault; everything else that can go wrong.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.task {
-        Task::Gif(animation) => say(&animation.make()?),
-        Task::Report(report) => say(&report.make()?),
-        Task::Bench(bench) => say(&bench.run(&workspace_root())?),
+        Task::Gif(animation) => say(animation.make()?),
+        Task::Report(report) => say(report.make()?),
+        Task::Bench(bench) => say(bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
-        Task::Package(package) => say(&package.run(&workspace_root())?),
+        Task::Package(package) => say(package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,
-        Task::Tidy => say(&tidy::run(&workspace_root())?),
+        Task::Tidy => say(tidy::run(&workspace_root())?),
         Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
         Task::Fuzz(fuzz) => fuzz.run(&workspace_root())?,
         Task::Torture(torture) => torture.run(&workspace_root())?,
