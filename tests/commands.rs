@@ -130,3 +130,21 @@ fn separate_updates_are_counted() {
     assert_eq!(updates(&lines[0]), [Some(5), Some(5), Some(0)]);
     assert!(lines.iter().all(|line| (0.0..=1.0).contains(&line["accuracy"].as_f64().unwrap())));
 }
+
+#[test]
+fn a_generator_is_written_as_an_onnx_model() {
+    let place = Place::new();
+    place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
+    let said = place.succeed("export-onnx --out by-class.onnx");
+    let shapes = "z: float32 (N, 6), label: int64 (N) -> images: float32 (N, 1, 28, 28)\n";
+    assert!(said.out.ends_with(&format!("by-class.onnx: {shapes}")), "{said:?}");
+    // The first field is the version of the format, 8.
+    let model = place.read("by-class.onnx");
+    assert_eq!(model[..2], [8, 8]);
+    place
+        .succeed("export-onnx --weights runs/00000-idx-set-by-class/generator --out by-class.onnx");
+    assert_eq!(place.read("by-class.onnx"), model);
+    place.refuse_saying("export-onnx --weights absent --out a.onnx", &["absent"]);
+    place.refuse_saying("export-onnx --out absent/a.onnx", &["absent/a.onnx"]);
+    place.refuse_saying("export-onnx --out set", &["set"]);
+}

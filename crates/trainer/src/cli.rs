@@ -7,8 +7,8 @@ pub mod values;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    BenchArgs, ClassifierArgs, EvaluateArgs, ExportArgs, GenerateArgs, InterpolateArgs, ScoreArgs,
-    SummaryArgs,
+    BenchArgs, ClassifierArgs, EvaluateArgs, ExportArgs, ExportOnnxArgs, GenerateArgs,
+    InterpolateArgs, ScoreArgs, SummaryArgs,
 };
 use train::TrainArgs;
 
@@ -47,6 +47,8 @@ pub enum Command {
     Classifier(ClassifierArgs),
     /// Write a data set as a directory of images, one sub-directory for each class.
     Export(ExportArgs),
+    /// Write a trained generator as an ONNX model.
+    ExportOnnx(ExportOnnxArgs),
     /// Time a recipe's training step on the CPU.
     Bench(BenchArgs),
 }

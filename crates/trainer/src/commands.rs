@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod classifier;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod export_onnx;
 pub(crate) mod generate;
 pub(crate) mod interpolate;
 pub(crate) mod recipes;

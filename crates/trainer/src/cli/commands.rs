@@ -220,6 +220,17 @@ pub struct ExportArgs {
     pub out: PathBuf,
 }
 
+/// Options of `export-onnx`.
+#[derive(Args, Debug)]
+pub struct ExportOnnxArgs {
+    /// The generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub out: PathBuf,
+}
+
 /// Options of `bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
