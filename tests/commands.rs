@@ -132,6 +132,22 @@ fn separate_updates_are_counted() {
 }
 
 #[test]
+fn completions_are_scripts_for_each_shell() {
+    let place = Place::new();
+    for (shell, part) in [
+        ("bash", "_candle__gan()"),
+        ("zsh", "#compdef candle-gan"),
+        ("fish", "complete -c candle-gan"),
+    ] {
+        let script = place.succeed(&format!("completions {shell}")).out;
+        assert!(script.contains(part), "{script}");
+        assert!(script.contains("interpolate") && script.contains("save-latents"), "{script}");
+        assert!(!script.contains("u0009"), "tabs are kept: {script}");
+    }
+    assert_eq!(place.run("completions tcsh").code, Some(2));
+}
+
+#[test]
 fn a_generator_is_written_as_an_onnx_model() {
     let place = Place::new();
     place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod classifier;
+pub(crate) mod completions;
 pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod export_onnx;

@@ -231,6 +231,14 @@ pub struct ExportOnnxArgs {
     pub out: PathBuf,
 }
 
+/// Options of `completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
 /// Options of `bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {
