@@ -147,6 +147,38 @@ fn completions_are_scripts_for_each_shell() {
     assert_eq!(place.run("completions tcsh").code, Some(2));
 }
 
+/// Nothing but objects on standard output, from the start to the end; the same run otherwise.
+#[test]
+fn progress_is_lines_of_json_for_programs() {
+    let place = Place::new();
+    let flags = "--recipe by-class.toml --dataset idx:set --steps 8";
+    let said = place.succeed(&format!("{flags} --progress json"));
+    let events: Vec<Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| -> Vec<&Value> {
+        events.iter().filter(|event| event["event"] == name).collect()
+    };
+    let run = "runs/00000-idx-set-by-class";
+    assert_eq!(events[0]["event"], "start");
+    assert_eq!((&events[0]["run"], &events[0]["steps"]), (&run.into(), &8.into()));
+    let last = of("progress").pop().unwrap();
+    assert_eq!(last["step"], 8);
+    assert!(last["generator_loss"].is_f64() && last["seconds_left"] == 0.0, "{last}");
+    let steps: Vec<_> = of("measurement").iter().map(|event| event["step"].clone()).collect();
+    assert_eq!(steps, [4, 8]);
+    assert!(of("measurement")[0]["fd-r64-2k"].is_f64(), "{events:?}");
+    let end = events.last().unwrap();
+    assert_eq!((&end["event"], &end["complete"]), (&"end".into(), &true.into()));
+    let again = place.succeed(&format!("--resume {run} --progress json")).out;
+    assert_eq!(again.lines().count(), 1);
+    place.succeed(flags);
+    let plain = place.result("runs/00001-idx-set-by-class");
+    crate::assert_same(&place.result(run), &plain);
+    // The bar and the lines go to standard error.
+    let said = place.succeed(&format!("{flags} --progress plain"));
+    assert!(said.err.contains("step 8/8 ") && !said.out.contains("step 8/8 "), "{said:?}");
+}
+
 #[test]
 fn a_generator_is_written_as_an_onnx_model() {
     let place = Place::new();

@@ -4,10 +4,11 @@ mod advice;
 mod explain;
 pub(crate) mod images;
 pub(crate) mod interrupt;
-mod progress;
+pub(crate) mod progress;
 mod reporter;
 mod schedule;
 
+use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
@@ -39,12 +40,12 @@ pub(crate) fn train(
     gan: &mut Gan,
     mut images: TrainingImages,
     config: &TrainConfig,
-    directory: &RunDirectory,
-    device: &Device,
+    (directory, device): (&RunDirectory, &Device),
+    progress: ProgressName,
 ) -> Result<(Outcome, usize)> {
     let interrupt = Interrupt::listen()?;
     let schedule = Schedule::new(config);
-    let mut reporter = Reporter::begin(directory, config, &images, gan)?;
+    let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
         let batch = images.batches.batch(gan.step())?;

@@ -13,7 +13,8 @@ Examples:
   candle-gan train --digit 5
   candle-gan train --dataset folder:icons --budget 60
   candle-gan train --recipe mine.toml --loss hinge --set ema_decay=0.998
-  candle-gan train --resume runs/00000-mnist-5-default --steps 9000";
+  candle-gan train --resume runs/00000-mnist-5-default --steps 9000
+  candle-gan train --digit 5 --progress json | jq .step";
 
 /// Of `generate`.
 pub(super) const GENERATE: &str = "\

@@ -1,5 +1,6 @@
 //! Writes the reports of a run: statistics, sample grids, measurements and progress.
 
+use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
 use crate::quality::MIN_IMAGES;
 use crate::quality::monitor::QualityMonitor;
@@ -59,6 +60,7 @@ impl<'a> Reporter<'a> {
         config: &TrainConfig,
         images: &TrainingImages,
         gan: &Gan,
+        progress: ProgressName,
     ) -> Result<Self> {
         let schedule = Schedule::new(config);
         let first_step = if gan.step() == 0 { 0 } else { gan.step() + 1 };
@@ -79,8 +81,8 @@ impl<'a> Reporter<'a> {
             );
         }
         let steps_per_epoch = images.batches.steps_per_epoch();
-        let progress =
-            Progress::new(gan.step(), config.steps, config.training.batch_size, steps_per_epoch);
+        let steps = (gan.step(), config.steps);
+        let progress = Progress::new(progress, steps, config.training.batch_size, steps_per_epoch);
         Ok(Self {
             directory,
             statistics,
@@ -206,7 +208,7 @@ impl<'a> Reporter<'a> {
             let best = self.directory.best_generator();
             generator::save(&self.generator, gan.ema_parameters(), &best)?;
         }
-        self.progress.measured(&quality);
+        self.progress.measured(gan.step(), &quality);
         if let Some(advice) = self.advice.of_measurement(is_best) {
             self.progress.note(&advice);
         }
@@ -316,7 +318,8 @@ mod tests {
         let (config, mut images) = small_run()?;
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
-        let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
+        let mut reporter =
+            Reporter::begin(&directory, &config, &images, &gan, ProgressName::Plain)?;
         for fails in [true, false, true] {
             let batch = images.batches.batch(gan.step())?;
             let output = gan.train_step(&batch.images, &batch.labels)?;
@@ -353,7 +356,8 @@ mod tests {
         let (config, mut images) = small_run()?;
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
-        let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
+        let mut reporter =
+            Reporter::begin(&directory, &config, &images, &gan, ProgressName::Plain)?;
         let distances = [
             Distance::Digits(1.0),
             Distance::Digits(2.0),
