@@ -131,6 +131,32 @@ fn separate_updates_are_counted() {
     assert!(lines.iter().all(|line| (0.0..=1.0).contains(&line["accuracy"].as_f64().unwrap())));
 }
 
+/// The Python program of a model card, run where the environment names a Python with onnxruntime and
+/// numpy: `CANDLE_GAN_ONNX_PYTHON=.../bin/python cargo test -p trainer --test e2e model_card`.
+#[test]
+#[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
+fn the_program_of_a_model_card_draws() {
+    let Some(python) = std::env::var_os("CANDLE_GAN_ONNX_PYTHON") else {
+        eprintln!("skipped: CANDLE_GAN_ONNX_PYTHON names no Python with onnxruntime");
+        return;
+    };
+    let place = Place::new();
+    for (recipe, run) in
+        [("by-class", "runs/00000-idx-set-by-class"), ("layers", "runs/00001-idx-set-layers")]
+    {
+        place.succeed(&format!("--recipe {recipe}.toml --dataset idx:set --steps 4"));
+        let card = String::from_utf8(place.read(&format!("{run}/generator/README.md"))).unwrap();
+        let (_, program) = card.split_once("```python\n").unwrap();
+        place.write("draw.py", program.split_once("```").unwrap().0);
+        place.succeed(&format!("export-onnx --weights {run}/generator --out generator.onnx"));
+        let mut draw = std::process::Command::new(&python);
+        let said = crate::finish(draw.arg("draw.py").current_dir(place.path("")));
+        assert_eq!(said.code, Some(0), "{card}\n{said:?}");
+        let images = candle_core::Tensor::read_npy(place.path("images.npy")).unwrap();
+        assert_eq!(images.dims(), [16, 1, 28, 28]);
+    }
+}
+
 #[test]
 fn completions_are_scripts_for_each_shell() {
     let place = Place::new();

@@ -12,7 +12,9 @@ use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
-use crate::run::{generator, statistics};
+use crate::run::generator::SavedGenerator;
+use crate::run::model_card::ModelCard;
+use crate::run::{grid, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
@@ -70,11 +72,11 @@ pub(crate) fn train(
             break;
         }
         if due.checkpoint {
-            save(gan, directory)?;
+            save(gan, directory, &reporter)?;
         }
     }
     reporter.end_progress();
-    save(gan, directory)?;
+    save(gan, directory, &reporter)?;
     Ok((outcome, reporter.finish()?))
 }
 
@@ -82,10 +84,10 @@ pub(crate) fn train(
 ///
 /// # Errors
 /// Parameters that are not finite, which must not replace a good checkpoint.
-fn save(gan: &Gan, directory: &RunDirectory) -> Result<()> {
+fn save(gan: &Gan, directory: &RunDirectory, reporter: &Reporter) -> Result<()> {
     gan.check_parameters().map_err(explain)?;
     checkpoint::save(gan, &directory.checkpoints())?;
-    generator::save(&gan.ema_generator()?, gan.ema_parameters(), &directory.generator())
+    reporter.save_generator(gan)
 }
 
 /// Writes what a run lacks whose steps are all made, and returns its names: a session can end between
@@ -100,9 +102,15 @@ pub(crate) fn complete(
 ) -> Result<Vec<&'static str>> {
     gan.check_parameters().map_err(explain)?;
     checkpoint::prune(&directory.checkpoints())?;
-    let (network, place) = (gan.ema_generator()?, directory.generator());
-    let saved = generator::save_if_other(&network, gan.ema_parameters(), (directory, &place))?;
-    let sampled = reporter::sample_if_missing(directory, &network, (gan.step(), config.seed))?;
+    let generator = &gan.ema_generator()?;
+    let samples = &grid::samples_input(generator, config.seed)?;
+    let lines = statistics::read(&directory.stats())?;
+    let quality = statistics::quality_at(&lines, gan.step());
+    let card = ModelCard { config, step: gan.step(), quality };
+    let weights = gan.ema_parameters();
+    let saved = SavedGenerator { generator, weights, samples, card };
+    let saved = saved.write_if_other(directory, &directory.generator())?;
+    let sampled = reporter::sample_if_missing(directory, (generator, samples), gan.step())?;
     let drawn = statistics::draw_if_other(directory)?;
     let written = [(saved, "generator"), (sampled, "sample grid"), (drawn, "curves")];
     Ok(written.into_iter().filter(|(is_written, _)| *is_written).map(|(_, name)| name).collect())
@@ -117,5 +125,5 @@ fn rescue(gan: &Gan, directory: &RunDirectory, reporter: &mut Reporter, due: Due
     // A run that was moved or removed must not reappear in part.
     ensure!(directory.config().exists(), "{}: the run is gone", directory.path().display());
     reporter.rescue(gan, due)?;
-    save(gan, directory)
+    save(gan, directory, reporter)
 }
