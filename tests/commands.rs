@@ -206,6 +206,18 @@ fn progress_is_lines_of_json_for_programs() {
 }
 
 #[test]
+fn a_generator_is_written_as_a_page() {
+    let place = Place::new();
+    place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
+    let said = place.succeed("export-html --out by-class.html");
+    let page = String::from_utf8(place.read("by-class.html")).unwrap();
+    let end = format!("by-class.html: {} bytes, weights in f16\n", page.len());
+    assert!(said.out.ends_with(&end), "{said:?}");
+    assert!(page.contains("<title>00000-idx-set-by-class</title>"), "{page}");
+    place.refuse_saying("export-html --weights absent --out a.html", &["absent"]);
+}
+
+#[test]
 fn a_generator_is_written_as_an_onnx_model() {
     let place = Place::new();
     place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");

@@ -8,8 +8,8 @@ pub mod values;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    BenchArgs, ClassifierArgs, CompletionsArgs, EvaluateArgs, ExportArgs, ExportOnnxArgs,
-    GenerateArgs, InterpolateArgs, ScoreArgs, SummaryArgs,
+    BenchArgs, ClassifierArgs, CompletionsArgs, EvaluateArgs, ExportArgs, ExportHtmlArgs,
+    ExportOnnxArgs, GenerateArgs, InterpolateArgs, ScoreArgs, SummaryArgs,
 };
 use train::TrainArgs;
 
@@ -58,6 +58,9 @@ pub enum Command {
     /// Write a data set as a directory of images, one sub-directory for each class.
     #[command(after_help = examples::EXPORT)]
     Export(ExportArgs),
+    /// Write a trained generator as an HTML page that draws without a server.
+    #[command(after_help = examples::EXPORT_HTML)]
+    ExportHtml(ExportHtmlArgs),
     /// Write a trained generator as an ONNX model.
     #[command(after_help = examples::EXPORT_ONNX)]
     ExportOnnx(ExportOnnxArgs),

@@ -54,6 +54,7 @@ fn run_command(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         Some(Command::Evaluate(args)) => commands::evaluate::evaluate(args, print),
         Some(Command::Score(args)) => commands::score::score(args, print),
         Some(Command::Export(args)) => commands::export::export(args, print),
+        Some(Command::ExportHtml(args)) => commands::export_html::export_html(args, print),
         Some(Command::ExportOnnx(args)) => commands::export_onnx::export_onnx(args, print),
         Some(Command::Completions(args)) => commands::completions::completions(args, print),
         Some(Command::Recipes) => commands::recipes::recipes(print),

@@ -231,6 +231,17 @@ pub struct ExportOnnxArgs {
     pub out: PathBuf,
 }
 
+/// Options of `export-html`.
+#[derive(Args, Debug)]
+pub struct ExportHtmlArgs {
+    /// The generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.html")]
+    pub out: PathBuf,
+}
+
 /// Options of `completions`.
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {

@@ -64,6 +64,12 @@ Examples:
   candle-gan export --digit 3,5 --out digits/train
   candle-gan export --dataset folder:icons --split test --out icons/test";
 
+/// Of `export-html`.
+pub(super) const EXPORT_HTML: &str = "\
+Examples:
+  candle-gan export-html --out fives.html
+  candle-gan export-html --weights assets/weights/digits --out digits.html";
+
 /// Of `export-onnx`.
 pub(super) const EXPORT_ONNX: &str = "\
 Examples:
