@@ -12,6 +12,7 @@ mod downstream;
 mod encoder;
 mod fuzz;
 mod image;
+mod man;
 mod output;
 mod package;
 mod report;
@@ -43,6 +44,8 @@ enum Task {
     Gif(animation::Animation),
     /// Write a run's report: images, curves, metrics and configuration on one page
     Report(Report),
+    /// Write the man pages of candle-gan and its commands
+    Man(man::Man),
     /// Time every recipe's training step and write the tables of docs/benchmarks.md
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
@@ -69,6 +72,7 @@ pub fn run(cli: Cli) -> Result<()> {
     match cli.task {
         Task::Gif(animation) => say(animation.make()?),
         Task::Report(report) => say(report.make()?),
+        Task::Man(man) => say(man.make(&workspace_root())?),
         Task::Bench(bench) => say(bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
         Task::Package(package) => say(package.run(&workspace_root())?),
