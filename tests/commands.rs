@@ -132,3 +132,107 @@ fn separate_updates_are_counted() {
     assert_eq!(updates(&lines[0]), [Some(5), Some(5), Some(0)]);
     assert!(lines.iter().all(|line| (0.0..=1.0).contains(&line["accuracy"].as_f64().unwrap())));
 }
+
+/// The Python program of a model card, run where the environment names a Python with onnxruntime and
+/// numpy: `CANDLE_GAN_ONNX_PYTHON=.../bin/python cargo test -p trainer --test e2e model_card`.
+#[test]
+#[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
+fn the_program_of_a_model_card_draws() {
+    let Some(python) = std::env::var_os("CANDLE_GAN_ONNX_PYTHON") else {
+        eprintln!("skipped: CANDLE_GAN_ONNX_PYTHON names no Python with onnxruntime");
+        return;
+    };
+    let place = Place::new();
+    for (recipe, run) in
+        [("by-class", "runs/00000-idx-set-by-class"), ("layers", "runs/00001-idx-set-layers")]
+    {
+        place.succeed(&format!("--recipe {recipe}.toml --dataset idx:set --steps 4"));
+        let card = String::from_utf8(place.read(&format!("{run}/generator/README.md"))).unwrap();
+        let (_, program) = card.split_once("```python\n").unwrap();
+        place.write("draw.py", program.split_once("```").unwrap().0);
+        place.succeed(&format!("export-onnx --weights {run}/generator --out generator.onnx"));
+        let mut draw = std::process::Command::new(&python);
+        let said = crate::finish(draw.arg("draw.py").current_dir(place.path("")));
+        assert_eq!(said.code, Some(0), "{card}\n{said:?}");
+        let images = candle_core::Tensor::read_npy(place.path("images.npy")).unwrap();
+        assert_eq!(images.dims(), [16, 1, 28, 28]);
+    }
+}
+
+#[test]
+fn completions_are_scripts_for_each_shell() {
+    let place = Place::new();
+    for (shell, part) in [
+        ("bash", "_candle__gan()"),
+        ("zsh", "#compdef candle-gan"),
+        ("fish", "complete -c candle-gan"),
+    ] {
+        let script = place.succeed(&format!("completions {shell}")).out;
+        assert!(script.contains(part), "{script}");
+        assert!(script.contains("interpolate") && script.contains("save-latents"), "{script}");
+        assert!(!script.contains("u0009"), "tabs are kept: {script}");
+    }
+    assert_eq!(place.run("completions tcsh").code, Some(2));
+}
+
+/// Nothing but objects on standard output, from the start to the end; the same run otherwise.
+#[test]
+fn progress_is_lines_of_json_for_programs() {
+    let place = Place::new();
+    let flags = "--recipe by-class.toml --dataset idx:set --steps 8";
+    let said = place.succeed(&format!("{flags} --progress json"));
+    let events: Vec<Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str| -> Vec<&Value> {
+        events.iter().filter(|event| event["event"] == name).collect()
+    };
+    let run = "runs/00000-idx-set-by-class";
+    assert_eq!(events[0]["event"], "start");
+    assert_eq!((&events[0]["run"], &events[0]["steps"]), (&run.into(), &8.into()));
+    let last = of("progress").pop().unwrap();
+    assert_eq!(last["step"], 8);
+    assert!(last["generator_loss"].is_f64() && last["seconds_left"] == 0.0, "{last}");
+    let steps: Vec<_> = of("measurement").iter().map(|event| event["step"].clone()).collect();
+    assert_eq!(steps, [4, 8]);
+    assert!(of("measurement")[0]["fd-r64-2k"].is_f64(), "{events:?}");
+    let end = events.last().unwrap();
+    assert_eq!((&end["event"], &end["complete"]), (&"end".into(), &true.into()));
+    let again = place.succeed(&format!("--resume {run} --progress json")).out;
+    assert_eq!(again.lines().count(), 1);
+    place.succeed(flags);
+    let plain = place.result("runs/00001-idx-set-by-class");
+    crate::assert_same(&place.result(run), &plain);
+    // The bar and the lines go to standard error.
+    let said = place.succeed(&format!("{flags} --progress plain"));
+    assert!(said.err.contains("step 8/8 ") && !said.out.contains("step 8/8 "), "{said:?}");
+}
+
+#[test]
+fn a_generator_is_written_as_a_page() {
+    let place = Place::new();
+    place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
+    let said = place.succeed("export-html --out by-class.html");
+    let page = String::from_utf8(place.read("by-class.html")).unwrap();
+    let end = format!("by-class.html: {} bytes, weights in f16\n", page.len());
+    assert!(said.out.ends_with(&end), "{said:?}");
+    assert!(page.contains("<title>00000-idx-set-by-class</title>"), "{page}");
+    place.refuse_saying("export-html --weights absent --out a.html", &["absent"]);
+}
+
+#[test]
+fn a_generator_is_written_as_an_onnx_model() {
+    let place = Place::new();
+    place.succeed("--recipe by-class.toml --dataset idx:set --steps 2");
+    let said = place.succeed("export-onnx --out by-class.onnx");
+    let shapes = "z: float32 (N, 6), label: int64 (N) -> images: float32 (N, 1, 28, 28)\n";
+    assert!(said.out.ends_with(&format!("by-class.onnx: {shapes}")), "{said:?}");
+    // The first field is the version of the format, 8.
+    let model = place.read("by-class.onnx");
+    assert_eq!(model[..2], [8, 8]);
+    place
+        .succeed("export-onnx --weights runs/00000-idx-set-by-class/generator --out by-class.onnx");
+    assert_eq!(place.read("by-class.onnx"), model);
+    place.refuse_saying("export-onnx --weights absent --out a.onnx", &["absent"]);
+    place.refuse_saying("export-onnx --out absent/a.onnx", &["absent/a.onnx"]);
+    place.refuse_saying("export-onnx --out set", &["set"]);
+}

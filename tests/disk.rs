@@ -9,6 +9,9 @@ use std::process::{Command, Stdio};
 
 use crate::{Place, SMALL, TINY, assert_same, copy, tree};
 
+/// The name of the run's directory.
+const RUN: &str = "00000-idx-set-tiny";
+
 /// A small file system. Dropping it unmounts it.
 struct Disk(PathBuf);
 
@@ -51,7 +54,7 @@ fn pages(directory: &Path) -> usize {
 fn fills_up(recipe: &str, bytes: impl FnOnce(&Place, &str) -> usize, part: &str) {
     let place = Place::new();
     place.write("tiny.toml", recipe);
-    let run = "00000-idx-set-tiny";
+    let run = RUN;
     place.succeed(&format!("{SMALL} --steps 40 --out whole"));
     let bytes = bytes(&place, &format!("whole/{run}"));
     let Some(disk) = Disk::mount(place.path("disk"), bytes) else { return };
@@ -103,7 +106,8 @@ fn a_disk_too_small_for_another_checkpoint_keeps_those_before() {
         let run = place.path(run);
         let sample = pages(&run.join("samples")) / 2;
         let checkpoint = pages(&run.join("checkpoints")) / 2;
-        4 * 4096 + sample + pages(&run.join("generator")) + checkpoint * 5 / 2
+        let real = place.read(&format!("whole/{RUN}/real.png")).len().next_multiple_of(4096);
+        4 * 4096 + real + sample + pages(&run.join("generator")) + checkpoint * 5 / 2
     };
     fills_up(&recipe, bytes, "checkpoints/000009");
 }

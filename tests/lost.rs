@@ -82,10 +82,10 @@ fn a_removed_run_directory_is_not_recreated() {
         TINY.replace("sample_every = 4", &format!("sample_every = {samples}"))
             .replace("checkpoint_every = 5", &format!("checkpoint_every = {checkpoints}"))
     };
-    // The curves are drawn at step 50, then not for some seconds; the generator is the last of the files
-    // beside a checkpoint.
+    // The curves are drawn at step 50, then not for some seconds; the generator's card is the last of the
+    // files beside a checkpoint.
     moves_away(&recipe(1, 1_000_000), "samples/000051.png", "samples");
-    moves_away(&recipe(1_000_000, 200), "generator/config.json", "checkpoints");
+    moves_away(&recipe(1_000_000, 200), "generator/README.md", "checkpoints");
 }
 
 /// What is removed from a run while it trains is made again from then on. What it held is lost.

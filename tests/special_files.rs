@@ -42,6 +42,7 @@ fn only_regular_files_are_read() {
         ("generator/model.safetensors", generate),
         ("generator/config.json", generate),
         ("config.json", &resume),
+        ("run.lock", &resume),
         ("set/labels-idx1-ubyte", SMALL),
         ("set/images-idx3-ubyte", SMALL),
     ] {

@@ -31,6 +31,7 @@ fn a_run_on_fives_writes_its_directory() {
         "curves.png",
         "curves.svg",
         "generator",
+        "real.png",
         "run.lock",
         "samples",
         "stats.jsonl",
@@ -89,8 +90,17 @@ fn the_generator_of_a_run_loads_in_another_program() {
     let directory = place.path("runs/00000-mnist-5-tiny/generator");
     assert_eq!(
         place.names("runs/00000-mnist-5-tiny/generator"),
-        ["config.json", "model.safetensors"]
+        ["README.md", "config.json", "model.safetensors", "samples.png"]
     );
+    let card =
+        String::from_utf8(place.read("runs/00000-mnist-5-tiny/generator/README.md")).unwrap();
+    assert!(card.starts_with("---\nlicense: cc-by-sa-3.0\nlibrary_name: candle\n"), "{card}");
+    assert!(card.contains("![Generated images](samples.png)"), "{card}");
+    assert!(card.contains("candle-gan --recipe tiny.toml \\\n  --class 5 \\\n"), "{card}");
+    // The card is for people and hubs; earlier versions wrote none.
+    for name in ["README.md", "samples.png"] {
+        std::fs::remove_file(directory.join(name)).unwrap();
+    }
     let generator = Generator::load(directory, &Device::Cpu).unwrap();
     assert_eq!(generator.config().latent_dim, 6);
     assert_eq!(generator.config().classes, ["5"]);

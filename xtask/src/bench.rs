@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::say::say;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
@@ -60,14 +61,14 @@ impl Bench {
         let mut reports = vec![Vec::new(); 2 * CASES.len()];
         // Every case in every round, so that a slow minute of the machine affects all cases alike.
         for round in 1..=self.rounds {
-            println!("round {round} of {}", self.rounds);
+            say(format_args!("round {round} of {}", self.rounds));
             for (i, &case) in CASES.iter().enumerate() {
                 for (j, precision) in ["high", "highest"].into_iter().enumerate() {
                     reports[2 * i + j].push(trainer.report(case, &["--precision", precision])?);
                 }
             }
         }
-        println!("candle's own operators");
+        say("candle's own operators");
         let mut stock = Vec::new();
         for (recipe, batch, _) in CASES {
             stock.push(trainer.report((recipe, batch, 1), &["--operators", "candle"])?);
@@ -89,7 +90,7 @@ impl Bench {
             }
         }
         for case in BY_LAYER {
-            println!("layers of {}", case.0);
+            say(format_args!("layers of {}", case.0));
             text += &format!("\n{}, batch {}, ms/step in each part:\n\n", case.0, case.1);
             text += "| ms | part |\n|---|---|\n";
             for line in trainer.bench(case, &["--layers"])?.lines() {

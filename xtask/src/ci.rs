@@ -9,6 +9,7 @@ use std::time::Instant;
 use anyhow::Result;
 
 use crate::check::{cargo_succeeds, run_cargo};
+use crate::say::say;
 use crate::tidy;
 
 /// One check of the workspace.
@@ -26,7 +27,17 @@ const CHECKS: [Check; 9] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     Check::Deny,
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    // With the feature that the tests leave out.
+    cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--features",
+        "trainer/hub",
+        "--",
+        "-D",
+        "warnings",
+    ]),
     Check::Cargo {
         args: &["doc", "--workspace", "--no-deps"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
@@ -51,13 +62,13 @@ const fn cargo(args: &'static [&'static str]) -> Check {
 pub(crate) fn run(root: &Path) -> Result<()> {
     let start = Instant::now();
     for check in &CHECKS {
-        println!("ci: {}", check.command_line());
+        say(format_args!("ci: {}", check.command_line()));
         let start = Instant::now();
         check.run(root)?;
-        println!("ci: passed in {:.1} s", start.elapsed().as_secs_f64());
+        say(format_args!("ci: passed in {:.1} s", start.elapsed().as_secs_f64()));
     }
     let seconds = start.elapsed().as_secs_f64();
-    println!("ci: all {} checks passed in {seconds:.1} s", CHECKS.len());
+    say(format_args!("ci: all {} checks passed in {seconds:.1} s", CHECKS.len()));
     Ok(())
 }
 
@@ -76,7 +87,7 @@ impl Check {
 
     fn run(&self, root: &Path) -> Result<()> {
         match self {
-            Self::Tidy => tidy::run(root).map(|report| println!("{report}")),
+            Self::Tidy => tidy::run(root).map(|report| say(report)),
             Self::Deny => deny(root),
             Self::Cargo { args, env } => run_cargo(root, args, env),
         }
@@ -89,12 +100,12 @@ impl Check {
 /// database of vulnerabilities.
 fn deny(root: &Path) -> Result<()> {
     if !cargo_succeeds(root, &["deny", "--version"])? {
-        println!("ci: skipped: no cargo-deny; `cargo install cargo-deny --locked` installs it");
+        say("ci: skipped: no cargo-deny; `cargo install cargo-deny --locked` installs it");
         return Ok(());
     }
     run_cargo(root, &["deny", "check", "licenses", "bans", "sources"], &[])?;
     if !cargo_succeeds(root, &["deny", "fetch", "db"])? {
-        println!("ci: advisories skipped: their database cannot be downloaded");
+        say("ci: advisories skipped: their database cannot be downloaded");
         return Ok(());
     }
     run_cargo(root, &["deny", "check", "advisories"], &[])

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use crate::check::{FailedCheck, copy_lock};
+use crate::say::say;
 
 /// What no input may take: 1 s, which the sanitizer and a busy machine make 5 s; 1 GiB in one piece;
 /// 2 GiB with the fuzzer's own memory.
@@ -66,7 +67,7 @@ impl Fuzz {
         if Path::new(MEMORY_FILES).is_dir() {
             command.env("TMPDIR", MEMORY_FILES);
         }
-        println!("fuzz: {target}");
+        say(format_args!("fuzz: {target}"));
         let status = command.status().context("starting rustup")?;
         if status.success() {
             return Ok(());

@@ -104,6 +104,19 @@ impl Pixels {
         Self { width: self.width * scale, samples, ..self }
     }
 
+    /// The correlation of the samples with those of another image of this size; not a number for an
+    /// image of one value.
+    pub(crate) fn correlation(&self, other: &Self) -> f64 {
+        let centred = |of: &Self| -> Vec<f64> {
+            let sum: f64 = of.samples.iter().map(|&sample| f64::from(sample)).sum();
+            let mean = sum / of.samples.len().max(1) as f64;
+            of.samples.iter().map(|&sample| f64::from(sample) - mean).collect()
+        };
+        let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let (a, b) = (centred(self), centred(other));
+        product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
+    }
+
     /// The image as RGB.
     pub(crate) fn into_rgb(self) -> Self {
         if !self.grey {

@@ -3,7 +3,6 @@
 //! [`run`] carries out a parsed command line; `main` only turns the result into an exit code.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "a command line program reports by printing")]
 
 mod animation;
 mod bench;
@@ -13,23 +12,23 @@ mod downstream;
 mod encoder;
 mod fuzz;
 mod image;
+mod man;
 mod output;
 mod package;
 mod report;
 mod run_directory;
 mod sanitize;
+mod say;
 mod tidy;
 mod torture;
 
-use std::io::{self, Write};
-
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use gan_files::Line;
 
 pub use crate::check::FailedCheck;
 use crate::check::workspace_root;
 pub use crate::report::Report;
+use crate::say::say;
 
 /// Tasks of the candle-gan workspace
 #[derive(Parser)]
@@ -45,6 +44,8 @@ enum Task {
     Gif(animation::Animation),
     /// Write a run's report: images, curves, metrics and configuration on one page
     Report(Report),
+    /// Write the man pages of candle-gan and its commands
+    Man(man::Man),
     /// Time every recipe's training step and write the tables of docs/benchmarks.md
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
@@ -63,24 +64,20 @@ enum Task {
     Torture(torture::Torture),
 }
 
-/// Prints one line, whatever names are in it. What is done stays done where nobody reads it.
-fn say(text: &str) {
-    let _ = writeln!(io::stdout(), "{}", Line(text));
-}
-
 /// Carries out the task of a command line, and prints its result.
 ///
 /// # Errors
 /// [`FailedCheck`] if the task is a check that found a fault; everything else that can go wrong.
 pub fn run(cli: Cli) -> Result<()> {
     match cli.task {
-        Task::Gif(animation) => say(&animation.make()?),
-        Task::Report(report) => say(&report.make()?),
-        Task::Bench(bench) => say(&bench.run(&workspace_root())?),
+        Task::Gif(animation) => say(animation.make()?),
+        Task::Report(report) => say(report.make()?),
+        Task::Man(man) => say(man.make(&workspace_root())?),
+        Task::Bench(bench) => say(bench.run(&workspace_root())?),
         Task::Ci => ci::run(&workspace_root())?,
-        Task::Package(package) => say(&package.run(&workspace_root())?),
+        Task::Package(package) => say(package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,
-        Task::Tidy => say(&tidy::run(&workspace_root())?),
+        Task::Tidy => say(tidy::run(&workspace_root())?),
         Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
         Task::Fuzz(fuzz) => fuzz.run(&workspace_root())?,
         Task::Torture(torture) => torture.run(&workspace_root())?,

@@ -3,14 +3,16 @@
 //! The page needs no other file, no network and no script. Where a part of the run is
 //! missing or damaged, the page leaves it out and says so.
 
+#[path = "../../crates/trainer/src/run/command.rs"]
 mod command;
+mod meanings;
 mod page;
 mod record;
 mod tables;
 
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -23,8 +25,14 @@ use crate::image::Image;
 use crate::output::output;
 use crate::run_directory;
 
+/// A grid of real images.
+const REAL: &str = "real.png";
+/// What `candle-gan evaluate --json` printed.
+const EVALUATION: &str = "evaluation.json";
 /// Maximum number of bytes of the animation. Base64 adds a third on the page.
 const MAX_ANIMATION_BYTES: u64 = 5 << 20;
+/// The correlation of the first grid that is shown with the last one, at least.
+const VISIBLE: f64 = 0.5;
 /// Frames per second of the animation.
 const FPS: u32 = 12;
 
@@ -62,7 +70,8 @@ impl Report {
 
         // A run without frames has a page too.
         let mut inputs = run_directory::frames(&run).unwrap_or_default();
-        inputs.extend(["config.json", "stats.jsonl", "curves.svg"].map(|name| run.join(name)));
+        let names = ["config.json", "stats.jsonl", "curves.svg", REAL, EVALUATION];
+        inputs.extend(names.map(|name| run.join(name)));
         let path = output(&run, self.out, "report.html", &inputs)?;
 
         let mut left_out = Vec::new();
@@ -70,6 +79,10 @@ impl Report {
         let lines = part(record::lines(&run, &mut left_out), &mut left_out);
         let curves = part(curves(&run), &mut left_out);
         let figures = part(figures(&run, &mut left_out), &mut left_out);
+        let evaluation = match run.join(EVALUATION).exists() {
+            true => part(record::object(&run.join(EVALUATION), "an evaluation"), &mut left_out),
+            false => None,
+        };
         ensure!(
             config.is_some() || lines.is_some() || figures.is_some(),
             "{}: not a run directory: {}; {}",
@@ -77,14 +90,17 @@ impl Report {
             left_out.join("; "),
             run_directory::REMEDY
         );
-        let record =
-            Record { name, config: config.unwrap_or_default(), lines: lines.unwrap_or_default() };
+        let (config, lines) = (config.unwrap_or_default(), lines.unwrap_or_default());
+        let record = Record { name, config, lines, evaluation };
+        // The page says what is missing without saying where the run lies on this machine.
+        let place = format!("{}{MAIN_SEPARATOR}", run.display());
+        let shown: Vec<String> = left_out.iter().map(|what| what.replace(&place, "")).collect();
         let page = page::page(
             &record,
             &figures.unwrap_or_default(),
             curves.as_ref(),
-            &command::command(&record.config),
-            &left_out,
+            &command::command("cargo run -p trainer --", &record.config),
+            &shown,
         );
         gan_files::write(&path, page.as_bytes())
             .with_context(|| format!("making {}", path.display()))?;
@@ -115,14 +131,19 @@ fn curves(run: &Path) -> Result<Figure> {
     Ok(Figure { caption, media_type: "image/svg+xml", bytes: svg.into_bytes() })
 }
 
-/// The first and the last sample grid, and the animation of all grids.
+/// The last sample grid, real images beside it, the first grid that shows something, and the animation
+/// of all grids.
 fn figures(run: &Path, left_out: &mut Vec<String>) -> Result<Vec<Figure>> {
     let frames = run_directory::frames(run)?;
     let mut figures = Vec::new();
-    let mut ends = vec![&frames[0]];
-    ends.extend(frames.last().filter(|_| frames.len() > 1));
-    for path in &ends {
-        figures.extend(part(grid(path), left_out));
+    let last = &frames[frames.len() - 1];
+    figures.extend(part(grid(last), left_out));
+    if run.join(REAL).exists() {
+        let caption = "real images, to compare with".to_string();
+        figures.extend(part(png(&run.join(REAL), caption), left_out));
+    }
+    if let Some(first) = first_visible(&frames).filter(|first| *first != last) {
+        figures.extend(part(grid(first), left_out));
     }
     if frames.len() > 1 {
         figures.extend(part(animation(&frames), left_out));
@@ -131,12 +152,26 @@ fn figures(run: &Path, left_out: &mut Vec<String>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// The first grid that correlates with the last one, whose latents are the same: those before it are
+/// grey, as generators begin, or show nothing yet.
+fn first_visible(frames: &[PathBuf]) -> Option<&PathBuf> {
+    let pixels = |path: &PathBuf| Image::open(path).and_then(Image::into_pixels).ok();
+    // Where the last one is damaged, any other shows more.
+    let Some(last) = frames.last().and_then(pixels) else { return frames.first() };
+    let shows = |path: &&PathBuf| pixels(path).is_some_and(|of| of.correlation(&last) >= VISIBLE);
+    frames.iter().find(shows)
+}
+
 fn grid(path: &Path) -> Result<Figure> {
+    let step = run_directory::step(path).unwrap_or_default();
+    png(path, format!("generated images, step {}", tables::thousands(step)))
+}
+
+fn png(path: &Path, caption: String) -> Result<Figure> {
     let context = || path.display().to_string();
     Image::open(path).and_then(Image::into_pixels).with_context(context)?;
-    let step = run_directory::step(path).unwrap_or_default();
     Ok(Figure {
-        caption: format!("step {}", tables::thousands(step)),
+        caption,
         media_type: Format::Png.media_type(),
         bytes: gan_files::read(path).with_context(context)?,
     })

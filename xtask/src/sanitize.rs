@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::check::FailedCheck;
+use crate::say::say;
 
 const TOOLCHAIN: &str = "nightly";
 
@@ -45,7 +46,7 @@ impl Sanitize {
                 let start = Instant::now();
                 sanitizer.run(root)?;
                 let seconds = start.elapsed().as_secs_f64();
-                println!("sanitize: {} passed in {seconds:.0} s", sanitizer.name());
+                say(format_args!("sanitize: {} passed in {seconds:.0} s", sanitizer.name()));
             }
         }
         Ok(())
@@ -72,7 +73,7 @@ impl Sanitizer {
         // Flags of its own would compile everything else anew, too.
         command.arg("--target-dir").arg(root.join("target/sanitize"));
         command.env("RUSTFLAGS", format!("-Zsanitizer={}", self.name())).current_dir(root);
-        println!("sanitize: {}", self.name());
+        say(format_args!("sanitize: {}", self.name()));
         let status = command.status().context("starting rustup")?;
         if status.success() {
             return Ok(());

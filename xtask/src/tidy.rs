@@ -16,6 +16,7 @@ use std::path::{MAIN_SEPARATOR, Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::check::FailedCheck;
+use crate::say::say;
 
 /// Directories of the workspace that hold sources.
 const DIRECTORIES: [&str; 4] = ["crates", "fuzz", "xtask", "tests"];
@@ -47,7 +48,7 @@ pub(crate) fn run(root: &Path) -> Result<String> {
     for path in &files {
         let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
         for violation in inspect(path.strip_prefix(root).unwrap_or(path), &text) {
-            println!("{violation}");
+            say(violation);
             violations += 1;
         }
     }
@@ -55,12 +56,12 @@ pub(crate) fn run(root: &Path) -> Result<String> {
         let name = directory.strip_prefix(root).unwrap_or(&directory).display().to_string();
         for circle in circles::circles(&directory)? {
             let circle = circle.replace(&format!("{}{MAIN_SEPARATOR}", root.display()), "");
-            println!("{name}: {circle}");
+            format!("{name}: {circle}").lines().for_each(say);
             violations += 1;
         }
     }
     for violation in profile::violations(root)? {
-        println!("{violation}");
+        say(violation);
         violations += 1;
     }
     match violations {

@@ -418,7 +418,9 @@ pub enum Error {
     },
 
     /// A data source needs a cargo feature that is off in this program.
-    #[error("{dataset} needs a program built with the feature `{feature}`")]
+    #[error(
+        "{dataset} needs a program built with `--features {feature}`, as in `cargo install --path crates/trainer --features {feature}`"
+    )]
     FeatureDisabled {
         /// The data source, e.g. `hub:mnist`.
         dataset: String,

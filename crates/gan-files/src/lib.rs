@@ -21,7 +21,7 @@ mod read;
 pub use directory::NewDirectory;
 pub use fault::now;
 pub use plain::{Line, Plain, shell_path, shell_word};
-pub use read::{SETTINGS_LIMIT, open, read, read_to_string};
+pub use read::{SETTINGS_LIMIT, open, read, read_to_string, require_regular};
 
 use hold::hold;
 

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// A writer that escapes control characters and marks of the direction of text as JSON does, other than
-/// the end of a line.
+/// the end of a line and tabs.
 pub struct Plain<W>(W);
 
 impl<W: Write> Plain<W> {
@@ -20,7 +20,7 @@ impl<W: Write> Write for Plain<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = escape(&mut text, bytes, |c| c != '\n' && is_escaped(c));
+        let _ = escape(&mut text, bytes, |c| !matches!(c, '\n' | '\t') && is_escaped(c));
         self.0.write_all(text.as_bytes())?;
         Ok(bytes.len())
     }

@@ -13,15 +13,22 @@ pub const SETTINGS_LIMIT: u64 = 16 << 20;
 /// # Errors
 /// Those of `File::open`; at once, without opening it, for a directory, FIFO, device or socket.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file_type = fs::metadata(path)?.file_type();
-    if !file_type.is_file() {
-        let kind = kind(file_type);
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("it is a {kind}; a regular file is needed"),
-        ));
-    }
+    require_regular(path)?;
     File::open(path)
+}
+
+/// Refuses what is no regular file, without opening it.
+///
+/// # Errors
+/// Nothing of this name; a directory, FIFO, device or socket.
+pub fn require_regular(path: &Path) -> io::Result<()> {
+    let file_type = fs::metadata(path)?.file_type();
+    if file_type.is_file() {
+        return Ok(());
+    }
+    let kind = kind(file_type);
+    let text = format!("it is a {kind}; a regular file is needed");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 /// Reads a regular file.

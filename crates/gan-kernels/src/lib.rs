@@ -26,6 +26,8 @@ mod layer_op;
 mod layout;
 mod linear;
 mod matrix;
+#[cfg(feature = "mimalloc")]
+mod memory;
 mod norm;
 mod parallel;
 mod precision;
@@ -45,6 +47,8 @@ pub use isa::{Isa, isa};
 pub use layer::{SavedLayer, ScaleShift, layer, layer_batch_norm};
 pub use layer_op::{BatchNorm, GradMask, LayerGradients};
 pub use layout::{hwnc_to_nchw, nchw_to_hwnc};
+#[cfg(feature = "mimalloc")]
+pub use memory::keep_freed_memory;
 pub use norm::BatchStatistics;
 pub use precision::{Precision, precision, set_precision};
 pub use resample::{Resampling, resample};

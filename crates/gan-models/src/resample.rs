@@ -19,19 +19,9 @@ pub(crate) struct Resample {
 impl Resample {
     /// The map of a layer that resamples images of this height and width.
     pub(crate) fn new(layer: &Layer, from: (usize, usize), device: &Device) -> Result<Self> {
-        let (rows, columns) = match *layer {
-            Layer::AvgPool(side) => (averages(from.0, side), averages(from.1, side)),
-            Layer::Resize(height, width) => (bilinear(from.0, height), bilinear(from.1, width)),
-            Layer::Upsample { factor, filter } => {
-                let weights = |from: usize| match filter {
-                    UpsampleFilter::Nearest => repeated(from, factor),
-                    UpsampleFilter::Bilinear => bilinear(from, from * factor),
-                };
-                (weights(from.0), weights(from.1))
-            }
-            Layer::Downsample(factor) => (smoothed(from.0, factor), smoothed(from.1, factor)),
-            _ => return Err(Error::Config(format!("{} does not resample", layer.kind()))),
-        };
+        let resampling = layer.resampling(from);
+        let (rows, columns) = resampling
+            .ok_or_else(|| Error::Config(format!("{} does not resample", layer.kind())))?;
         let map = Arc::new(Resampling::new(&rows, &columns)?);
         Ok(Self { map, rows: matrix(&rows, device)?, columns: matrix(&columns, device)? })
     }
@@ -50,6 +40,32 @@ impl Resample {
             Backend::Kernels => Ok(self.map.backward(grad)?),
             Backend::Candle => apply(&self.rows.t()?, &self.columns.t()?, grad),
         }
+    }
+}
+
+/// Rows of weights: for each new row of pixels, or each new column, the factors of all old ones.
+type Weights = Vec<Vec<f32>>;
+
+impl Layer {
+    /// The weights of a layer that resamples images of this height and width, which must be at least
+    /// 1, along the height and along the width; none for other layers.
+    ///
+    /// # Shapes
+    /// (height out, height in) and (width out, width in).
+    pub fn resampling(&self, from: (usize, usize)) -> Option<(Weights, Weights)> {
+        Some(match *self {
+            Self::AvgPool(side) => (averages(from.0, side), averages(from.1, side)),
+            Self::Resize(height, width) => (bilinear(from.0, height), bilinear(from.1, width)),
+            Self::Upsample { factor, filter } => {
+                let weights = |from: usize| match filter {
+                    UpsampleFilter::Nearest => repeated(from, factor),
+                    UpsampleFilter::Bilinear => bilinear(from, from * factor),
+                };
+                (weights(from.0), weights(from.1))
+            }
+            Self::Downsample(factor) => (smoothed(from.0, factor), smoothed(from.1, factor)),
+            _ => return None,
+        })
     }
 }
 

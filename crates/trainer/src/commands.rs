@@ -2,8 +2,11 @@
 
 pub(crate) mod bench;
 pub(crate) mod classifier;
+pub(crate) mod completions;
 pub(crate) mod evaluate;
 pub(crate) mod export;
+pub(crate) mod export_html;
+pub(crate) mod export_onnx;
 pub(crate) mod generate;
 pub(crate) mod interpolate;
 pub(crate) mod recipes;

@@ -54,6 +54,9 @@ fn run_command(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         Some(Command::Evaluate(args)) => commands::evaluate::evaluate(args, print),
         Some(Command::Score(args)) => commands::score::score(args, print),
         Some(Command::Export(args)) => commands::export::export(args, print),
+        Some(Command::ExportHtml(args)) => commands::export_html::export_html(args, print),
+        Some(Command::ExportOnnx(args)) => commands::export_onnx::export_onnx(args, print),
+        Some(Command::Completions(args)) => commands::completions::completions(args, print),
         Some(Command::Recipes) => commands::recipes::recipes(print),
         Some(Command::Summary(args)) => commands::summary::summary(args, print),
         Some(Command::Classifier(args)) => commands::classifier::classifier(args, print),
@@ -61,3 +64,8 @@ fn run_command(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     }?;
     Ok(Outcome::Complete)
 }
+
+/// The Rust program of a model card.
+#[cfg(doctest)]
+#[doc = include_str!("../testdata/model-card.md")]
+struct ModelCard;

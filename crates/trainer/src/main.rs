@@ -12,11 +12,12 @@ use trainer::{INTERRUPTED, Outcome, cli::Cli};
 
 /// Every training step allocates and frees the same large buffers. The system's allocator gives
 /// them back to the kernel each time and pays for the page faults, a third of the step; this one
-/// keeps them.
+/// keeps them ([`gan_kernels::keep_freed_memory`]).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    gan_kernels::keep_freed_memory();
     let cli = Cli::parse();
     // A message is one line, whatever names are in it.
     let fields = format::debug_fn(|out, field, value| match field.name() {

@@ -4,14 +4,17 @@ mod advice;
 mod explain;
 pub(crate) mod images;
 pub(crate) mod interrupt;
-mod progress;
+pub(crate) mod progress;
 mod reporter;
 mod schedule;
 
+use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
-use crate::run::{generator, statistics};
+use crate::run::generator::SavedGenerator;
+use crate::run::model_card::ModelCard;
+use crate::run::{grid, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
@@ -39,12 +42,12 @@ pub(crate) fn train(
     gan: &mut Gan,
     mut images: TrainingImages,
     config: &TrainConfig,
-    directory: &RunDirectory,
-    device: &Device,
+    (directory, device): (&RunDirectory, &Device),
+    progress: ProgressName,
 ) -> Result<(Outcome, usize)> {
     let interrupt = Interrupt::listen()?;
     let schedule = Schedule::new(config);
-    let mut reporter = Reporter::begin(directory, config, &images, gan)?;
+    let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
         let batch = images.batches.batch(gan.step())?;
@@ -69,11 +72,11 @@ pub(crate) fn train(
             break;
         }
         if due.checkpoint {
-            save(gan, directory)?;
+            save(gan, directory, &reporter)?;
         }
     }
     reporter.end_progress();
-    save(gan, directory)?;
+    save(gan, directory, &reporter)?;
     Ok((outcome, reporter.finish()?))
 }
 
@@ -81,10 +84,10 @@ pub(crate) fn train(
 ///
 /// # Errors
 /// Parameters that are not finite, which must not replace a good checkpoint.
-fn save(gan: &Gan, directory: &RunDirectory) -> Result<()> {
+fn save(gan: &Gan, directory: &RunDirectory, reporter: &Reporter) -> Result<()> {
     gan.check_parameters().map_err(explain)?;
     checkpoint::save(gan, &directory.checkpoints())?;
-    generator::save(&gan.ema_generator()?, gan.ema_parameters(), &directory.generator())
+    reporter.save_generator(gan)
 }
 
 /// Writes what a run lacks whose steps are all made, and returns its names: a session can end between
@@ -99,9 +102,15 @@ pub(crate) fn complete(
 ) -> Result<Vec<&'static str>> {
     gan.check_parameters().map_err(explain)?;
     checkpoint::prune(&directory.checkpoints())?;
-    let (network, place) = (gan.ema_generator()?, directory.generator());
-    let saved = generator::save_if_other(&network, gan.ema_parameters(), (directory, &place))?;
-    let sampled = reporter::sample_if_missing(directory, &network, (gan.step(), config.seed))?;
+    let generator = &gan.ema_generator()?;
+    let samples = &grid::samples_input(generator, config.seed)?;
+    let lines = statistics::read(&directory.stats())?;
+    let quality = statistics::quality_at(&lines, gan.step());
+    let card = ModelCard { config, step: gan.step(), quality };
+    let weights = gan.ema_parameters();
+    let saved = SavedGenerator { generator, weights, samples, card };
+    let saved = saved.write_if_other(directory, &directory.generator())?;
+    let sampled = reporter::sample_if_missing(directory, (generator, samples), gan.step())?;
     let drawn = statistics::draw_if_other(directory)?;
     let written = [(saved, "generator"), (sampled, "sample grid"), (drawn, "curves")];
     Ok(written.into_iter().filter(|(is_written, _)| *is_written).map(|(_, name)| name).collect())
@@ -116,5 +125,5 @@ fn rescue(gan: &Gan, directory: &RunDirectory, reporter: &mut Reporter, due: Due
     // A run that was moved or removed must not reappear in part.
     ensure!(directory.config().exists(), "{}: the run is gone", directory.path().display());
     reporter.rescue(gan, due)?;
-    save(gan, directory)
+    save(gan, directory, reporter)
 }

@@ -26,12 +26,15 @@ pub(super) fn page(
     let body = html! {
         h1 { (record.name) }
         p.about { (about(record)) }
-        @if let Some(line) = record.lines.last() {
-            (section("Final statistics", &html! { (tables::numbers(line)) (best(&record.lines)) }))
-        }
         @if !figures.is_empty() {
             @let figures = html! { div.figures { @for of in figures { (figure(of)) } } };
             (section("Images", &figures))
+        }
+        @if let Some(table) = record.evaluation.as_ref().and_then(tables::evaluation) {
+            (section("Evaluation", &table))
+        }
+        @if let Some(line) = record.lines.last() {
+            (section("Final statistics", &html! { (tables::numbers(line)) (best(&record.lines)) }))
         }
         @if let Some(curves) = curves {
             (section("Curves", &html! { div.drawing { (image(curves, &curves.caption)) } }))
@@ -106,8 +109,7 @@ fn best(lines: &[Fields]) -> Markup {
 }
 
 fn figure(of: &Figure) -> Markup {
-    let alt = format!("Generated images, {}", of.caption);
-    html! { figure { (image(of, &alt)) figcaption { (of.caption) } } }
+    html! { figure { (image(of, &of.caption)) figcaption { (of.caption) } } }
 }
 
 /// An image inside the page. Browsers run no script of an image and fetch nothing for it, be it SVG.

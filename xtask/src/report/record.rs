@@ -6,11 +6,10 @@ use anyhow::{Context, Result, ensure};
 use gan_files::SETTINGS_LIMIT;
 use serde_json::{Map, Value};
 
+use super::command::portable;
+
 /// The values of a JSON object, by name.
 pub(super) type Fields = Map<String, Value>;
-
-/// Sections of `config.json` whose values stood at the top level in earlier versions.
-const SECTIONS: [&str; 2] = ["training", "schedule"];
 
 /// The largest `stats.jsonl` that is shown: 256 MiB. All of its lines are kept while the page is made.
 const STATS_LIMIT: u64 = 256 << 20;
@@ -18,10 +17,12 @@ const STATS_LIMIT: u64 = 256 << 20;
 /// The contents of a run's files.
 pub(super) struct Record {
     pub(super) name: String,
-    /// `config.json`, with the values of its sections at the top level.
+    /// `config.json`, [portable](super::command::portable).
     pub(super) config: Fields,
     /// The lines of `stats.jsonl`.
     pub(super) lines: Vec<Fields>,
+    /// `evaluation.json`, where there is one.
+    pub(super) evaluation: Option<Fields>,
 }
 
 /// An image or an animation, and its caption.
@@ -37,22 +38,17 @@ pub(super) struct Figure {
 /// The file is missing or is not a JSON object.
 pub(super) fn config(run: &Path) -> Result<Fields> {
     let path = run.join("config.json");
-    let text = gan_files::read_to_string(&path, SETTINGS_LIMIT)
-        .with_context(|| path.display().to_string())?;
-    let config = serde_json::from_str(&text)
-        .with_context(|| format!("{}: not a run's configuration", path.display()))?;
-    Ok(without_sections(config))
+    Ok(portable(object(&path, "a run's configuration")?))
 }
 
-/// The configuration with the values of [`SECTIONS`] at the top level, as runs of every version
-/// have them then.
-pub(super) fn without_sections(mut config: Fields) -> Fields {
-    for section in SECTIONS {
-        if let Some(Value::Object(mut values)) = config.remove(section) {
-            config.append(&mut values);
-        }
-    }
-    config
+/// Reads a file that holds a JSON object, which is called `what` in errors.
+///
+/// # Errors
+/// The file is missing or holds something else.
+pub(super) fn object(path: &Path, what: &str) -> Result<Fields> {
+    let text = gan_files::read_to_string(path, SETTINGS_LIMIT)
+        .with_context(|| path.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| format!("{}: not {what}", path.display()))
 }
 
 /// Reads the undamaged lines of `stats.jsonl`, and adds the number of damaged ones to `left_out`. An
@@ -92,9 +88,9 @@ mod tests {
         let flat = fields(json!({
             "seed": 7, "batch_size": 32, "generator_adam": { "lr": 0.001 }, "sample_every": 50
         }));
-        assert_eq!(without_sections(nested), flat);
-        assert_eq!(without_sections(flat.clone()), flat);
+        assert_eq!(portable(nested), flat);
+        assert_eq!(portable(flat.clone()), flat);
         let odd = fields(json!({ "training": 3 }));
-        assert_eq!(without_sections(odd), Fields::new());
+        assert_eq!(portable(odd), Fields::new());
     }
 }

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::meanings::{self, meaning};
 use super::record::Fields;
 
 /// Approximate maximum number of rows of the table of metrics.
@@ -172,13 +173,62 @@ pub(super) fn flat(line: &Fields) -> Fields {
     all
 }
 
-/// The numbers of one line as a list of names and values.
+/// The numbers of one line as a list of names, values and meanings.
 pub(super) fn numbers(line: &Fields) -> Markup {
     let line = flat(line);
     let shown = ordered(&line, &FIRST_IN_LINE).into_iter().filter(|key| !line[*key].is_null());
     html! {
-        dl { @for key in shown { div { dt { (words(key)) } dd { (rounded(&line[key])) } } } }
+        dl {
+            @for key in shown {
+                div {
+                    dt { (words(key)) }
+                    dd { (rounded(&line[key])) }
+                    @if let Some(text) = meaning(key) { dd.meaning { (text) } }
+                }
+            }
+        }
     }
+}
+
+/// The metrics of an evaluation: of generated images, of real ones, and what they say.
+pub(super) fn evaluation(evaluation: &Fields) -> Option<Markup> {
+    let column = |name: &str| evaluation.get(name)?.as_object();
+    let metrics = |name: &str| column(name)?.get("metrics")?.as_object();
+    let (generated, real) = (metrics("generated")?, metrics("real")?);
+    let count = |name: &str| column(name)?.get("images")?.as_u64().map(thousands);
+    let heading = |name: &str| match count(name) {
+        Some(count) => format!("{name} ({count} images)"),
+        None => name.to_string(),
+    };
+    // Names hold the number of images, in which the columns may differ; without it they are the same.
+    let short = |name: &str| name.rsplit_once('-').map_or(name, |(short, _)| short).to_string();
+    let beside = |name: &str| {
+        let of_real = real.get(name).or_else(|| {
+            real.iter().find(|(other, _)| short(other) == short(name)).map(|(_, value)| value)
+        });
+        of_real.map(rounded).unwrap_or_default()
+    };
+    let mut names: Vec<&String> = generated.keys().collect();
+    names.sort_by_key(|name| meanings::position(name));
+    Some(html! {
+        p { "The real column holds the values of real images that were not trained on: the best that a \
+             generator can be expected to reach." }
+        div.wide {
+            table.evaluation {
+                tr { th { "metric" } th { (heading("generated")) } th { (heading("real")) } }
+                @for name in names {
+                    tr {
+                        td {
+                            (name)
+                            @if let Some(text) = meaning(name) { div.meaning { (text) } }
+                        }
+                        td { (rounded(&generated[name])) }
+                        td { (beside(name)) }
+                    }
+                }
+            }
+        }
+    })
 }
 
 /// The Fréchet distance of a line and its name; the smallest one marks the best generator.

@@ -110,8 +110,8 @@ mod ci {
             "ROOT none deny check licenses bans sources",
             "ROOT none deny check advisories",
             "ci: passed",
-            "ci: cargo clippy --workspace --all-targets -- -D warnings",
-            "ROOT none clippy --workspace --all-targets -- -D warnings",
+            "ci: cargo clippy --workspace --all-targets --features trainer/hub -- -D warnings",
+            "ROOT none clippy --workspace --all-targets --features trainer/hub -- -D warnings",
             "ci: passed",
             "ci: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps",
             "ROOT -D warnings doc --workspace --no-deps",
@@ -162,7 +162,8 @@ mod ci {
         let (code, lines, err) = ci(&place, "test $1 != clippy || exit 101");
         assert_eq!(code, Some(1));
         assert_eq!(err, "error: clippy failed with exit code 101\n");
-        let last = "ROOT none clippy --workspace --all-targets -- -D warnings";
+        let last =
+            "ROOT none clippy --workspace --all-targets --features trainer/hub -- -D warnings";
         assert_eq!(lines.last().unwrap(), last);
     }
 

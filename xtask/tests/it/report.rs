@@ -78,7 +78,7 @@ fn a_report_holds_the_run() {
         "<title>00003-idx-a&lt;b&gt;&amp;c-tiny</title>",
         "recipe tiny · dataset idx:a&lt;b&gt;&amp;c · classes 3, 5 · 100 steps",
         // The last line, rounded; the best step; every measured line.
-        "<dt>generator loss</dt><dd>0.718</dd>",
+        "<dt>generator loss</dt><dd>0.718</dd><dd class=\"meaning\">the generator's loss; neither loss",
         "Smallest fd-mnistnet-2k: 31.3 at step 50.",
         "<tr><th>step</th><th>fd-mnistnet-2k</th><th>generator loss</th></tr>",
         "<tr class=\"best\"><td>50</td><td>31.3</td><td>0.718</td></tr>",
@@ -96,12 +96,63 @@ fn a_report_holds_the_run() {
 
     let images = images(&page);
     let sample = |step: &str| fs::read(place.path(&format!("{RUN}/samples/{step}.png"))).unwrap();
-    assert_eq!(images[0], ("image/png", sample("000000")));
-    assert_eq!(images[1], ("image/png", sample("000100")));
+    // No other grid is like the last one.
+    assert_eq!(images[0], ("image/png", sample("000100")));
     place.succeed("gif --out animation.png");
-    assert_eq!(images[2], ("image/png", fs::read(place.path("animation.png")).unwrap()));
-    assert_eq!(images[3], ("image/svg+xml", CURVES.as_bytes().to_vec()));
-    assert_eq!(images.len(), 4);
+    assert_eq!(images[1], ("image/png", fs::read(place.path("animation.png")).unwrap()));
+    assert_eq!(images[2], ("image/svg+xml", CURVES.as_bytes().to_vec()));
+    assert_eq!(images.len(), 3);
+}
+
+/// The first grids of a run are grey, but for the black between the images; real images stand beside the last one; the figures of real images
+/// beside those of `evaluate`.
+#[test]
+fn a_report_speaks_for_itself() {
+    let place = Place::new();
+    place.run_of("run");
+    let grey = |name: &str, value| {
+        place.image(&format!("run/{name}"), (5, 4), ColorType::Grayscale, &[value; 20]);
+    };
+    let mut grid = [127; 20];
+    grid[10] = 0;
+    place.image("run/samples/000000.png", (5, 4), ColorType::Grayscale, &grid);
+    // Almost the last one.
+    let mut near: Vec<u8> = (0..20).map(|i| (100 * 7 + i * 13) as u8).collect();
+    (near[0], near[1]) = (9, 9);
+    place.image("run/samples/000075.png", (5, 4), ColorType::Grayscale, &near);
+    grey("real.png", 200);
+    let column = |images: u64, distance: f64| {
+        let metrics = json!({ format!("fd-r64-{images}"): distance, "class-accuracy": null });
+        json!({ "images": images, "metrics": metrics })
+    };
+    let evaluation =
+        json!({ "of": "/home/me/x", "generated": column(500, 7.125), "real": column(90, 3.5) });
+    place.write("run/evaluation.json", evaluation.to_string());
+    let config = json!({ "recipe": "tiny", "dataset": "folder:/home/me/icons", "steps": 100 });
+    place.write("run/config.json", config.to_string());
+    fs::remove_file(place.path("run/curves.svg")).unwrap();
+    let run = place.path("run").display().to_string();
+    place.succeed(&format!("report --run {run}"));
+    let page = place.page("run/report.html");
+    assert_alone(&page);
+    let images = images(&page);
+    let file = |name: &str| fs::read(place.path(&format!("run/{name}"))).unwrap();
+    let want = ["samples/000100.png", "real.png", "samples/000075.png"].map(file);
+    assert_eq!([0, 1, 2].map(|at| images[at].1.clone()), want);
+    for part in [
+        "<figcaption>generated images, step 100</figcaption>",
+        "<figcaption>real images, to compare with</figcaption>",
+        "<th>generated (500 images)</th><th>real (90 images)</th>",
+        "<td>fd-r64-500<div class=\"meaning\">Frechet distance of",
+        "0 is best</div></td><td>7.12</td><td>3.50</td>",
+        "dataset folder:icons",
+        "<li>curves.svg: ",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+    assert!(page.find("<h2>Images") < page.find("<h2>Evaluation"), "samples first");
+    assert!(page.find("<h2>Evaluation") < page.find("<h2>Final statistics"));
+    assert!(!page.contains("/home/me") && !page.contains(&run), "{page}");
 }
 
 /// Markup in every place of a run that a page shows: all of it is text or inside an image.
@@ -131,7 +182,7 @@ fn markup_in_a_run_is_text() {
     let page = place.page("run/report.html");
     assert_alone(&page.to_lowercase());
     assert!(!page.contains("<img src=x") && !page.contains("<svg"), "{page}");
-    assert_eq!(images(&page)[3], ("image/svg+xml", curves.into_bytes()));
+    assert_eq!(images(&page)[2], ("image/svg+xml", curves.into_bytes()));
     let text = "\"'><ScRiPt>".replace('"', "&quot;").replace('<', "&lt;").replace('>', "&gt;");
     assert!(page.matches(&text).count() >= 20, "{}", page.matches(&text).count());
 }
@@ -185,7 +236,7 @@ fn an_unfinished_run_has_a_report_of_what_is_there() {
     let page = place.page("run/report.html");
     assert_alone(&page);
     assert!(page.contains("unfinished: step 0 of 100"), "{page}");
-    assert!(page.contains("<li>run/stats.jsonl: No such file"), "{page}");
+    assert!(page.contains("<li>stats.jsonl: No such file"), "{page}");
     assert_eq!(images(&page).len(), 1);
     for title in ["Curves", "Metrics during training", "Final statistics"] {
         assert!(!page.contains(title), "{title}");

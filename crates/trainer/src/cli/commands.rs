@@ -225,6 +225,36 @@ pub struct ExportArgs {
     pub out: PathBuf,
 }
 
+/// Options of `export-onnx`.
+#[derive(Args, Debug)]
+pub struct ExportOnnxArgs {
+    /// The generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.onnx")]
+    pub out: PathBuf,
+}
+
+/// Options of `export-html`.
+#[derive(Args, Debug)]
+pub struct ExportHtmlArgs {
+    /// The generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// The file to write.
+    #[arg(long, value_name = "FILE.html")]
+    pub out: PathBuf,
+}
+
+/// Options of `completions`.
+#[derive(Args, Debug)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
 /// Options of `bench`.
 #[derive(Args, Debug)]
 pub struct BenchArgs {

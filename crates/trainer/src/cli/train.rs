@@ -3,7 +3,7 @@
 use super::options::{
     DataOptions, DeviceOption, PrecisionOption, SeedOption, StrictOption, ThreadsOption, ids_of,
 };
-use super::values::{ConditionName, LossName};
+use super::values::{ConditionName, LossName, ProgressName};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -89,6 +89,9 @@ pub struct SessionOptions {
     /// Continue this run from its last checkpoint, with its own configuration.
     #[arg(long, value_name = "RUN", conflicts_with_all = ids_of::<NewRunOptions>())]
     pub resume: Option<PathBuf>,
+    /// How progress is shown.
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    pub progress: ProgressName,
     /// Print the configuration and the networks' sizes, and stop.
     #[arg(long)]
     pub dry_run: bool,
@@ -151,7 +154,7 @@ mod tests {
             flags += 1;
         }
         assert!(flags >= 18, "{flags}");
-        let line = "candle-gan --resume run --steps 9 --threads 1 --device cpu --strict --dry-run";
+        let line = "candle-gan --resume run --steps 9 --threads 1 --device cpu --strict --dry-run --progress json";
         assert!(Cli::try_parse_from(line.split(' ')).is_ok());
     }
 }

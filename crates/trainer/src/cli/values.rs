@@ -78,6 +78,18 @@ impl From<ConditionName> for Option<Conditioning> {
     }
 }
 
+/// How training shows its progress.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ProgressName {
+    /// A bar on a terminal, lines elsewhere.
+    #[default]
+    Auto,
+    /// A line on standard error every 5 seconds.
+    Plain,
+    /// A JSON object on each line of standard output, and nothing else there.
+    Json,
+}
+
 /// How `generate` writes images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {

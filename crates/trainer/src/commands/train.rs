@@ -4,6 +4,7 @@ mod budget;
 mod describe;
 
 use crate::cli::train::TrainArgs;
+use crate::cli::values::ProgressName;
 use crate::commands::summary;
 use crate::config::TrainConfig;
 use crate::config::resolve::{self, Request};
@@ -15,6 +16,7 @@ use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
 use crate::run::init_from::init_from;
 use crate::train_loop::images::TrainingImages;
+use crate::train_loop::progress::event;
 use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
@@ -22,7 +24,8 @@ use describe::describe;
 use gan_data::{Batches, Dataset, DatasetInfo, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
-use std::io::Write;
+use serde_json::json;
+use std::io::{Write, sink};
 use std::time::Instant;
 
 /// Trains, then prints the paths of the results.
@@ -37,9 +40,17 @@ pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<
         let args = laid_out.as_ref().unwrap_or(args);
         match args.session.dry_run {
             true => dry_run(args, print),
-            false => Session::begin(args)?.run(args, print),
+            false => run(Session::begin(args)?, args, print),
         }
     })
+}
+
+/// Trains a session. With `--progress json`, events take the place of what is printed.
+fn run(session: Session, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    match args.session.progress {
+        ProgressName::Json => session.run(args, &mut sink()),
+        ProgressName::Auto | ProgressName::Plain => session.run(args, print),
+    }
 }
 
 /// Prints the configuration and the networks' sizes, without reading images.
@@ -155,7 +166,11 @@ impl Session {
                 directory.truncate_after(gan.step())?;
                 directory.write_config(&config)?;
                 if gan.step() == config.steps {
-                    return complete(&gan, &config, &directory, print);
+                    let outcome = complete(&gan, &config, &directory, print)?;
+                    if args.session.progress == ProgressName::Json {
+                        ended(outcome, gan.step(), 0, &directory);
+                    }
+                    return Ok(outcome);
                 }
                 directory
             }
@@ -169,11 +184,19 @@ impl Session {
             let name = &config.recipe;
             tracing::info!("recipe {name}, for {images}; --recipe NAME chooses another");
         }
+        let progress = args.session.progress;
         announce(&config, gan.step(), &device, &directory);
+        if progress == ProgressName::Json {
+            started(&config, gan.step(), &directory);
+        }
         let epoch = images.batches.steps_per_epoch();
-        let (first, started) = (gan.step(), Instant::now());
-        let (outcome, failed) = train_loop::train(&mut gan, images, &config, &directory, &device)?;
-        let seconds = started.elapsed().as_secs_f64();
+        let (first, start) = (gan.step(), Instant::now());
+        let (outcome, failed) =
+            train_loop::train(&mut gan, images, &config, (&directory, &device), progress)?;
+        let seconds = start.elapsed().as_secs_f64();
+        if progress == ProgressName::Json {
+            ended(outcome, gan.step(), failed, &directory);
+        }
         if failed > 0 {
             writeln!(
                 print,
@@ -234,6 +257,29 @@ fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDir
         device::describe(device, rayon::current_num_threads())
     );
     tracing::info!("run directory {}", directory.path().display());
+}
+
+/// Prints the event of a session that begins, for programs.
+fn started(config: &TrainConfig, step: u64, directory: &RunDirectory) {
+    let fields = json!({
+        "run": directory.path().display().to_string(),
+        "step": step,
+        "steps": config.steps,
+        "batch_size": config.training.batch_size,
+        "images": config.images,
+    });
+    event("start", fields);
+}
+
+/// Prints the event of a session that ends, for programs.
+fn ended(outcome: Outcome, step: u64, failed: usize, directory: &RunDirectory) {
+    let fields = json!({
+        "run": directory.path().display().to_string(),
+        "step": step,
+        "complete": outcome == Outcome::Complete,
+        "failed_measurements": failed,
+    });
+    event("end", fields);
 }
 
 /// Prints the paths of the results and commands that use them.

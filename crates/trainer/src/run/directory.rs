@@ -182,6 +182,11 @@ impl RunDirectory {
         self.path.join("samples")
     }
 
+    /// A grid of real images.
+    pub(crate) fn real(&self) -> PathBuf {
+        self.path.join("real.png")
+    }
+
     pub(crate) fn checkpoints(&self) -> PathBuf {
         self.path.join(CHECKPOINTS)
     }

@@ -3,7 +3,10 @@
 use crate::cli::options::GeneratorOptions;
 use crate::cli::values::PrecisionName;
 use crate::run::directory::RunDirectory;
+use crate::run::grid;
+use crate::run::model_card::{CARD_FILE, IMAGE_FILE, ModelCard};
 use anyhow::{Context, Result, ensure};
+use candle_core::Tensor;
 use gan_models::{CONFIG_FILE, Generator, Parameters, WEIGHTS_FILE};
 use std::path::{Path, PathBuf};
 
@@ -39,35 +42,48 @@ impl GeneratorLocation {
     }
 }
 
-/// Writes a generator into a directory of a run. The run is not made again where it is gone.
-///
-/// # Errors
-/// Files that cannot be written.
-pub(crate) fn save(generator: &Generator, weights: &Parameters, place: &Path) -> Result<()> {
-    gan_files::make(place).with_context(|| format!("making {}", place.display()))?;
-    Ok(generator.save(weights, place)?)
+/// The names of the files in a generator's directory.
+const FILES: [&str; 4] = [CONFIG_FILE, WEIGHTS_FILE, IMAGE_FILE, CARD_FILE];
+
+/// A trained generator, and what is written beside its weights.
+pub(crate) struct SavedGenerator<'a> {
+    pub(crate) generator: &'a Generator,
+    pub(crate) weights: &'a Parameters,
+    /// The generator's input of the images that the card shows.
+    pub(crate) samples: &'a Tensor,
+    pub(crate) card: ModelCard<'a>,
 }
 
-/// Writes a generator into a directory of `run` if other files, or none, are there. Returns whether
-/// it did.
-///
-/// # Errors
-/// Files that cannot be written.
-pub(crate) fn save_if_other(
-    generator: &Generator,
-    weights: &Parameters,
-    (run, place): (&RunDirectory, &Path),
-) -> Result<bool> {
-    let staged = gan_files::staging(run.path())
-        .with_context(|| format!("writing {}", run.path().display()))?;
-    generator.save(weights, staged.path())?;
-    let bytes = |directory: &Path, name: &str| gan_files::read(&directory.join(name)).ok();
-    let differs = |name: &&str| bytes(staged.path(), name) != bytes(place, name);
-    let other = [CONFIG_FILE, WEIGHTS_FILE].iter().any(differs);
-    if other {
-        save(generator, weights, place)?;
+impl SavedGenerator<'_> {
+    /// Writes the files into a directory of a run. The run is not made again where it is gone.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn write(&self, place: &Path) -> Result<()> {
+        gan_files::make(place).with_context(|| format!("making {}", place.display()))?;
+        self.generator.save(self.weights, place)?;
+        grid::write(&place.join(IMAGE_FILE), (self.generator, self.samples))?;
+        let card = place.join(CARD_FILE);
+        gan_files::write(&card, self.card.text().as_bytes())
+            .with_context(|| format!("writing {}", card.display()))
     }
-    Ok(other)
+
+    /// Writes them if other files, or none, are there. Returns whether it did.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn write_if_other(&self, run: &RunDirectory, place: &Path) -> Result<bool> {
+        let staged = gan_files::staging(run.path())
+            .with_context(|| format!("writing {}", run.path().display()))?;
+        self.write(staged.path())?;
+        let bytes = |directory: &Path, name: &str| gan_files::read(&directory.join(name)).ok();
+        let differs = |name: &&str| bytes(staged.path(), name) != bytes(place, name);
+        let other = FILES.iter().any(differs);
+        if other {
+            self.write(place)?;
+        }
+        Ok(other)
+    }
 }
 
 /// The generator's directory in a run's.

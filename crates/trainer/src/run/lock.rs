@@ -20,10 +20,16 @@ impl RunLock {
     /// Locks a run directory, and writes the id of this process into the lock file.
     ///
     /// # Errors
-    /// A lock that another process holds, by its id; a file that cannot be made.
+    /// A lock that another process holds, by its id; a file that cannot be made, or is no regular one.
     pub(crate) fn acquire(run: &Path) -> Result<Self> {
         let path = run.join(LOCK);
         let context = || format!("locking {}", path.display());
+        match gan_files::require_regular(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(context);
+            }
+            _ => {}
+        }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&path).with_context(context)?;

@@ -3,7 +3,7 @@
 use crate::run::curves::curves;
 use crate::run::directory::RunDirectory;
 use crate::run::events::EventFile;
-use crate::run::record::{Distance, STATS_LIMIT, StatsLine};
+use crate::run::record::{Distance, Quality, STATS_LIMIT, StatsLine};
 use anyhow::{Context, Result};
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
@@ -63,8 +63,12 @@ impl Statistics {
 
     /// The Frechet distance measured at a step.
     pub(crate) fn distance_at(&self, step: u64) -> Option<Distance> {
-        let line = self.lines.iter().rev().find(|line| line.step == step)?;
-        Some(line.quality.as_ref()?.distance)
+        Some(self.quality_at(step)?.distance)
+    }
+
+    /// The measurement of a step.
+    pub(crate) fn quality_at(&self, step: u64) -> Option<&Quality> {
+        quality_at(&self.lines, step)
     }
 
     /// Adds a line to all files; the curves are drawn anew only after some time.
@@ -148,6 +152,11 @@ pub(crate) fn draw_if_other(directory: &RunDirectory) -> Result<bool> {
         }
     }
     Ok(other)
+}
+
+/// The measurement of a step among these lines.
+pub(crate) fn quality_at(lines: &[StatsLine], step: u64) -> Option<&Quality> {
+    lines.iter().rev().find(|line| line.step == step)?.quality.as_ref()
 }
 
 /// The files of the curves.

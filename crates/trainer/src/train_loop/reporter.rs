@@ -1,12 +1,15 @@
 //! Writes the reports of a run: statistics, sample grids, measurements and progress.
 
+use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
 use crate::quality::MIN_IMAGES;
 use crate::quality::monitor::QualityMonitor;
 use crate::quality::recognizer::TrainedOn;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
-use crate::run::generator;
+use crate::run::generator::SavedGenerator;
+use crate::run::grid;
+use crate::run::model_card::ModelCard;
 use crate::run::record::{Quality, StatsLine};
 use crate::run::statistics::Statistics;
 use crate::train_loop::advice::Advice;
@@ -14,17 +17,11 @@ use crate::train_loop::explain::explain;
 use crate::train_loop::images::TrainingImages;
 use crate::train_loop::progress::Progress;
 use crate::train_loop::schedule::{Due, Measurement, Schedule};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use candle_core::Tensor;
-use gan_data::{ImageShape, png, range};
-use gan_models::{Generator, Mode};
-use gan_training::{Gan, RandomStream, StepOutput, StepStats};
-use std::path::{Path, PathBuf};
-
-/// Number of images in a row of a sample grid.
-const GRID_COLUMNS: usize = 10;
-/// Number of rows of an unconditional generator's sample grid.
-const GRID_ROWS: usize = 10;
+use gan_models::Generator;
+use gan_training::{Gan, StepOutput, StepStats};
+use std::path::PathBuf;
 
 /// Measures a generator.
 type Monitor = Box<dyn Fn(&Generator) -> Result<Quality>>;
@@ -32,6 +29,7 @@ type Monitor = Box<dyn Fn(&Generator) -> Result<Quality>>;
 /// Writes the reports of a session.
 pub(crate) struct Reporter<'a> {
     directory: &'a RunDirectory,
+    config: &'a TrainConfig,
     statistics: Statistics,
     progress: Progress,
     advice: Advice,
@@ -57,17 +55,23 @@ impl<'a> Reporter<'a> {
     /// Files that cannot be read or written.
     pub(crate) fn begin(
         directory: &'a RunDirectory,
-        config: &TrainConfig,
+        config: &'a TrainConfig,
         images: &TrainingImages,
         gan: &Gan,
+        progress: ProgressName,
     ) -> Result<Self> {
         let schedule = Schedule::new(config);
         let first_step = if gan.step() == 0 { 0 } else { gan.step() + 1 };
         let mut statistics = Statistics::open(directory, first_step)?;
-        let samples = samples_input(gan.generator(), config.seed)?;
+        let samples = grid::samples_input(gan.generator(), config.seed)?;
         let generator = gan.ema_generator()?;
         if schedule.samples_at_start(gan.step()) && !grid_path(directory, gan.step()).exists() {
             write_grid(directory, (&generator, &samples), gan.step(), &mut statistics)?;
+        }
+        let real = directory.real();
+        if !real.exists() {
+            let by_class = generator.config().conditional;
+            grid::write_real(&real, images.batches.dataset(), by_class)?;
         }
         let monitor = match schedule.measures() {
             true => monitor(images, &generator, config),
@@ -80,10 +84,11 @@ impl<'a> Reporter<'a> {
             );
         }
         let steps_per_epoch = images.batches.steps_per_epoch();
-        let progress =
-            Progress::new(gan.step(), config.steps, config.training.batch_size, steps_per_epoch);
+        let steps = (gan.step(), config.steps);
+        let progress = Progress::new(progress, steps, config.training.batch_size, steps_per_epoch);
         Ok(Self {
             directory,
+            config,
             statistics,
             progress,
             advice: Advice::new(&config.training),
@@ -163,6 +168,24 @@ impl<'a> Reporter<'a> {
         Ok(())
     }
 
+    /// Writes the generator of the current step.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn save_generator(&self, gan: &Gan) -> Result<()> {
+        let quality = self.statistics.quality_at(gan.step());
+        self.saved(gan, quality).write(&self.directory.generator())
+    }
+
+    fn saved<'b>(&'b self, gan: &'b Gan, quality: Option<&'b Quality>) -> SavedGenerator<'b> {
+        SavedGenerator {
+            generator: &self.generator,
+            weights: gan.ema_parameters(),
+            samples: &self.samples,
+            card: ModelCard { config: self.config, step: gan.step(), quality },
+        }
+    }
+
     /// Ends the progress bar.
     pub(crate) fn end_progress(&mut self) {
         self.progress.end();
@@ -205,9 +228,9 @@ impl<'a> Reporter<'a> {
         if measurement == Measurement::Regular && is_best {
             checkpoint::save_best(gan, &checkpoints)?;
             let best = self.directory.best_generator();
-            generator::save(&self.generator, gan.ema_parameters(), &best)?;
+            self.saved(gan, Some(&quality)).write(&best)?;
         }
-        self.progress.measured(&quality);
+        self.progress.measured(gan.step(), &quality);
         if let Some(advice) = self.advice.of_measurement(is_best) {
             self.progress.note(&advice);
         }
@@ -243,16 +266,6 @@ fn monitor(
     }
 }
 
-/// The generator's input of all sample grids. The images of a row share their class where the
-/// generator is conditional.
-fn samples_input(generator: &Generator, seed: u64) -> Result<Tensor> {
-    let config = generator.config();
-    let rows = if config.conditional { config.classes.len() } else { GRID_ROWS };
-    let labels: Vec<u32> = (0..rows * GRID_COLUMNS).map(|i| (i / GRID_COLUMNS) as u32).collect();
-    let latents = generator.sample_latents(labels.len(), &mut RandomStream::Samples.rng(seed))?;
-    Ok(generator.input(&latents, &labels)?)
-}
-
 fn grid_path(directory: &RunDirectory, step: u64) -> PathBuf {
     directory.samples().join(format!("{step:06}.png"))
 }
@@ -265,7 +278,7 @@ fn write_grid(
     statistics: &mut Statistics,
 ) -> Result<()> {
     let path = grid_path(directory, step);
-    draw_grid(&path, samples)?;
+    grid::write(&path, samples)?;
     statistics.sample(step, &path)
 }
 
@@ -275,24 +288,15 @@ fn write_grid(
 /// A file that cannot be written.
 pub(crate) fn sample_if_missing(
     directory: &RunDirectory,
-    generator: &Generator,
-    (step, seed): (u64, u64),
+    samples: (&Generator, &Tensor),
+    step: u64,
 ) -> Result<bool> {
     let path = grid_path(directory, step);
     let is_missing = !path.exists();
     if is_missing {
-        draw_grid(&path, (generator, &samples_input(generator, seed)?))?;
+        grid::write(&path, samples)?;
     }
     Ok(is_missing)
-}
-
-fn draw_grid(path: &Path, (generator, input): (&Generator, &Tensor)) -> Result<()> {
-    let directory = gan_files::parent(path);
-    gan_files::make(directory).with_context(|| format!("making {}", directory.display()))?;
-    let images = generator.forward(input, Mode::Eval)?;
-    let (_, channels, height, width) = images.dims4()?;
-    let shape = ImageShape { channels, height, width };
-    Ok(png::write_grid(path, shape, &range::to_bytes(&images)?, GRID_COLUMNS)?)
 }
 
 #[cfg(test)]
@@ -330,7 +334,8 @@ mod tests {
         let (config, mut images) = small_run()?;
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
-        let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
+        let mut reporter =
+            Reporter::begin(&directory, &config, &images, &gan, ProgressName::Plain)?;
         for fails in [true, false, true] {
             let batch = images.batches.batch(gan.step())?;
             let output = gan.train_step(&batch.images, &batch.labels)?;
@@ -367,7 +372,8 @@ mod tests {
         let (config, mut images) = small_run()?;
         let directory = RunDirectory::create(place.path(), &config)?;
         let mut gan = config.gan(&Device::Cpu)?;
-        let mut reporter = Reporter::begin(&directory, &config, &images, &gan)?;
+        let mut reporter =
+            Reporter::begin(&directory, &config, &images, &gan, ProgressName::Plain)?;
         let distances = [
             Distance::Digits(1.0),
             Distance::Digits(2.0),

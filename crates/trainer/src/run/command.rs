@@ -1,10 +1,16 @@
 //! The command that repeats a run, from its configuration.
+//!
+//! `cargo xtask report` compiles this file too.
 
 use gan_files::shell_word;
-use serde_json::Value;
+use serde_json::{Map, Value};
+use std::path::Path;
 
-use super::record::Fields;
-use super::tables::exact;
+/// Sections of `config.json` whose values stood at the top level in earlier versions.
+const SECTIONS: [&str; 2] = ["training", "schedule"];
+
+/// Keys of `config.json` whose values can name a file or directory.
+const PATHS: [&str; 3] = ["dataset", "recipe_file", "init_from"];
 
 /// Each flag, and the JSON pointer of its value in the configuration.
 const FLAGS: [(&str, &str); 18] = [
@@ -29,34 +35,62 @@ const FLAGS: [(&str, &str); 18] = [
     ("--instance-noise", "/regularization/augmentation/noise"),
 ];
 
-/// The command, one flag a line. A value that the configuration lacks gets no flag.
-pub(super) fn command(config: &Fields) -> String {
+/// The configuration with the values of [`SECTIONS`] at the top level, as runs of every version have
+/// them then, and without the directories of absolute paths, which mean nothing on another machine.
+pub(crate) fn portable(mut config: Map<String, Value>) -> Map<String, Value> {
+    for section in SECTIONS {
+        if let Some(Value::Object(mut values)) = config.remove(section) {
+            config.append(&mut values);
+        }
+    }
+    for key in PATHS {
+        if let Some(Value::String(text)) = config.get_mut(key) {
+            // A data set is `KIND:PATH`.
+            let path = text.split_once(':').map_or(text.as_str(), |(_, path)| path);
+            if Path::new(path).is_absolute() {
+                let name = Path::new(path).file_name().unwrap_or_default();
+                let name = name.to_string_lossy().into_owned();
+                *text = text.replace(path, &name);
+            }
+        }
+    }
+    config
+}
+
+/// The command by this program, one flag a line, of a [`portable`] configuration. A value that it
+/// lacks gets no flag.
+pub(crate) fn command(program: &str, config: &Map<String, Value>) -> String {
     let config = Value::Object(config.clone());
     let mut parts = Vec::new();
     let recipe = config.get("recipe_file").or(config.get("recipe")).and_then(Value::as_str);
     parts.extend(recipe.map(|recipe| option("--recipe", recipe)));
     let classes = config.get("classes").and_then(Value::as_array).map(Vec::as_slice);
     if let Some(classes @ [_, ..]) = classes {
-        let classes: Vec<String> = classes.iter().map(exact).collect();
+        let classes: Vec<String> = classes.iter().map(plain).collect();
         parts.push(option("--class", &classes.join(",")));
     }
     let set = config.get("set").and_then(Value::as_array).into_iter().flatten();
-    parts.extend(set.map(|assignment| option("--set", &exact(assignment))));
+    parts.extend(set.map(|assignment| option("--set", &plain(assignment))));
     for (flag, pointer) in FLAGS {
         if let Some(value) = config.pointer(pointer) {
             // Names are written with dashes on the command line.
-            let value = match (flag, exact(value)) {
+            let value = match (flag, plain(value)) {
                 ("--dataset" | "--init-from", name) => name,
                 (_, name) => name.replace('_', "-"),
             };
             parts.push(option(flag, &value));
         }
     }
-    let rate = |network| config.pointer(&format!("/{network}_adam/lr")).map(exact);
+    let rate = |network| config.pointer(&format!("/{network}_adam/lr")).map(plain);
     if let (Some(generator), Some(discriminator)) = (rate("generator"), rate("discriminator")) {
         parts.push(format!("--lr {} {}", shell_word(&generator), shell_word(&discriminator)));
     }
-    format!("cargo run -p trainer -- {}", parts.join(" \\\n  "))
+    format!("{program} {}", parts.join(" \\\n  "))
+}
+
+/// A value as the command line takes it.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), String::from)
 }
 
 /// A flag and its value, joined where the value would be read as another flag.
@@ -67,26 +101,48 @@ fn option(flag: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::without_sections;
     use super::*;
     use serde_json::json;
+
+    fn of(config: Value) -> String {
+        let config = portable(config.as_object().cloned().unwrap_or_default());
+        command("cargo run -p trainer --", &config)
+    }
+
+    #[test]
+    fn paths_of_one_machine_are_names() {
+        let of = |dataset: &str| {
+            let config = json!({ "dataset": dataset, "training": 3 });
+            portable(config.as_object().cloned().unwrap_or_default())
+        };
+        for (dataset, want) in [
+            ("folder:/home/me/my icons", "folder:my icons"),
+            ("folder:icons/train", "folder:icons/train"),
+            ("mnist", "mnist"),
+            ("hub:mnist", "hub:mnist"),
+            ("idx:/", "idx:"),
+        ] {
+            let want = json!({ "dataset": want });
+            assert_eq!(Value::Object(of(dataset)), want);
+        }
+    }
 
     #[test]
     fn flags_are_those_of_the_configuration() {
         let config = json!({
             "recipe": "mine", "recipe_file": "my/mine.toml", "dataset": "idx:my set's", "classes": ["3", "5"], "steps": 300,
-            "set": ["ema_decay=0.5"], "init_from": "runs/a_b",
+            "set": ["ema_decay=0.5"], "init_from": "/home/me/runs/a_b",
             "seed": 7, "loss": "least_squares", "precision": "high",
             "regularization": { "gradient_penalty": 0.5 },
             "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 },
             "discriminator": { "condition": { "classes": 2, "by": "projection" } }
         });
-        let command = command(config.as_object().unwrap_or(&Fields::new()));
+        let command = of(config);
         assert_eq!(
             command,
             "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
              --set ema_decay=0.5 \\\n  \
-             --init-from runs/a_b \\\n  --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
+             --init-from a_b \\\n  --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
              --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"
         );
@@ -99,7 +155,7 @@ mod tests {
             "generator_adam": { "lr": "1;ls" }, "discriminator_adam": { "lr": "$(ls)" }
         });
         assert_eq!(
-            command(config.as_object().unwrap_or(&Fields::new())),
+            of(config),
             "cargo run -p trainer -- --recipe=-h \\\n  --dataset=--out \\\n  \
              --lr '1;ls' '$(ls)'"
         );
@@ -123,9 +179,8 @@ mod tests {
             "generator_adam": { "lr": 0.001 }, "discriminator_adam": { "lr": 0.0002 }
         });
         for config in [nested, flat] {
-            let config = config.as_object().cloned().unwrap_or_default();
             assert_eq!(
-                command(&without_sections(config)),
+                of(config),
                 "cargo run -p trainer -- --recipe default \\\n  --steps 300 \\\n  \
                  --batch-size 32 \\\n  --seed 7 \\\n  --sample-every 25 \\\n  --loss hinge \\\n  \
                  --r1-gamma 0.5 \\\n  --cutout 0.25 \\\n  --lr 0.001 0.0002"
@@ -136,7 +191,7 @@ mod tests {
     #[test]
     fn built_in_recipes_are_named_without_an_extension() {
         let config = json!({ "recipe": "default" });
-        let command = command(config.as_object().unwrap_or(&Fields::new()));
+        let command = of(config);
         assert_eq!(command, "cargo run -p trainer -- --recipe default");
     }
 }
