@@ -20,6 +20,7 @@ mod run_directory;
 mod sanitize;
 mod tidy;
 mod torture;
+mod trainer;
 
 use std::io::{self, Write};
 
@@ -45,7 +46,8 @@ enum Task {
     Gif(animation::Animation),
     /// Write a run's report: images, curves, metrics and configuration on one page
     Report(Report),
-    /// Time every recipe's training step and write the tables of docs/benchmarks.md
+    /// Time every recipe's training step with each instruction set and write the tables of
+    /// docs/benchmarks.md
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
     Ci,

@@ -41,7 +41,7 @@ mod warning;
 pub use activation::{Activation, Dropout, Epilogue};
 pub use batch_norm::SavedBatchNorm;
 pub use geometry::{Geometry, Window};
-pub use isa::{Isa, isa};
+pub use isa::{Isa, isa, requested_isa};
 pub use layer::{SavedLayer, ScaleShift, layer, layer_batch_norm};
 pub use layer_op::{BatchNorm, GradMask, LayerGradients};
 pub use layout::{hwnc_to_nchw, nchw_to_hwnc};
