@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Place, finish};
+use crate::{Place, SMALL, finish};
 
 #[test]
 fn json_has_every_field_of_the_contract() {
@@ -79,6 +79,20 @@ fn nothing_to_time_is_an_error() {
     let place = Place::new();
     place.refuse_saying("bench --steps 0", &["--steps 0"]);
     place.refuse_saying("bench --recipe dfault", &["--recipe dfault", "no such recipe"]);
+}
+
+#[test]
+fn a_generator_is_timed() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 1"));
+    let generator = "runs/00000-idx-set-tiny/generator";
+    let bench = format!("bench --inference {generator} --threads 1 --steps 1 --batch-size 4");
+    let said = place.succeed(&bench);
+    assert!(said.out.contains(" us for one image\n"), "{said:?}");
+    let said = place.succeed(&format!("{bench} --json"));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(report["us_per_image"].as_f64() > Some(0.0) && report["batch"] == 4, "{report}");
+    place.refuse_saying("bench --inference nowhere", &["nowhere/config.json"]);
 }
 
 #[test]

@@ -14,8 +14,8 @@ use std::ptr;
 
 /// Rows of A that are packed together.
 const ROWS: usize = 8;
-/// The largest number of columns of a tile: two vectors of AVX-512.
-const MAX_COLUMNS: usize = 32;
+/// The most floats of a vector.
+const MAX_LANES: usize = 16;
 
 /// The kernel for vector instructions.
 pub(crate) struct SimdKernel<'a> {
@@ -28,7 +28,8 @@ impl<'a> SimdKernel<'a> {
     /// Packs A, for matrices of B with `n` columns.
     pub(crate) fn new(a: MatrixBatch<'a>, n: usize) -> Self {
         let arch = arch();
-        Self { arch, a: RowBlocks::new(a), panel: arch.dispatch(PanelShapeFor { n }) }
+        let panel = arch.dispatch(PanelShapeFor { rows: a.mn, n });
+        Self { arch, a: RowBlocks::new(a), panel }
     }
 }
 
@@ -181,8 +182,9 @@ struct PanelShape {
     vectors: usize,
 }
 
-/// Chooses the panels for matrices of `n` columns.
+/// Chooses the panels for matrices A of `rows` rows and matrices B of `n` columns.
 struct PanelShapeFor {
+    rows: usize,
     n: usize,
 }
 
@@ -191,7 +193,9 @@ impl WithSimd for PanelShapeFor {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> PanelShape {
-        let vectors = if self.n <= S::F32_LANES { 1 } else { 2 };
+        // A single row has as many sums in flight as its panel has vectors.
+        let most = if self.rows == 1 { 8 } else { 2 };
+        let vectors = self.n.div_ceil(S::F32_LANES).next_power_of_two().min(most);
         PanelShape { columns: vectors * S::F32_LANES, vectors }
     }
 }
@@ -211,11 +215,14 @@ impl WithSimd for Tiles<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        assert!(self.panel.vectors <= 2 || self.rows == 1, "a wide panel with {} rows", self.rows);
         // SAFETY: `Kernel::multiply` is the only caller, and its contract covers operands and C.
         unsafe {
             match self.panel.vectors {
                 1 => self.rows::<S, 1>(simd),
-                _ => self.rows::<S, 2>(simd),
+                2 => self.rows::<S, 2>(simd),
+                4 => self.tile::<S, 1, 4>(simd, 0),
+                _ => self.tile::<S, 1, 8>(simd, 0),
             }
         }
     }
@@ -254,14 +261,14 @@ impl Tiles<'_> {
         let lanes = S::F32_LANES;
         let mut acc = [[simd.splat_f32s(0.0); NV]; MR];
         // A tile that is narrower than its vectors is computed in a copy of full width.
-        let mut copy = [[0.0f32; MAX_COLUMNS]; MR];
+        let mut copy = [[[0.0f32; MAX_LANES]; NV]; MR];
         let edge = columns < NV * lanes;
         // SAFETY: all offsets lie in the operands, in C or in the copy. Vector reads and writes are
         // unaligned.
         unsafe {
             let c = start.add(row * c_row);
             let (to, to_row) =
-                if edge { (copy.as_mut_ptr().cast::<f32>(), MAX_COLUMNS) } else { (c, c_row) };
+                if edge { (copy.as_mut_ptr().cast::<f32>(), NV * MAX_LANES) } else { (c, c_row) };
             if accumulate {
                 if edge {
                     for i in 0..MR {

@@ -253,8 +253,11 @@ pub struct BenchArgs {
     #[arg(long)]
     pub layers: bool,
     /// Take the steps and print nothing, for a profiler.
-    #[arg(long, conflicts_with_all = ["layers", "json"])]
+    #[arg(long, conflicts_with_all = ["layers", "json", "inference"])]
     pub untimed: bool,
+    /// Time the generator in this directory instead: one image, and a batch of them.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recipe", "image", "device", "operators", "layers"])]
+    pub inference: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long, conflicts_with = "layers")]
     pub json: bool,

@@ -1,5 +1,6 @@
-//! `bench`: times a recipe's training step and its layers.
+//! `bench`: times a recipe's training step and its layers, or a trained generator.
 
+mod inference;
 mod span_times;
 
 use crate::cli::commands::BenchArgs;
@@ -52,14 +53,17 @@ struct Report {
     peak_rss_mib: Option<f64>,
 }
 
-/// Times training steps and prints the result.
+/// Times training steps, or a generator, and prints the result.
 ///
 /// # Errors
 /// Bad input; whatever a training step can fail with.
 pub(crate) fn bench(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.steps > 0, "--steps 0: at least 1 is needed");
     device::set_precision(args.precision.precision.unwrap_or_default());
-    device::pool(args.threads)?.install(|| run(args, print))
+    device::pool(args.threads)?.install(|| match &args.inference {
+        Some(directory) => inference::inference(directory, args, print),
+        None => run(args, print),
+    })
 }
 
 fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
