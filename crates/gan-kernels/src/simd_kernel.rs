@@ -9,11 +9,14 @@ use crate::matrix::MatrixBatch;
 use crate::parallel::{self, COPY_WORK};
 use pulp::{Arch, Simd, WithSimd};
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
 /// Rows of A that are packed together.
 const ROWS: usize = 8;
+/// Matrices A of so many floats stay as they are: the first-level cache holds them in any order.
+const IN_PLACE: usize = 8192;
 /// The most floats of a vector.
 const MAX_LANES: usize = 16;
 
@@ -82,7 +85,7 @@ unsafe impl Kernel for SimdKernel<'_> {
     }
 }
 
-/// The operand A: as it is where K is contiguous, otherwise in blocks of rows.
+/// The operand A: as it is where K is contiguous or the matrices are small, otherwise in blocks of rows.
 struct RowBlocks<'a> {
     data: Cow<'a, [f32]>,
     matrix_len: usize,
@@ -102,9 +105,10 @@ struct BlockStrides {
 impl<'a> RowBlocks<'a> {
     fn new(source: MatrixBatch<'a>) -> Self {
         let strides = source.strides;
-        if strides.k == 1 {
+        if strides.k == 1 || source.mn * source.k <= IN_PLACE {
             let matrix_len = strides.matrix;
-            let strides = BlockStrides { block: ROWS * strides.mn, row: strides.mn, k: 1 };
+            let (block, row, k) = (ROWS * strides.mn, strides.mn, strides.k);
+            let strides = BlockStrides { block, row, k };
             return Self { data: source.data.into(), matrix_len, strides };
         }
         let matrix_len = source.mn.div_ceil(ROWS) * source.k * ROWS;
@@ -153,13 +157,22 @@ unsafe fn pack(
     // SAFETY: within the rows of `columns` floats of the contract.
     unsafe {
         if b.strides.mn == 1 {
-            for (i, k) in k.enumerate() {
-                let row = &b.from(matrix, column, k)[..valid];
-                let target = target.add(i * columns);
-                ptr::copy_nonoverlapping(row.as_ptr(), target, valid);
-                target.add(valid).write_bytes(0, columns - valid);
-            }
-            return;
+            let row = |k: usize| b.from(matrix, column, k)[..valid].as_ptr();
+            return match (valid == columns, columns) {
+                // Copies of a known size are a few instructions, others are calls.
+                (true, 8) => k.enumerate().for_each(|(i, k)| copy::<8>(row(k), target.add(i * 8))),
+                (true, 16) => {
+                    k.enumerate().for_each(|(i, k)| copy::<16>(row(k), target.add(i * 16)))
+                }
+                (true, 32) => {
+                    k.enumerate().for_each(|(i, k)| copy::<32>(row(k), target.add(i * 32)))
+                }
+                _ => k.enumerate().for_each(|(i, k)| {
+                    let target = target.add(i * columns);
+                    ptr::copy_nonoverlapping(row(k), target, valid);
+                    target.add(valid).write_bytes(0, columns - valid);
+                }),
+            };
         }
         if valid < columns {
             target.write_bytes(0, k.len() * columns);
@@ -172,6 +185,18 @@ unsafe fn pack(
             }
         }
     }
+}
+
+/// Copies a row of `N` floats.
+///
+/// # Safety
+/// `source` is valid for reads and `target` for writes of them.
+#[inline(always)]
+unsafe fn copy<const N: usize>(source: *const f32, target: *mut f32) {
+    // SAFETY: the contract.
+    unsafe {
+        target.cast::<[f32; N]>().write_unaligned(source.cast::<[f32; N]>().read_unaligned())
+    };
 }
 
 /// The shape of the panels of B.
@@ -261,8 +286,11 @@ impl Tiles<'_> {
         let lanes = S::F32_LANES;
         let mut acc = [[simd.splat_f32s(0.0); NV]; MR];
         // A tile that is narrower than its vectors is computed in a copy of full width.
-        let mut copy = [[[0.0f32; MAX_LANES]; NV]; MR];
+        let mut copy = MaybeUninit::<[[[f32; MAX_LANES]; NV]; MR]>::uninit();
         let edge = columns < NV * lanes;
+        if edge {
+            copy.write([[[0.0; MAX_LANES]; NV]; MR]);
+        }
         // SAFETY: all offsets lie in the operands, in C or in the copy. Vector reads and writes are
         // unaligned.
         unsafe {
