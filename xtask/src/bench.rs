@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
+use crate::instructions;
 use crate::trainer::Trainer;
 
 /// The steps to time: recipe, batch size, and steps per round.
@@ -32,14 +33,23 @@ pub(crate) struct Bench {
     /// Rounds through all cases; the tables hold medians of the rounds.
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
+    /// Count each step's instructions instead, and fail if they are more than in docs/instructions.md.
+    #[arg(long, conflicts_with = "rounds")]
+    instructions: bool,
+    /// Write the counts to docs/instructions.md.
+    #[arg(long, requires = "instructions")]
+    update: bool,
 }
 
 impl Bench {
-    /// Times everything in release mode and writes the tables.
+    /// Times everything in release mode and writes the tables, or counts instructions.
     ///
     /// # Errors
-    /// A program fails; the document is missing or lacks its marks.
+    /// A program fails; a document is missing or lacks its marks; counts have grown.
     pub(crate) fn run(&self, root: &Path) -> Result<String> {
+        if self.instructions {
+            return instructions::run(root, self.update);
+        }
         ensure!(self.rounds > 0, "--rounds 0: at least 1 is needed");
         let path = root.join("docs/benchmarks.md");
         let context = || path.display().to_string();

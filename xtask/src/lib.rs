@@ -13,6 +13,7 @@ mod downstream;
 mod encoder;
 mod fuzz;
 mod image;
+mod instructions;
 mod output;
 mod package;
 mod report;
@@ -47,7 +48,7 @@ enum Task {
     /// Write a run's report: images, curves, metrics and configuration on one page
     Report(Report),
     /// Time every recipe's training step with each instruction set and write the tables of
-    /// docs/benchmarks.md
+    /// docs/benchmarks.md, or count its instructions
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
     Ci,

@@ -22,6 +22,11 @@ impl Trainer {
         Ok(Self { program: target.join("release").join(name) })
     }
 
+    /// The built program.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The instruction sets that the machine has and the kernels are written for, the widest first.
     pub(crate) fn instruction_sets(&self) -> Result<Vec<String>> {
         let mut command = Command::new(&self.program);
