@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::Place;
+use crate::{Place, SMALL, finish};
 
 #[test]
 fn json_has_every_field_of_the_contract() {
@@ -19,6 +19,8 @@ fn json_has_every_field_of_the_contract() {
             (&report["operators"], &report["precision"]),
             (&json!(operators), &json!("f32"))
         );
+        let sets = report["instruction_sets"].as_array().unwrap();
+        assert_eq!(sets.last(), Some(&report["isa"]), "{report}");
         assert_eq!(report["profile"], if cfg!(debug_assertions) { "dev" } else { "release" });
         let number = |name: &str| report[name].as_f64().unwrap();
         let images_per_s = 4.0 / number("ms_per_step") * 1e3;
@@ -59,10 +61,52 @@ fn layers_are_timed_by_name() {
 }
 
 #[test]
+fn images_have_the_shape_that_is_asked_for() {
+    let place = Place::new();
+    let bench = |image: &str| {
+        let said = place.succeed(&format!("bench --recipe tiny.toml --steps 1 --json {image}"));
+        serde_json::from_str::<Value>(&said.out).unwrap()
+    };
+    assert_eq!(bench("")["image"], json!([1, 28, 28]));
+    assert_eq!(bench("--image 3x16x16")["image"], json!([3, 16, 16]));
+    let said = place.run("bench --image 3x64");
+    let text = "three numbers are needed, CxHxW, such as 3x64x64";
+    assert!(said.code == Some(2) && said.err.contains(text), "{said:?}");
+}
+
+#[test]
 fn nothing_to_time_is_an_error() {
     let place = Place::new();
     place.refuse_saying("bench --steps 0", &["--steps 0"]);
     place.refuse_saying("bench --recipe dfault", &["--recipe dfault", "no such recipe"]);
+}
+
+#[test]
+fn a_generator_is_timed() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 1"));
+    let generator = "runs/00000-idx-set-tiny/generator";
+    let bench = format!("bench --inference {generator} --threads 1 --steps 1 --batch-size 4");
+    let said = place.succeed(&bench);
+    assert!(said.out.contains(" us for one image\n"), "{said:?}");
+    let said = place.succeed(&format!("{bench} --json"));
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(report["us_per_image"].as_f64() > Some(0.0) && report["batch"] == 4, "{report}");
+    place.refuse_saying("bench --inference nowhere", &["nowhere/config.json"]);
+}
+
+#[test]
+fn instructions_that_the_processor_lacks_are_an_error() {
+    let place = Place::new();
+    let with = |isa: &str| {
+        let mut command = place.command("bench --recipe tiny.toml --steps 1 --threads 1");
+        finish(command.env("GAN_KERNELS_ISA", isa))
+    };
+    let said = with("scalar");
+    assert!(said.out.contains("CPU, scalar, 1 thread, products in f32"), "{said:?}");
+    let said = with("avx1024");
+    let text = "GAN_KERNELS_ISA=avx1024: this processor has scalar";
+    assert!(said.code == Some(2) && said.err.contains(text), "{said:?}");
 }
 
 #[test]

@@ -4,12 +4,15 @@
 use std::env;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::say::say;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
+
+use crate::instructions;
+use crate::trainer::Trainer;
 
 /// The steps to time: recipe, batch size, and steps per round.
 const CASES: [(&str, usize, usize); 5] = [
@@ -31,14 +34,23 @@ pub(crate) struct Bench {
     /// Rounds through all cases; the tables hold medians of the rounds.
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
+    /// Count each step's instructions instead, and fail if they are more than in docs/instructions.md.
+    #[arg(long, conflicts_with = "rounds")]
+    instructions: bool,
+    /// Write the counts to docs/instructions.md.
+    #[arg(long, requires = "instructions")]
+    update: bool,
 }
 
 impl Bench {
-    /// Times everything in release mode and writes the tables.
+    /// Times everything in release mode and writes the tables, or counts instructions.
     ///
     /// # Errors
-    /// A program fails; the document is missing or lacks its marks.
+    /// A program fails; a document is missing or lacks its marks; counts have grown.
     pub(crate) fn run(&self, root: &Path) -> Result<String> {
+        if self.instructions {
+            return instructions::run(root, self.update);
+        }
         ensure!(self.rounds > 0, "--rounds 0: at least 1 is needed");
         let path = root.join("docs/benchmarks.md");
         let context = || path.display().to_string();
@@ -58,42 +70,40 @@ impl Bench {
 
     fn tables(&self, root: &Path) -> Result<String> {
         let trainer = Trainer::build(root)?;
-        let mut reports = vec![Vec::new(); 2 * CASES.len()];
+        let sets = trainer.instruction_sets()?;
+        let mut reports = vec![Vec::new(); sets.len() * CASES.len()];
         // Every case in every round, so that a slow minute of the machine affects all cases alike.
         for round in 1..=self.rounds {
             say(format_args!("round {round} of {}", self.rounds));
-            for (i, &case) in CASES.iter().enumerate() {
-                for (j, precision) in ["high", "highest"].into_iter().enumerate() {
-                    reports[2 * i + j].push(trainer.report(case, &["--precision", precision])?);
-                }
+            for (i, reports) in reports.iter_mut().enumerate() {
+                let (case, set) = (CASES[i / sets.len()], &sets[i % sets.len()]);
+                reports.push(trainer.report(case, set, &[])?);
             }
         }
         say("candle's own operators");
         let mut stock = Vec::new();
         for (recipe, batch, _) in CASES {
-            stock.push(trainer.report((recipe, batch, 1), &["--operators", "candle"])?);
+            stock.push(trainer.report((recipe, batch, 1), &sets[0], &["--operators", "candle"])?);
         }
         let mut text = format!(
             "\n{}, {} threads, {}, release build, median of {} rounds.\n\n\
-             | recipe | batch | products | ms/step | images/s | GFLOP/s | sgemm | of sgemm | peak MiB | candle's operators, one step, images/s |\n\
+             | recipe | batch | instructions | ms/step | images/s | GFLOP/s | sgemm | of sgemm | peak MiB | candle's operators, one step, images/s |\n\
              |---|---|---|---|---|---|---|---|---|---|\n",
             today()?,
             reports[0][0]["threads"],
             processor(),
             self.rounds
         );
-        for (both, stock) in reports.chunks_exact(2).zip(&stock) {
-            text += &row(&both[0], stock)?;
-            // Without AMX the two precisions are the same.
-            if both[0][0]["precision"] != both[1][0]["precision"] {
-                text += &row(&both[1], stock)?;
+        for (reports, stock) in reports.chunks_exact(sets.len()).zip(&stock) {
+            for reports in reports {
+                text += &row(reports, stock)?;
             }
         }
         for case in BY_LAYER {
             say(format_args!("layers of {}", case.0));
             text += &format!("\n{}, batch {}, ms/step in each part:\n\n", case.0, case.1);
             text += "| ms | part |\n|---|---|\n";
-            for line in trainer.bench(case, &["--layers"])?.lines() {
+            for line in trainer.bench(case, &sets[0], &["--layers"])?.lines() {
                 if let Some((ms, part)) = line.split_once(" ms  ") {
                     text += &format!("| {} | {} |\n", ms.trim(), part.replace('"', "`"));
                 }
@@ -119,53 +129,13 @@ fn row(reports: &[Value], stock: &Value) -> Result<String> {
         "| {} | {} | {} | {:.1} | {:.0} | {rate:.0} | {sgemm:.0} | {:.0}% | {:.0} | {:.0} |\n",
         text("recipe"),
         reports[0]["batch"],
-        text("precision"),
+        text("isa"),
         median("ms_per_step")?,
         median("images_per_s")?,
         100.0 * rate / sgemm,
         median("peak_rss_mib").unwrap_or(f64::NAN),
         stock["images_per_s"].as_f64().unwrap_or(f64::NAN),
     ))
-}
-
-/// The trainer, built in release mode.
-struct Trainer<'a> {
-    root: &'a Path,
-}
-
-impl<'a> Trainer<'a> {
-    fn build(root: &'a Path) -> Result<Self> {
-        let status = cargo(root).args(["build", "--release", "-p", "trainer"]).status()?;
-        ensure!(status.success(), "building the trainer failed");
-        Ok(Self { root })
-    }
-
-    fn report(&self, case: (&str, usize, usize), flags: &[&str]) -> Result<Value> {
-        let text = self.bench(case, &[flags, &["--json"]].concat())?;
-        serde_json::from_str(&text).with_context(|| format!("bench printed {text:?}"))
-    }
-
-    fn bench(
-        &self,
-        (recipe, batch, steps): (&str, usize, usize),
-        flags: &[&str],
-    ) -> Result<String> {
-        let output = cargo(self.root)
-            .args(["run", "--release", "--quiet", "-p", "trainer", "--", "bench"])
-            .args(["--recipe", recipe])
-            .args(["--batch-size", &batch.to_string(), "--steps", &steps.to_string()])
-            .args(flags)
-            .stderr(Stdio::inherit())
-            .output()?;
-        ensure!(output.status.success(), "bench of {recipe} failed");
-        Ok(String::from_utf8(output.stdout)?)
-    }
-}
-
-fn cargo(root: &Path) -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(root);
-    cargo
 }
 
 /// The date, in universal time.
@@ -201,12 +171,12 @@ mod tests {
     #[test]
     fn a_row_holds_medians() {
         let report = |ms: f64| {
-            json!({"recipe": "mlp", "batch": 128, "precision": "f32", "ms_per_step": ms,
+            json!({"recipe": "mlp", "batch": 128, "isa": "avx2", "ms_per_step": ms,
                 "images_per_s": 128e3 / ms, "gflop_per_s": 70.0, "sgemm_gflop_per_s": 140.0,
                 "peak_rss_mib": 100.0})
         };
         let row = row(&[report(50.0), report(10.0), report(20.0)], &json!({"images_per_s": 33.4}));
-        let want = "| mlp | 128 | f32 | 20.0 | 6400 | 70 | 140 | 50% | 100 | 33 |\n";
+        let want = "| mlp | 128 | avx2 | 20.0 | 6400 | 70 | 140 | 50% | 100 | 33 |\n";
         assert_eq!(row.expect("all fields"), want);
         let error = super::row(&[json!({})], &json!({})).expect_err("no fields").to_string();
         assert!(error.contains("no gflop_per_s"), "{error}");

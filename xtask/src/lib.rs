@@ -12,6 +12,7 @@ mod downstream;
 mod encoder;
 mod fuzz;
 mod image;
+mod instructions;
 mod man;
 mod output;
 mod package;
@@ -21,6 +22,7 @@ mod sanitize;
 mod say;
 mod tidy;
 mod torture;
+mod trainer;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -46,7 +48,8 @@ enum Task {
     Report(Report),
     /// Write the man pages of candle-gan and its commands
     Man(man::Man),
-    /// Time every recipe's training step and write the tables of docs/benchmarks.md
+    /// Time every recipe's training step with each instruction set and write the tables of
+    /// docs/benchmarks.md, or count its instructions
     Bench(bench::Bench),
     /// Run every check of the workspace, the cheapest first
     Ci,

@@ -103,6 +103,11 @@ impl DatasetInfo {
         self.shape
     }
 
+    /// Describes as many images of another shape.
+    pub fn with_shape(self, shape: ImageShape) -> Self {
+        Self { shape, ..self }
+    }
+
     /// Describes the part to train on if a fraction is held out, as [`Dataset::hold_out`] does, and
     /// returns the number of images that are.
     ///

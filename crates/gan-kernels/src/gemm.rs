@@ -8,7 +8,7 @@
 use crate::aligned::{self, Aligned};
 use crate::isa::Isa;
 use crate::kernel::{Block, K_UNIT, Kernel, MAX_PRODUCTS, Panels, Product, Target};
-use crate::matrix::MatrixBatch;
+use crate::matrix::{MatrixBatch, Strides};
 use crate::parallel::{self, COPY_WORK};
 use crate::rulebook::{Group, Rulebook};
 use crate::unsafe_slice::UnsafeSlice;
@@ -30,15 +30,55 @@ pub(crate) fn gemm(
     isa: Isa,
     finish: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
-    let (a_count, b_count) = rulebook.operands();
-    assert!(
-        a.k == b.k && a_count <= a.count && b_count <= b.count,
-        "the operands do not fit each other or the rulebook"
-    );
-    let gemm = Gemm { rulebook, b, m: a.mn, n: b.mn, k: a.k };
+    let mut c = Vec::new();
+    let gemm = Gemm::new(rulebook, a, b);
     match isa {
-        Isa::Amx => gemm.run(amx::AmxKernel::new(a), finish),
-        _ => gemm.run(simd_kernel::SimdKernel::new(a, b.mn), finish),
+        Isa::Amx => gemm.run(amx::AmxKernel::new(a), None, &mut c, finish),
+        _ => gemm.run(simd_kernel::SimdKernel::new(a, b.mn), None, &mut c, finish),
+    }
+    c
+}
+
+/// The operand B, packed in advance for matrices A of some number of rows.
+pub(crate) struct PackedOperand {
+    /// The matrices without their data.
+    b: MatrixBatch<'static>,
+    isa: Isa,
+    panel_columns: usize,
+    packed: PackedB,
+}
+
+impl PackedOperand {
+    /// Packs B for matrices A of `rows` rows.
+    pub(crate) fn new(b: MatrixBatch, rows: usize, isa: Isa) -> Self {
+        // A kernel is made for an operand A. This one has no matrices.
+        let strides = Strides { matrix: 0, mn: b.k, k: 1 };
+        let a = MatrixBatch { data: &[], count: 0, mn: rows, k: b.k, strides };
+        match isa {
+            Isa::Amx => Self::of(&amx::AmxKernel::new(a), b, isa),
+            _ => Self::of(&simd_kernel::SimdKernel::new(a, b.mn), b, isa),
+        }
+    }
+
+    fn of(kernel: &impl Kernel, b: MatrixBatch, isa: Isa) -> Self {
+        let packed = pack(b, kernel);
+        let b = MatrixBatch { data: &[], ..b };
+        Self { b, isa, panel_columns: kernel.block().1, packed }
+    }
+
+    /// Computes the products of [`gemm`] with these matrices B into `c`, whose memory is used again.
+    pub(crate) fn gemm(
+        &self,
+        rulebook: &Rulebook,
+        a: MatrixBatch,
+        c: &mut Vec<f32>,
+        finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) {
+        let gemm = Gemm::new(rulebook, a, self.b);
+        match self.isa {
+            Isa::Amx => gemm.run(amx::AmxKernel::new(a), Some(self), c, finish),
+            _ => gemm.run(simd_kernel::SimdKernel::new(a, self.b.mn), Some(self), c, finish),
+        }
     }
 }
 
@@ -58,20 +98,37 @@ struct Part<'a> {
     panels: Range<usize>,
 }
 
-impl Gemm<'_> {
+impl<'a> Gemm<'a> {
+    fn new(rulebook: &'a Rulebook, a: MatrixBatch, b: MatrixBatch<'a>) -> Self {
+        let (a_count, b_count) = rulebook.operands();
+        assert!(
+            a.k == b.k && a_count <= a.count && b_count <= b.count,
+            "the operands do not fit each other or the rulebook"
+        );
+        Self { rulebook, b, m: a.mn, n: b.mn, k: a.k }
+    }
+
+    /// Computes C. `packed` is the operand B, if it is packed already.
     fn run(
         self,
         kernel: impl Kernel,
+        packed: Option<&PackedOperand>,
+        c: &mut Vec<f32>,
         finish: impl Fn(usize, usize, &mut [f32]) + Sync,
-    ) -> Vec<f32> {
+    ) {
         let Self { rulebook, m, n, k, .. } = self;
         let (block_rows, block_columns) = kernel.block();
         let (row_blocks, panels) = (m.div_ceil(block_rows), n.div_ceil(block_columns));
         let groups = rulebook.groups();
         let (row_cuts, column_cuts) = self.cuts(row_blocks, panels);
+        if let Some(operand) = packed {
+            assert_eq!(operand.panel_columns, block_columns, "B is packed for other rows");
+        }
         // A panel that only one task uses is packed by that task, just before its use.
-        let packed = (rulebook.reuses_b() || row_cuts > 1).then(|| self.pack(&kernel));
-        let (kernel, packed) = (&kernel, packed.as_ref());
+        let packs = packed.is_none() && (rulebook.reuses_b() || row_cuts > 1);
+        let own = packs.then(|| pack(self.b, &kernel));
+        let packed = packed.map(|operand| &operand.packed).or(own.as_ref());
+        let kernel = &kernel;
         let cut = |blocks: usize, cuts: usize, index: usize| {
             blocks * index / cuts..blocks * (index + 1) / cuts
         };
@@ -99,9 +156,9 @@ impl Gemm<'_> {
         let work = rulebook.len() * m * k * n;
         // SAFETY: the tasks cover all rows and columns of C, and each initialises all of its own.
         unsafe {
-            parallel::init_with(rulebook.outputs() * m * n, |c| {
+            parallel::refill(c, rulebook.outputs() * m * n, |c| {
                 parallel::for_each(tasks, work, |task| run(c, task));
-            })
+            });
         }
     }
 
@@ -123,47 +180,6 @@ impl Gemm<'_> {
             }
         }
         (rows, columns)
-    }
-
-    /// The K blocks: all of one length except the last.
-    fn k_blocks(self) -> impl Iterator<Item = Range<usize>> {
-        let k = self.k;
-        let len = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(K_UNIT);
-        (0..k).step_by(len).map(move |first| first..k.min(first + len))
-    }
-
-    /// Packs all panels of B, for all tasks.
-    fn pack(self, kernel: &impl Kernel) -> PackedB {
-        // A few panels at a time, so that threads share even a single large matrix.
-        const PANELS: usize = 8;
-        let Self { b, k, n, .. } = self;
-        let panels = n.div_ceil(kernel.block().1);
-        let mut matrix_len = 0;
-        let mut tasks = Vec::new();
-        for k_block in self.k_blocks() {
-            let panel_len = kernel.panel_len(k_block.len());
-            for first in (0..panels).step_by(PANELS) {
-                let start = matrix_len + first * panel_len;
-                tasks.push((k_block.clone(), first..panels.min(first + PANELS), start));
-            }
-            matrix_len += panels * panel_len;
-        }
-        let pack = |target: &UnsafeSlice, task: usize| {
-            let (matrix, (k, panels, start)) = (task / tasks.len(), &tasks[task % tasks.len()]);
-            let target = target.pointer(matrix * matrix_len + start);
-            let (panels, k) = (panels.clone(), k.clone());
-            // SAFETY: each task packs K blocks and panels of its own. `panel_len` is whole cache
-            // lines, so each of them begins at one.
-            unsafe { kernel.pack(Panels { b, matrix, panels, k }, target) };
-        };
-        // SAFETY: the tasks pack all K blocks of all panels of all matrices, padding included.
-        let data = unsafe {
-            Aligned::init_with(b.count * matrix_len, |target| {
-                let work = COPY_WORK * b.count * k * n;
-                parallel::for_each(b.count * tasks.len(), work, |task| pack(target, task));
-            })
-        };
-        PackedB { data, matrix_len }
     }
 
     /// Computes one task's part of C.
@@ -188,7 +204,7 @@ impl Gemm<'_> {
         }
         // Where the K block begins in a packed matrix.
         let mut k_start = 0;
-        for k in self.k_blocks() {
+        for k in k_blocks(self.k) {
             let panel_len = kernel.panel_len(k.len());
             let first = k_start + part.panels.start * panel_len;
             k_start += n.div_ceil(panel_columns) * panel_len;
@@ -272,6 +288,45 @@ impl Gemm<'_> {
             accumulate: false,
         }
     }
+}
+
+/// The K blocks: all of one length except the last.
+fn k_blocks(k: usize) -> impl Iterator<Item = Range<usize>> {
+    let len = k.div_ceil(k.div_ceil(MAX_K)).next_multiple_of(K_UNIT);
+    (0..k).step_by(len).map(move |first| first..k.min(first + len))
+}
+
+/// Packs all panels of B, for all tasks.
+fn pack(b: MatrixBatch, kernel: &impl Kernel) -> PackedB {
+    // A few panels at a time, so that threads share even a single large matrix.
+    const PANELS: usize = 8;
+    let panels = b.mn.div_ceil(kernel.block().1);
+    let mut matrix_len = 0;
+    let mut tasks = Vec::new();
+    for k_block in k_blocks(b.k) {
+        let panel_len = kernel.panel_len(k_block.len());
+        for first in (0..panels).step_by(PANELS) {
+            let start = matrix_len + first * panel_len;
+            tasks.push((k_block.clone(), first..panels.min(first + PANELS), start));
+        }
+        matrix_len += panels * panel_len;
+    }
+    let pack = |target: &UnsafeSlice, task: usize| {
+        let (matrix, (k, panels, start)) = (task / tasks.len(), &tasks[task % tasks.len()]);
+        let target = target.pointer(matrix * matrix_len + start);
+        let (panels, k) = (panels.clone(), k.clone());
+        // SAFETY: each task packs K blocks and panels of its own. `panel_len` is whole cache
+        // lines, so each of them begins at one.
+        unsafe { kernel.pack(Panels { b, matrix, panels, k }, target) };
+    };
+    // SAFETY: the tasks pack all K blocks of all panels of all matrices, padding included.
+    let data = unsafe {
+        Aligned::init_with(b.count * matrix_len, |target| {
+            let work = COPY_WORK * b.count * b.k * b.mn;
+            parallel::for_each(b.count * tasks.len(), work, |task| pack(target, task));
+        })
+    };
+    PackedB { data, matrix_len }
 }
 
 /// All panels of B: [matrix][K block][panel], each as its kernel packs it.

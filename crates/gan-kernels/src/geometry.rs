@@ -122,6 +122,11 @@ impl Geometry {
         self.kernel.0 * self.kernel.1
     }
 
+    /// The number of pixels of the input.
+    pub(crate) fn inputs(&self) -> usize {
+        self.input.0 * self.input.1
+    }
+
     /// Every product of the map as (input pixel, output pixel, kernel tap), in the order of output
     /// pixels and taps. Pixels and taps are counted row by row; taps on padding are left out.
     pub fn products(&self) -> impl Iterator<Item = (usize, usize, usize)> {

@@ -80,3 +80,23 @@ pub(crate) fn col2im(
         sum
     })
 }
+
+/// As [`col2im`] for one image, on this thread, into a vector that is used again.
+///
+/// # Shapes
+/// `patches`: [A][B][column]; `sums`: [output][column].
+pub(crate) fn sum_patches(
+    rulebook: &Rulebook,
+    patches: &[f32],
+    (b, columns): (usize, usize),
+    sums: &mut Vec<f32>,
+) {
+    sums.clear();
+    sums.resize(rulebook.outputs() * columns, 0.0);
+    for (output, sums) in sums.chunks_exact_mut(columns).enumerate() {
+        for pair in rulebook.pairs(output) {
+            let patch = &patches[(pair.a as usize * b + pair.b as usize) * columns..][..columns];
+            sums.iter_mut().zip(patch).for_each(|(sum, value)| *sum += value);
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Detection of the processor's instruction sets.
 
+use candle_core::{Result, bail};
 use pulp::Arch;
 use std::fmt;
 use std::sync::OnceLock;
@@ -21,6 +22,9 @@ pub enum Isa {
     /// [`Precision::High`]: crate::Precision::High
     Amx,
 }
+
+/// The environment variable that narrows the instruction set.
+const VARIABLE: &str = "GAN_KERNELS_ISA";
 
 impl Isa {
     const ALL: [Self; 5] = [Self::Scalar, Self::Neon, Self::Avx2, Self::Avx512, Self::Amx];
@@ -54,9 +58,27 @@ impl fmt::Display for Isa {
 /// Returns the instruction set that the kernels use: the widest that the processor has, unless the
 /// environment variable `GAN_KERNELS_ISA` names a narrower one.
 ///
-/// The variable is read once. An unknown name is reported on standard error and ignored.
+/// The variable is read once. If [`requested_isa`] refuses its value, that is said on standard error,
+/// and the widest is used.
 pub fn isa() -> Isa {
     selected().0
+}
+
+/// Returns the instruction set that the environment variable `GAN_KERNELS_ISA` names, or without it the
+/// widest that the processor has.
+///
+/// # Errors
+/// An unknown name; an instruction set that this processor does not have. The error lists those that it
+/// has.
+pub fn requested_isa() -> Result<Isa> {
+    let available = Isa::available();
+    let widest = available.last().copied().unwrap_or(Isa::Scalar);
+    let Some(name) = std::env::var_os(VARIABLE) else { return Ok(widest) };
+    if let Some(isa) = available.iter().find(|isa| name == isa.name()) {
+        return Ok(*isa);
+    }
+    let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+    bail!("{VARIABLE}={}: this processor has {}", name.display(), names.join(", "))
 }
 
 /// Returns the vector instructions of [`isa`].
@@ -69,22 +91,12 @@ fn selected() -> (Isa, Arch) {
     *SELECTED.get_or_init(|| {
         // The first operator comes here, so this is the place for what is said once.
         crate::warning::print_if_unoptimized();
-        detect(limit())
+        let limit = requested_isa().unwrap_or_else(|error| {
+            crate::warning::print(format_args!("{error}; the widest is used"));
+            Isa::Amx
+        });
+        detect(limit)
     })
-}
-
-/// Reads the widest instruction set to use from the environment.
-fn limit() -> Isa {
-    let Some(name) = std::env::var_os("GAN_KERNELS_ISA") else { return Isa::Amx };
-    if let Some(isa) = Isa::ALL.into_iter().find(|isa| name == isa.name()) {
-        return isa;
-    }
-    let names = Isa::ALL.map(Isa::name).join(", ");
-    crate::warning::print(format_args!(
-        "GAN_KERNELS_ISA={} is ignored: the names are {names}",
-        name.display()
-    ));
-    Isa::Amx
 }
 
 /// Finds the widest instruction set up to a limit, and its vector instructions.

@@ -48,6 +48,35 @@ pub(crate) struct PreNorm {
     pub(crate) statistics: MeanVariance,
 }
 
+/// What follows a linear map without normalisation.
+pub(crate) struct BiasEpilogue<'a> {
+    /// For each channel, or for each pixel and channel.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) per_pixel: bool,
+    pub(crate) batch: usize,
+    pub(crate) channels: usize,
+    pub(crate) epilogue: Epilogue,
+}
+
+impl BiasEpilogue<'_> {
+    /// Changes values of the linear map: from a column of a row of [pixel][batch] on, a part of that
+    /// row or whole rows; those of one pixel if the bias is per pixel.
+    pub(crate) fn apply(&self, row: usize, column: usize, values: &mut [f32]) {
+        let Self { bias, per_pixel, batch, channels, epilogue } = *self;
+        vectorized!({
+            if let Some(bias) = bias {
+                let pixel = if per_pixel { row / batch } else { 0 };
+                let width = values.len().min(channels - column);
+                let bias = &bias[pixel * channels + column..][..width];
+                for row in values.chunks_exact_mut(width) {
+                    row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                }
+            }
+            epilogue.apply(row * channels + column, values);
+        });
+    }
+}
+
 /// A layer's operator for arguments of known shapes.
 pub(crate) struct LayerOp {
     geometry: Arc<Geometry>,
@@ -152,19 +181,15 @@ impl LayerOp {
     fn forward(&self, x: &[f32], weight: &[f32], scale_shift: Option<&[f32]>) -> Vec<f32> {
         let epilogue = self.epilogue;
         let Some(batch_norm) = self.batch_norm else {
-            let channels = self.channels.1;
+            let bias = BiasEpilogue {
+                bias: scale_shift,
+                per_pixel: self.per_pixel,
+                batch: self.batch,
+                channels: self.channels.1,
+                epilogue,
+            };
             return self.linear().forward(x, weight, |row, column, values| {
-                vectorized!({
-                    if let Some(bias) = scale_shift {
-                        let pixel = if self.per_pixel { row / self.batch } else { 0 };
-                        let width = values.len().min(channels - column);
-                        let bias = &bias[pixel * channels + column..][..width];
-                        for row in values.chunks_exact_mut(width) {
-                            row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-                        }
-                    }
-                    epilogue.apply(row * channels + column, values);
-                });
+                bias.apply(row, column, values);
             });
         };
         let values = self.linear().forward(x, weight, |_, _, _| {});

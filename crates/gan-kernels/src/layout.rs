@@ -47,24 +47,9 @@ impl Permute {
     fn permute(&self, source: &[f32], to_hwnc: bool) -> (Vec<f32>, Shape) {
         let Self { batch, channels, height, width, .. } = *self;
         let (pixels, planes) = (height * width, batch * channels);
-        let (rows, columns) = if to_hwnc { (pixels, planes) } else { (planes, pixels) };
-        assert_eq!(source.len(), rows * columns, "elements of the source");
-        // A transposition: [plane][pixel] <-> [pixel][plane].
-        let counts = (0..rows).step_by(ROWS).map(|first| ROWS.min(rows - first));
-        let lens = counts.map(|count| count * columns);
-        let work = COPY_WORK * source.len();
-        let (result, _) = parallel::init_parts(lens, work, |index, part| {
-            let first = index * ROWS;
-            let count = ROWS.min(rows - first);
-            for (i, source) in source.chunks_exact(rows).enumerate() {
-                for (j, value) in source[first..first + count].iter().enumerate() {
-                    part[j * columns + i].write(*value);
-                }
-            }
-            // SAFETY: `i` runs over all columns, because the source has as many chunks, and `j`
-            // over all rows of the part.
-            (unsafe { part.assume_init_mut() }, ())
-        });
+        assert_eq!(source.len(), pixels * planes, "elements of the source");
+        // [plane][pixel] <-> [pixel][plane].
+        let result = transpose(source, if to_hwnc { planes } else { pixels });
         let shape = if to_hwnc {
             (height, width, batch, channels)
         } else {
@@ -72,6 +57,27 @@ impl Permute {
         };
         (result, shape.into())
     }
+}
+
+/// Transposes a matrix of so many rows.
+pub(crate) fn transpose(source: &[f32], source_rows: usize) -> Vec<f32> {
+    let (rows, columns) = (source.len() / source_rows, source_rows);
+    let counts = (0..rows).step_by(ROWS).map(|first| ROWS.min(rows - first));
+    let lens = counts.map(|count| count * columns);
+    let work = COPY_WORK * source.len();
+    let (result, _) = parallel::init_parts(lens, work, |index, part| {
+        let first = index * ROWS;
+        let count = ROWS.min(rows - first);
+        for (i, source) in source.chunks_exact(rows).enumerate() {
+            for (j, value) in source[first..first + count].iter().enumerate() {
+                part[j * columns + i].write(*value);
+            }
+        }
+        // SAFETY: `i` runs over all columns, because the source has as many chunks, and `j` over all
+        // rows of the part.
+        (unsafe { part.assume_init_mut() }, ())
+    });
+    result
 }
 
 impl CustomOp1 for Permute {

@@ -29,6 +29,7 @@ mod matrix;
 #[cfg(feature = "mimalloc")]
 mod memory;
 mod norm;
+mod packed;
 mod parallel;
 mod precision;
 mod resample;
@@ -43,13 +44,14 @@ mod warning;
 pub use activation::{Activation, Dropout, Epilogue};
 pub use batch_norm::SavedBatchNorm;
 pub use geometry::{Geometry, Window};
-pub use isa::{Isa, isa};
+pub use isa::{Isa, isa, requested_isa};
 pub use layer::{SavedLayer, ScaleShift, layer, layer_batch_norm};
 pub use layer_op::{BatchNorm, GradMask, LayerGradients};
 pub use layout::{hwnc_to_nchw, nchw_to_hwnc};
 #[cfg(feature = "mimalloc")]
 pub use memory::keep_freed_memory;
 pub use norm::BatchStatistics;
+pub use packed::{FixedLayer, PackedChain};
 pub use precision::{Precision, precision, set_precision};
 pub use resample::{Resampling, resample};
 pub use update::{Adam, lerp_};

@@ -19,7 +19,23 @@ pub(crate) struct Linear<'a> {
     pub(crate) channels: (usize, usize),
 }
 
+/// How products of activations with weights are grouped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// One product for each pair of an activation and a tap.
+    Pairs,
+    /// One product for each result, with a patch of all taps.
+    Im2col,
+    /// One product for each activation with all taps, then sums of patches.
+    Col2im,
+}
+
 impl Linear<'_> {
+    /// The method of [`Linear::forward`].
+    pub(crate) fn forward_method(self) -> Method {
+        method(&self.geometry.forward, self.geometry.taps(), self.channels, self.geometry.inputs())
+    }
+
     /// Returns the output. `finish` is as in [`gemm`].
     pub(crate) fn forward(
         self,
@@ -68,6 +84,23 @@ fn is_few(channels: usize, taps: usize) -> bool {
     channels < FEW_CHANNELS && taps > 1
 }
 
+/// Chooses the method for `activations` matrices A that are multiplied with the (k, n) weights of taps.
+fn method(rulebook: &Rulebook, taps: usize, (k, n): (usize, usize), activations: usize) -> Method {
+    // Patches that would be mostly zeros are not worth their products.
+    let is_dense = 2 * rulebook.len() >= rulebook.outputs() * taps;
+    if is_few(k, taps) && is_dense {
+        return Method::Im2col;
+    }
+    // Compare columns of products: with patches every pixel has all taps, without them each index
+    // pair fills whole tiles.
+    let tile = 32;
+    let patch_columns = activations * (taps * n).next_multiple_of(tile);
+    if is_few(n, taps) && patch_columns < rulebook.len() * n.next_multiple_of(tile) {
+        return Method::Col2im;
+    }
+    Method::Pairs
+}
+
 /// Multiplies activations with the weights of their taps, and sums up as the rulebook says.
 /// `finish` is as in [`gemm`].
 fn convolve(
@@ -78,38 +111,29 @@ fn convolve(
     finish: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let MatrixBatch { count: taps, k, mn: n, strides, .. } = weight;
-    // Patches that would be mostly zeros are not worth their products.
-    let is_dense = 2 * rulebook.len() >= rulebook.outputs() * taps;
-    if is_few(k, taps) && is_dense {
-        // A patch for each output, times one matrix of (tap, k) by n.
-        let strides = (strides.matrix, strides.k, strides.mn);
-        let matrix = permute(weight.data, (taps, k, n), strides);
-        let patches = im2col(rulebook, source, batch, (taps, k));
-        return gemm(
-            &Rulebook::one_b(rulebook.outputs()),
-            (
-                MatrixBatch::k_outside(&patches, taps * k, batch),
-                MatrixBatch::k_outside(&matrix, taps * k, n),
-            ),
-            gemm_isa(taps * k, n),
-            finish,
-        );
-    }
     let activations = MatrixBatch::k_inside(source, batch, k);
-    // Compare columns of products: with patches every pixel has all taps, without them each index
-    // pair fills whole tiles.
-    let tile = 32;
-    let patch_columns = activations.count * (taps * n).next_multiple_of(tile);
-    if is_few(n, taps) && patch_columns < rulebook.len() * n.next_multiple_of(tile) {
-        // One matrix of (tap, n) by k times each activation, then sums of patches.
-        let strides = (strides.matrix, strides.mn, strides.k);
-        let matrix = permute(weight.data, (taps, n, k), strides);
-        let a = MatrixBatch::k_inside(&matrix, taps * n, k);
-        let each = Rulebook::one_a(activations.count);
-        let patches = gemm(&each, (a, activations), gemm_isa(taps * n, k), |_, _, _| {});
-        return col2im(rulebook, &patches, batch, (taps, n), finish);
+    match method(rulebook, taps, (k, n), activations.count) {
+        Method::Im2col => {
+            // A patch for each output, times one matrix of (tap, k) by n.
+            let strides = (strides.matrix, strides.k, strides.mn);
+            let matrix = permute(weight.data, (taps, k, n), strides);
+            let patches = im2col(rulebook, source, batch, (taps, k));
+            let patches = MatrixBatch::k_outside(&patches, taps * k, batch);
+            let matrix = MatrixBatch::k_outside(&matrix, taps * k, n);
+            let each = Rulebook::one_b(rulebook.outputs());
+            gemm(&each, (patches, matrix), gemm_isa(taps * k, n), finish)
+        }
+        Method::Col2im => {
+            // One matrix of (tap, n) by k times each activation, then sums of patches.
+            let strides = (strides.matrix, strides.mn, strides.k);
+            let matrix = permute(weight.data, (taps, n, k), strides);
+            let a = MatrixBatch::k_inside(&matrix, taps * n, k);
+            let each = Rulebook::one_a(activations.count);
+            let patches = gemm(&each, (a, activations), gemm_isa(taps * n, k), |_, _, _| {});
+            col2im(rulebook, &patches, batch, (taps, n), finish)
+        }
+        Method::Pairs => gemm(rulebook, (activations, weight), gemm_isa(k, n), finish),
     }
-    gemm(rulebook, (activations, weight), gemm_isa(k, n), finish)
 }
 
 /// Returns the sum over all matrices of A times B, computed as partial sums that threads share.

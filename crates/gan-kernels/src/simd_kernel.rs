@@ -9,13 +9,16 @@ use crate::matrix::MatrixBatch;
 use crate::parallel::{self, COPY_WORK};
 use pulp::{Arch, Simd, WithSimd};
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr;
 
 /// Rows of A that are packed together.
 const ROWS: usize = 8;
-/// The largest number of columns of a tile: two vectors of AVX-512.
-const MAX_COLUMNS: usize = 32;
+/// Matrices A of so many floats stay as they are: the first-level cache holds them in any order.
+const IN_PLACE: usize = 8192;
+/// The most floats of a vector.
+const MAX_LANES: usize = 16;
 
 /// The kernel for vector instructions.
 pub(crate) struct SimdKernel<'a> {
@@ -28,7 +31,8 @@ impl<'a> SimdKernel<'a> {
     /// Packs A, for matrices of B with `n` columns.
     pub(crate) fn new(a: MatrixBatch<'a>, n: usize) -> Self {
         let arch = arch();
-        Self { arch, a: RowBlocks::new(a), panel: arch.dispatch(PanelShapeFor { n }) }
+        let panel = arch.dispatch(PanelShapeFor { rows: a.mn, n });
+        Self { arch, a: RowBlocks::new(a), panel }
     }
 }
 
@@ -81,7 +85,7 @@ unsafe impl Kernel for SimdKernel<'_> {
     }
 }
 
-/// The operand A: as it is where K is contiguous, otherwise in blocks of rows.
+/// The operand A: as it is where K is contiguous or the matrices are small, otherwise in blocks of rows.
 struct RowBlocks<'a> {
     data: Cow<'a, [f32]>,
     matrix_len: usize,
@@ -101,9 +105,10 @@ struct BlockStrides {
 impl<'a> RowBlocks<'a> {
     fn new(source: MatrixBatch<'a>) -> Self {
         let strides = source.strides;
-        if strides.k == 1 {
+        if strides.k == 1 || source.mn * source.k <= IN_PLACE {
             let matrix_len = strides.matrix;
-            let strides = BlockStrides { block: ROWS * strides.mn, row: strides.mn, k: 1 };
+            let (block, row, k) = (ROWS * strides.mn, strides.mn, strides.k);
+            let strides = BlockStrides { block, row, k };
             return Self { data: source.data.into(), matrix_len, strides };
         }
         let matrix_len = source.mn.div_ceil(ROWS) * source.k * ROWS;
@@ -152,13 +157,22 @@ unsafe fn pack(
     // SAFETY: within the rows of `columns` floats of the contract.
     unsafe {
         if b.strides.mn == 1 {
-            for (i, k) in k.enumerate() {
-                let row = &b.from(matrix, column, k)[..valid];
-                let target = target.add(i * columns);
-                ptr::copy_nonoverlapping(row.as_ptr(), target, valid);
-                target.add(valid).write_bytes(0, columns - valid);
-            }
-            return;
+            let row = |k: usize| b.from(matrix, column, k)[..valid].as_ptr();
+            return match (valid == columns, columns) {
+                // Copies of a known size are a few instructions, others are calls.
+                (true, 8) => k.enumerate().for_each(|(i, k)| copy::<8>(row(k), target.add(i * 8))),
+                (true, 16) => {
+                    k.enumerate().for_each(|(i, k)| copy::<16>(row(k), target.add(i * 16)))
+                }
+                (true, 32) => {
+                    k.enumerate().for_each(|(i, k)| copy::<32>(row(k), target.add(i * 32)))
+                }
+                _ => k.enumerate().for_each(|(i, k)| {
+                    let target = target.add(i * columns);
+                    ptr::copy_nonoverlapping(row(k), target, valid);
+                    target.add(valid).write_bytes(0, columns - valid);
+                }),
+            };
         }
         if valid < columns {
             target.write_bytes(0, k.len() * columns);
@@ -173,6 +187,18 @@ unsafe fn pack(
     }
 }
 
+/// Copies a row of `N` floats.
+///
+/// # Safety
+/// `source` is valid for reads and `target` for writes of them.
+#[inline(always)]
+unsafe fn copy<const N: usize>(source: *const f32, target: *mut f32) {
+    // SAFETY: the contract.
+    unsafe {
+        target.cast::<[f32; N]>().write_unaligned(source.cast::<[f32; N]>().read_unaligned())
+    };
+}
+
 /// The shape of the panels of B.
 #[derive(Clone, Copy)]
 struct PanelShape {
@@ -181,8 +207,9 @@ struct PanelShape {
     vectors: usize,
 }
 
-/// Chooses the panels for matrices of `n` columns.
+/// Chooses the panels for matrices A of `rows` rows and matrices B of `n` columns.
 struct PanelShapeFor {
+    rows: usize,
     n: usize,
 }
 
@@ -191,7 +218,9 @@ impl WithSimd for PanelShapeFor {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> PanelShape {
-        let vectors = if self.n <= S::F32_LANES { 1 } else { 2 };
+        // A single row has as many sums in flight as its panel has vectors.
+        let most = if self.rows == 1 { 8 } else { 2 };
+        let vectors = self.n.div_ceil(S::F32_LANES).next_power_of_two().min(most);
         PanelShape { columns: vectors * S::F32_LANES, vectors }
     }
 }
@@ -211,11 +240,14 @@ impl WithSimd for Tiles<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        assert!(self.panel.vectors <= 2 || self.rows == 1, "a wide panel with {} rows", self.rows);
         // SAFETY: `Kernel::multiply` is the only caller, and its contract covers operands and C.
         unsafe {
             match self.panel.vectors {
                 1 => self.rows::<S, 1>(simd),
-                _ => self.rows::<S, 2>(simd),
+                2 => self.rows::<S, 2>(simd),
+                4 => self.tile::<S, 1, 4>(simd, 0),
+                _ => self.tile::<S, 1, 8>(simd, 0),
             }
         }
     }
@@ -254,14 +286,17 @@ impl Tiles<'_> {
         let lanes = S::F32_LANES;
         let mut acc = [[simd.splat_f32s(0.0); NV]; MR];
         // A tile that is narrower than its vectors is computed in a copy of full width.
-        let mut copy = [[0.0f32; MAX_COLUMNS]; MR];
+        let mut copy = MaybeUninit::<[[[f32; MAX_LANES]; NV]; MR]>::uninit();
         let edge = columns < NV * lanes;
+        if edge {
+            copy.write([[[0.0; MAX_LANES]; NV]; MR]);
+        }
         // SAFETY: all offsets lie in the operands, in C or in the copy. Vector reads and writes are
         // unaligned.
         unsafe {
             let c = start.add(row * c_row);
             let (to, to_row) =
-                if edge { (copy.as_mut_ptr().cast::<f32>(), MAX_COLUMNS) } else { (c, c_row) };
+                if edge { (copy.as_mut_ptr().cast::<f32>(), NV * MAX_LANES) } else { (c, c_row) };
             if accumulate {
                 if edge {
                     for i in 0..MR {

@@ -12,7 +12,8 @@ use crate::patches::{Patches, Product};
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use gan_kernels::{
-    BatchNorm, Epilogue, Geometry, GradMask, LayerGradients, SavedLayer, ScaleShift, Window,
+    BatchNorm, Epilogue, FixedLayer, Geometry, GradMask, LayerGradients, SavedLayer, ScaleShift,
+    Window,
 };
 use rand::RngCore;
 use std::sync::{Arc, OnceLock};
@@ -281,15 +282,33 @@ impl FusedLayer {
             norm.update(&statistics.mean, &statistics.variance)?;
             return Ok(y);
         }
-        // With fixed statistics, normalisation is a scale and a shift of the weights.
+        let (weight, shift) = self.scaled(norm)?;
+        Ok(gan_kernels::layer(x, &weight, Some(&shift), &self.geometry, epilogue)?)
+    }
+
+    /// With fixed statistics, normalisation is a scale and a shift of the weights: returns the scaled
+    /// weight and the shift.
+    fn scaled(&self, norm: &BatchNormLayer) -> Result<(Tensor, Tensor)> {
         let (scale, shift) = norm.scale_and_shift()?;
         let scale = if self.per_pixel {
             scale.reshape((self.output.height, self.output.width, 1, self.output.channels))?
         } else {
             scale
         };
-        let weight = self.weight.broadcast_mul(&scale)?;
-        Ok(gan_kernels::layer(x, &weight, Some(&shift), &self.geometry, epilogue)?)
+        Ok((self.weight.broadcast_mul(&scale)?, shift))
+    }
+
+    /// The layer in evaluation mode, with weights that do not change any more.
+    pub(crate) fn fixed(&self) -> Result<FixedLayer> {
+        let (weight, bias) = match &self.norm {
+            Some(norm) => {
+                let (weight, shift) = self.scaled(norm)?;
+                (weight, Some(shift))
+            }
+            None => (self.weight.clone(), self.bias.clone()),
+        };
+        let activation = self.epilogue(&mut Mode::Eval)?.activation;
+        Ok(FixedLayer { weight, bias, geometry: self.geometry.clone(), activation })
     }
 
     /// Forward pass on (B, H, W, C), differentiable by candle's autograd.

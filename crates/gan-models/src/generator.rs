@@ -64,13 +64,15 @@ impl Generator {
         Ok(Self { config, network, device })
     }
 
-    /// Loads a generator for inference from a directory that [`Generator::save`] wrote.
+    /// Loads a generator for inference from a directory that [`Generator::save`] wrote. On the CPU the
+    /// weights are packed once, at the first images.
     ///
     /// # Errors
     /// A missing or damaged file; weights that do not match the configuration, naming the first
     /// tensor that differs and both shapes.
     pub fn load(directory: impl AsRef<Path>, device: &Device) -> Result<Self> {
-        saved::load(directory.as_ref(), device, Self::new)
+        let generator = saved::load(directory.as_ref(), device, Self::new)?;
+        Ok(Self { network: generator.network.with_fixed_weights()?, ..generator })
     }
 
     /// Loads a generator for fine-tuning, with its weights as trainable parameters.

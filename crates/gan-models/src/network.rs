@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use block::Chain;
 use candle_core::Tensor;
+use gan_kernels::PackedChain;
+use std::fmt;
+use std::sync::Arc;
 
 /// Layers applied in order. Clones share their weights.
 ///
@@ -31,6 +34,17 @@ pub struct Network {
     input: EndShape,
     output: EndShape,
     backend: Backend,
+    packed: Packed,
+}
+
+/// The layers packed for inference, if the weights are fixed and the layers allow it.
+#[derive(Clone, Default)]
+struct Packed(Option<Arc<PackedChain>>);
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "packed" } else { "not packed" })
+    }
 }
 
 /// One configured layer in a network's summary.
@@ -98,7 +112,19 @@ impl Network {
     /// The same network run by another backend.
     pub fn with_backend(mut self, backend: Backend) -> Self {
         self.backend = backend;
+        if backend != Backend::Kernels {
+            self.packed = Packed::default();
+        }
         self
+    }
+
+    /// The same network for inference on the CPU: its weights must not change any more, and are packed
+    /// once. Networks with other layers than linear maps and what is fused with them stay as they are.
+    pub(crate) fn with_fixed_weights(mut self) -> Result<Self> {
+        if self.backend == Backend::Kernels {
+            self.packed = Packed(self.blocks.packed()?.map(Arc::new));
+        }
+        Ok(self)
     }
 
     /// The same network with weights that receive no gradient. A generator trains through a
@@ -153,6 +179,13 @@ impl Network {
     /// An input of another shape or on another device.
     pub fn forward(&self, input: &Tensor, mut mode: Mode) -> Result<Tensor> {
         let x = self.to_internal(input)?;
+        if let Packed(Some(packed)) = &self.packed
+            && !mode.is_train()
+            && !x.track_op()
+        {
+            let EndShape { external, internal } = self.output;
+            return reshape("the network's output", &packed.forward(&x)?, internal, external);
+        }
         self.to_external(&self.blocks.forward(&x, self.backend, &mut mode)?)
     }
 }

@@ -96,7 +96,8 @@ pub(crate) fn describe_precision(precision: Precision) -> &'static str {
 pub(crate) fn describe(device: &Device, threads: usize) -> String {
     match device {
         Device::Cpu => format!(
-            "CPU, {threads} thread{}, products in {}",
+            "CPU, {}, {threads} thread{}, products in {}",
+            gan_kernels::isa(),
             if threads == 1 { "" } else { "s" },
             describe_precision(gan_kernels::precision())
         ),
@@ -111,8 +112,10 @@ const THREADS: RangeInclusive<usize> = 1..=1024;
 /// Starts the thread pool that the CPU's kernels run in.
 ///
 /// # Errors
-/// A number of threads out of range; threads that the system does not start.
+/// A number of threads out of range; threads that the system does not start; instructions that the
+/// processor does not have, in the environment.
 pub(crate) fn pool(ThreadsOption { threads }: ThreadsOption) -> Result<ThreadPool> {
+    gan_kernels::requested_isa()?;
     if let Some(count) = threads.filter(|count| !THREADS.contains(count)) {
         bail!("--threads {count}: at least 1 and at most {} are needed", THREADS.end());
     }

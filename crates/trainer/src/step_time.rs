@@ -26,18 +26,22 @@ pub(crate) struct StepTimer {
 }
 
 impl StepTimer {
-    /// Makes random images and warms up.
+    /// Makes random images.
+    ///
+    /// # Errors
+    /// Failures of the device.
+    pub(crate) fn new(config: &TrainConfig, gan: &Gan) -> Result<Self> {
+        let batches = random_batches(config)?.into_iter().cycle();
+        let block = if gan.device().is_cpu() { 1 } else { DEVICE_BLOCK };
+        Ok(Self { batches, block })
+    }
+
+    /// Takes the steps that are not to be timed.
     ///
     /// # Errors
     /// Whatever a training step can fail with.
-    pub(crate) fn new(config: &TrainConfig, gan: &mut Gan) -> Result<Self> {
-        let batches = random_batches(config)?.into_iter().cycle();
-        let block = if gan.device().is_cpu() { 1 } else { DEVICE_BLOCK };
-        let mut timer = Self { batches, block };
-        for _ in 0..WARM_UP {
-            timer.time(gan)?;
-        }
-        Ok(timer)
+    pub(crate) fn warm_up(&mut self, gan: &mut Gan) -> Result<()> {
+        (0..WARM_UP).try_for_each(|_| self.time(gan).map(drop))
     }
 
     /// Number of steps of which [`StepTimer::time`] takes the mean.

@@ -1,6 +1,6 @@
 //! Every instruction set of the processor: the tests run once for each.
 
-use gan_kernels::{Isa, isa};
+use gan_kernels::{Isa, isa, requested_isa};
 use std::io::Write;
 use std::process::Command;
 
@@ -22,7 +22,12 @@ fn tests_pass_with_every_instruction_set() {
         assert!(!text.contains(" 0 passed"), "no test ran with {VARIABLE}={set}:\n{text}");
     }
     let names: Vec<_> = sets.iter().map(|set| set.name()).collect();
-    let line = format!("gan-kernels: instruction sets covered: {}\n", names.join(", "));
+    let others = ["avx2", "avx512", "amx", "neon"].into_iter().filter(|set| !names.contains(set));
+    let line = format!(
+        "gan-kernels: instruction sets covered: {}; not on this processor: {}\n",
+        names.join(", "),
+        others.collect::<Vec<_>>().join(", ")
+    );
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
@@ -30,6 +35,7 @@ fn tests_pass_with_every_instruction_set() {
 fn the_variable_narrows_the_instruction_set() {
     if let Some(name) = std::env::var_os(VARIABLE) {
         assert_eq!(isa().name(), name);
+        assert_eq!(requested_isa().unwrap(), isa());
     } else {
         assert_eq!(Some(&isa()), Isa::available().last());
     }

@@ -3,6 +3,7 @@
 
 mod isa;
 mod layer;
+mod packed;
 mod reference;
 mod threads;
 mod update;

@@ -7,7 +7,7 @@ use crate::fused_layer::{FusedLayer, SavedFused};
 use crate::layout::Layout;
 use crate::standalone_layer::{SavedStandalone, StandaloneLayer};
 use candle_core::Tensor;
-use gan_kernels::GradMask;
+use gan_kernels::{GradMask, PackedChain};
 use rand::RngCore;
 
 /// A unit of execution.
@@ -162,6 +162,17 @@ impl Chain {
     /// Whether, in training, an image's output depends on the rest of its batch.
     pub(super) fn uses_batch_statistics(&self) -> bool {
         self.0.iter().any(Block::uses_batch_statistics)
+    }
+
+    /// The layers in evaluation mode, packed; `None` if there are others than linear maps and what is
+    /// fused with them.
+    pub(super) fn packed(&self) -> Result<Option<PackedChain>> {
+        let mut layers = Vec::new();
+        for block in &self.0 {
+            let Block::Fused(layer) = block else { return Ok(None) };
+            layers.push(layer.fixed()?);
+        }
+        Ok(Some(PackedChain::new(&layers)?))
     }
 
     /// Forward pass, differentiable by candle's autograd.

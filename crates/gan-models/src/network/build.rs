@@ -1,7 +1,7 @@
 //! Builds a network from its list of layers.
 
 use super::block::{Block, Chain, Residual};
-use super::{EndShape, LayerSummary, Network, plan};
+use super::{EndShape, LayerSummary, Network, Packed, plan};
 use crate::backend::Backend;
 use crate::batch_norm::BatchNormLayer;
 use crate::config::{Activation, FeatureShape, Layer, Momentum, WeightInit};
@@ -49,6 +49,7 @@ impl Network {
             input,
             output: builder.output,
             backend: Backend::of(vars.device()),
+            packed: Packed::default(),
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Directories of networks: whole, damaged and of another network.
 
 use crate::{dcgan, generator, mlp, values};
-use candle_core::Device;
+use candle_core::{Device, Var};
 use gan_models::{
-    Architecture, CONFIG_FILE, Error, Generator, GeneratorConfig, LatentDistribution, Parameters,
-    WEIGHTS_FILE,
+    Architecture, CONFIG_FILE, Error, Generator, GeneratorConfig, LatentDistribution, Mode,
+    Parameters, WEIGHTS_FILE,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -28,10 +28,19 @@ fn a_generator_comes_back_from_its_directory() {
         generator.save(&parameters, directory.path()).unwrap();
         let loaded = load(directory.path()).unwrap();
         assert_eq!(loaded.config(), generator.config());
-        let sample =
-            |g: &Generator| values(&g.sample(3, &mut ChaCha8Rng::seed_from_u64(1)).unwrap());
-        assert_eq!(sample(&loaded), sample(&generator));
-        assert!(sample(&loaded).iter().all(|value| (-1.0..=1.0).contains(value)));
+        let sample = |g: &Generator, count| {
+            values(&g.sample(count, &mut ChaCha8Rng::seed_from_u64(1)).unwrap())
+        };
+        for count in [3, 1] {
+            assert_eq!(sample(&loaded, count), sample(&generator, count));
+        }
+        assert!(sample(&loaded, 3).iter().all(|value| (-1.0..=1.0).contains(value)));
+        // Packed weights stop no gradient of the latents.
+        let latents = loaded.sample_latents(1, &mut ChaCha8Rng::seed_from_u64(2)).unwrap();
+        let latents = Var::from_tensor(&latents).unwrap();
+        let images = loaded.forward(&latents, Mode::Eval).unwrap();
+        let gradients = images.sum_all().unwrap().backward().unwrap();
+        assert!(gradients.get(&latents).is_some());
         // Nothing but the two files is left.
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
     }

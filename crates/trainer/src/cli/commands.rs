@@ -6,8 +6,10 @@ use super::options::{
 };
 use super::values::{
     CLASSIFIER_EPOCHS, ConditionName, Format, InterpolationFormat, Layout, Operators, SplitName,
+    image_shape,
 };
 use clap::Args;
+use gan_data::ImageShape;
 use std::path::PathBuf;
 
 /// Options of `generate`.
@@ -264,6 +266,9 @@ pub struct BenchArgs {
     /// Images in a batch [default: the recipe's].
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Shape of the images, such as 3x64x64 [default: 1x28x28].
+    #[arg(long, value_name = "CxHxW", value_parser = image_shape)]
+    pub image: Option<ImageShape>,
     /// Steps to time.
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub steps: u64,
@@ -282,6 +287,12 @@ pub struct BenchArgs {
     /// Also print the times of each layer's passes and of the updates.
     #[arg(long)]
     pub layers: bool,
+    /// Take the steps and print nothing, for a profiler.
+    #[arg(long, conflicts_with_all = ["layers", "json", "inference"])]
+    pub untimed: bool,
+    /// Time the generator in this directory instead: one image, and a batch of them.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["recipe", "image", "device", "operators", "layers"])]
+    pub inference: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long, conflicts_with = "layers")]
     pub json: bool,

@@ -1,6 +1,7 @@
 //! The values that options take.
 
 use clap::ValueEnum;
+use gan_data::ImageShape;
 use gan_data::folder::Colour;
 use gan_models::Conditioning;
 use gan_training::GanLoss;
@@ -8,6 +9,18 @@ use serde::{Deserialize, Serialize};
 
 /// Default number of epochs that a classifier is trained for.
 pub const CLASSIFIER_EPOCHS: u64 = 12;
+
+/// Reads the shape of an image: channels, height and width.
+///
+/// # Errors
+/// Anything but three numbers.
+pub(super) fn image_shape(text: &str) -> Result<ImageShape, &'static str> {
+    let numbers: Option<Vec<usize>> = text.split('x').map(|number| number.parse().ok()).collect();
+    match numbers.as_deref() {
+        Some(&[channels, height, width]) => Ok(ImageShape { channels, height, width }),
+        _ => Err("three numbers are needed, CxHxW, such as 3x64x64"),
+    }
+}
 
 /// Channels of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,5 +1,6 @@
-//! `bench`: times a recipe's training step and its layers.
+//! `bench`: times a recipe's training step and its layers, or a trained generator.
 
+mod inference;
 mod span_times;
 
 use crate::cli::commands::BenchArgs;
@@ -12,7 +13,7 @@ use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor};
 use gan_data::Split;
 use gan_files::Line;
-use gan_kernels::{Epilogue, Geometry, Precision};
+use gan_kernels::{Epilogue, Geometry, Isa, Precision};
 use gan_models::{Backend, Network};
 use gan_training::{Gan, SeparateUpdates, UpdateScheme};
 use serde::Serialize;
@@ -26,9 +27,14 @@ use std::time::Instant;
 struct Report {
     recipe: String,
     batch: usize,
+    /// Channels, height and width.
+    image: [usize; 3],
     /// The device and, for the CPU, its threads and number format.
     device: String,
     threads: usize,
+    /// The instruction set that the kernels use, and all that the processor has.
+    isa: &'static str,
+    instruction_sets: Vec<&'static str>,
     /// Largest relative difference of the device's gradients from the CPU's.
     device_difference: f32,
     /// How the program was built.
@@ -47,14 +53,17 @@ struct Report {
     peak_rss_mib: Option<f64>,
 }
 
-/// Times training steps and prints the result.
+/// Times training steps, or a generator, and prints the result.
 ///
 /// # Errors
 /// Bad input; whatever a training step can fail with.
 pub(crate) fn bench(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     ensure!(args.steps > 0, "--steps 0: at least 1 is needed");
     device::set_precision(args.precision.precision.unwrap_or_default());
-    device::pool(args.threads)?.install(|| run(args, print))
+    device::pool(args.threads)?.install(|| match &args.inference {
+        Some(directory) => inference::inference(directory, args, print),
+        None => run(args, print),
+    })
 }
 
 fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
@@ -62,7 +71,10 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     train.run.recipe = Some(args.recipe.clone());
     train.run.batch_size = args.batch_size;
     let request = Request::new(&train)?;
-    let info = request.data().info(Split::Train)?;
+    let mut info = request.data().info(Split::Train)?;
+    if let Some(shape) = args.image {
+        info = info.with_shape(shape);
+    }
     let config = request.resolve(&info)?;
     let device = device::device(args.device.device)?;
     let device_difference = match device {
@@ -73,7 +85,11 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     if args.operators == Operators::Candle {
         gan = gan.with_backend(Backend::Candle);
     }
-    let mut timer = StepTimer::new(&config, &mut gan)?;
+    let mut timer = StepTimer::new(&config, &gan)?;
+    if args.untimed {
+        return (0..args.steps).try_for_each(|_| timer.time(&mut gan).map(drop));
+    }
+    timer.warm_up(&mut gan)?;
     let blocks = args.steps.div_ceil(timer.block());
     let times = (0..blocks).map(|_| timer.time(&mut gan)).collect::<Result<Vec<_>>>()?;
     // Before the large matrices of the rate's measurement.
@@ -87,11 +103,15 @@ fn run(args: &BenchArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     };
     let ms_per_step = 1e3 * median(times);
     let multiply_adds = multiply_adds(&gan) * config.training.batch_size;
+    let image = config.generator.image;
     let report = Report {
         recipe: config.recipe,
         batch: config.training.batch_size,
+        image: [image.channels, image.height, image.width],
         device: device::describe(&device, rayon::current_num_threads()),
         threads: rayon::current_num_threads(),
+        isa: gan_kernels::isa().name(),
+        instruction_sets: Isa::available().into_iter().map(Isa::name).collect(),
         device_difference,
         profile: if cfg!(debug_assertions) { "dev" } else { "release" },
         operators: args.operators,

@@ -34,7 +34,8 @@ pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
     tracing::info!("timing a step of {}", config.recipe);
     let mut gan = config.gan(&device)?;
-    let mut timer = StepTimer::new(&config, &mut gan)?;
+    let mut timer = StepTimer::new(&config, &gan)?;
+    timer.warm_up(&mut gan)?;
     let seconds = median((0..TIMED).map(|_| timer.time(&mut gan)).collect::<Result<_>>()?);
     let steps = (60.0 * minutes * (1.0 - REPORTS) / seconds) as u64;
     ensure!(
