@@ -6,9 +6,11 @@ pub mod train;
 pub mod values;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "serve")]
+use commands::ServeArgs;
 use commands::{
-    BenchArgs, ClassifierArgs, EvaluateArgs, ExportArgs, GenerateArgs, InterpolateArgs, ScoreArgs,
-    SummaryArgs,
+    BenchArgs, ClassifierArgs, EvaluateArgs, ExportArgs, GenerateArgs, InterpolateArgs, InvertArgs,
+    ScoreArgs, SummaryArgs,
 };
 use train::TrainArgs;
 
@@ -39,6 +41,11 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// Print a discriminator's decision value of each image: negative for fake, positive for real.
     Score(ScoreArgs),
+    /// Search the latent whose image is nearest to an image.
+    Invert(InvertArgs),
+    /// Show runs and their networks on a local web page.
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// List the built-in recipes.
     Recipes,
     /// Print the layers of both networks: output shapes, parameters, multiply-adds.

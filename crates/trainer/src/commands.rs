@@ -6,7 +6,10 @@ pub(crate) mod evaluate;
 pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod interpolate;
+pub(crate) mod invert;
 pub(crate) mod recipes;
 pub(crate) mod score;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod summary;
 pub(crate) mod train;

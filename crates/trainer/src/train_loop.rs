@@ -42,7 +42,8 @@ pub(crate) fn train(
     directory: &RunDirectory,
     device: &Device,
 ) -> Result<(Outcome, usize)> {
-    let interrupt = Interrupt::listen()?;
+    directory.clear_stop()?;
+    let interrupt = Interrupt::listen(directory.stop())?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &images, gan)?;
     let mut outcome = Outcome::Complete;
@@ -74,6 +75,7 @@ pub(crate) fn train(
     }
     reporter.end_progress();
     save(gan, directory)?;
+    directory.clear_stop()?;
     Ok((outcome, reporter.finish()?))
 }
 

@@ -2,6 +2,8 @@
 
 mod budget;
 mod describe;
+#[cfg(feature = "serve")]
+mod page;
 
 use crate::cli::train::TrainArgs;
 use crate::commands::summary;
@@ -23,6 +25,9 @@ use gan_files::{Line, shell_path};
 use gan_training::Gan;
 use std::io::Write;
 use std::time::Instant;
+
+#[cfg(feature = "serve")]
+use page::Page;
 
 /// Trains, then prints the paths of the results.
 ///
@@ -148,6 +153,7 @@ impl Session {
     /// Trains to the end or until it is interrupted.
     fn run(self, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         let Self { config, images, mut gan, device, resumed } = self;
+        let page = Page::bind(args)?;
         let directory = match resumed {
             Some(directory) => {
                 directory.remove_leftovers()?;
@@ -164,6 +170,7 @@ impl Session {
             }
         };
         announce(&config, gan.step(), &device, &directory);
+        page.show(&directory)?;
         let epoch = images.batches.steps_per_epoch();
         let (first, started) = (gan.step(), Instant::now());
         let (outcome, failed) = train_loop::train(&mut gan, images, &config, &directory, &device)?;
@@ -196,6 +203,21 @@ impl Session {
         )?;
         conclude(&directory, gan.step(), print)?;
         Ok(outcome)
+    }
+}
+
+/// No page: the program is built without it.
+#[cfg(not(feature = "serve"))]
+struct Page;
+
+#[cfg(not(feature = "serve"))]
+impl Page {
+    fn bind(_: &TrainArgs) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn show(self, _: &RunDirectory) -> Result<()> {
+        Ok(())
     }
 }
 
