@@ -7,6 +7,7 @@
 
 mod animation;
 mod bench;
+mod browser_test;
 mod check;
 mod ci;
 mod downstream;
@@ -47,6 +48,8 @@ enum Task {
     Report(Report),
     /// Time every recipe's training step and write the tables of docs/benchmarks.md
     Bench(bench::Bench),
+    /// Test the program's web page in headless Chromium
+    BrowserTest(browser_test::BrowserTest),
     /// Run every check of the workspace, the cheapest first
     Ci,
     /// Check module docs, file lengths, white space and dependencies of modules
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Task::Gif(animation) => say(&animation.make()?),
         Task::Report(report) => say(&report.make()?),
         Task::Bench(bench) => say(&bench.run(&workspace_root())?),
+        Task::BrowserTest(test) => test.run(&workspace_root())?,
         Task::Ci => ci::run(&workspace_root())?,
         Task::Package(package) => say(&package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,
