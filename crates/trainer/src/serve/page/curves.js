@@ -86,12 +86,13 @@ function thin(points) {
   return kept;
 }
 
-/** A diagram. `update` gets series of { name, color, dash, points: [[step, value]] }. */
+/** A diagram. `update` gets series of { name, color, dash, points: [[step, value]] } and the last step. */
 export function chart(title, { log = false, unit = false } = {}) {
   const picture = svg("svg", { role: "img", "aria-label": title });
   const legend = el("ul", { class: "legend" });
   const element = el("section", { class: "card chart" }, el("h2", {}, title), picture, legend);
   let series = [];
+  let last = 1;
   let scale = null;
   let at = null;
 
@@ -99,12 +100,11 @@ export function chart(title, { log = false, unit = false } = {}) {
     const width = Math.max(picture.clientWidth, 200);
     const shown = series.flatMap((one) => one.points);
     const values = shown.map((point) => point[1]);
-    let low = Math.min(...values.slice(0, 0), ...[values.reduce((a, b) => Math.min(a, b), Infinity)]);
+    let low = values.reduce((a, b) => Math.min(a, b), Infinity);
     let high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-    const last = shown.reduce((a, point) => Math.max(a, point[0]), 1);
     let marks;
     if (!values.length) {
-      [low, high, marks] = [0, 1, [0, 1]];
+      [low, high, marks] = log ? [1, 10, []] : [0, 1, []];
     } else if (log) {
       marks = logTicks(low, high);
       [low, high] = [Math.min(low, marks[0]), Math.max(high, marks.at(-1))];
@@ -168,7 +168,8 @@ export function chart(title, { log = false, unit = false } = {}) {
   });
   const observer = new ResizeObserver(draw);
   observer.observe(picture);
-  const update = (next) => {
+  const update = (next, end) => {
+    last = Math.max(end, 1);
     series = next.filter((one) => one.points.length);
     draw();
   };
@@ -207,6 +208,7 @@ export function curves() {
     [["images/s", (line) => line.images_per_second]],
   ];
   const update = (histories) => {
+    const end = Math.max(0, ...histories.map((history) => history.lines.at(-1)?.step ?? 0));
     charts.forEach((one, i) => {
       const isAlone = histories.length === 1;
       const of = (history, number) =>
@@ -218,7 +220,7 @@ export function curves() {
             .map((line) => [line.step, value(line)])
             .filter(([, v]) => Number.isFinite(v) && Math.abs(v) < 1e100 && (i !== 2 || v > 1e-100)),
         }));
-      one.update(histories.flatMap(of));
+      one.update(histories.flatMap(of), end);
     });
   };
   const element = el("div", { class: "charts" }, charts.map((one) => one.element));
