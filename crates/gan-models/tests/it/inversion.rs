@@ -22,7 +22,7 @@ fn linear(conditional: bool) -> Generator {
         Parameters::init(1, &Device::Cpu, |vars| Generator::new(config, vars)).unwrap();
     // A row for each input; class b adds 0.3 to the last pixel.
     let rows = [[1.0_f32, 0.0, 0.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0; 4], [0.0, 0.0, 0.0, 0.3]];
-    let weight = Tensor::new(&rows[..inputs], &Device::Cpu).unwrap();
+    let weight = Tensor::new(&rows, &Device::Cpu).unwrap().narrow(0, 0, inputs).unwrap();
     let weight = weight.reshape((1, 1, inputs, 4)).unwrap();
     parameters.get("layers.0.weight").unwrap().set(&weight).unwrap();
     generator
