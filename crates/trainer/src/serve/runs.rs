@@ -240,10 +240,7 @@ impl Known {
                 Self { config, modified, cursor: Cursor::default(), last: None, measured: None }
             }
         };
-        loop {
-            let Ok((cursor, news)) = stats::read(&path.join("stats.jsonl"), known.cursor) else {
-                break;
-            };
+        while let Ok((cursor, news)) = stats::read(&path.join("stats.jsonl"), known.cursor) {
             if news.is_new {
                 (known.last, known.measured) = (None, None);
             }
