@@ -23,7 +23,7 @@ enum Check {
 }
 
 /// The checks, the cheapest first.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     Check::Deny,
@@ -48,6 +48,7 @@ const CHECKS: [Check; 9] = [
         args: &["test", "--profile", "checked", "--package", "gan-kernels"],
         env: &[("GAN_KERNELS_CHECKED", "1")],
     },
+    cargo(&["xtask", "browser-test"]),
     cargo(&["xtask", "downstream"]),
 ];
 

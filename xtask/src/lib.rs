@@ -6,6 +6,7 @@
 
 mod animation;
 mod bench;
+mod browser_test;
 mod check;
 mod ci;
 mod downstream;
@@ -51,6 +52,8 @@ enum Task {
     /// Time every recipe's training step with each instruction set and write the tables of
     /// docs/benchmarks.md, or count its instructions
     Bench(bench::Bench),
+    /// Test the program's web page in headless Chromium
+    BrowserTest(browser_test::BrowserTest),
     /// Run every check of the workspace, the cheapest first
     Ci,
     /// Check module docs, file lengths, white space and dependencies of modules
@@ -77,6 +80,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Task::Report(report) => say(report.make()?),
         Task::Man(man) => say(man.make(&workspace_root())?),
         Task::Bench(bench) => say(bench.run(&workspace_root())?),
+        Task::BrowserTest(test) => test.run(&workspace_root())?,
         Task::Ci => ci::run(&workspace_root())?,
         Task::Package(package) => say(package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,

@@ -32,7 +32,7 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
             found: pixels.len(),
         });
     }
-    encode_grid(path, shape, pixels, 1)
+    write_atomically(path, &encode(path, shape, pixels, 1)?)
 }
 
 /// Writes a grid of images, row by row, with [`GAP`] black pixels between neighbours.
@@ -54,8 +54,26 @@ pub fn write(path: &Path, shape: ImageShape, pixels: &[u8]) -> Result<()> {
 /// images or an empty shape, [`Error::PixelCount`] if `pixels` is not a whole number of images,
 /// [`Error::FormatLimit`] for a side of 2^31 pixels or more, [`Error::Encode`].
 pub fn write_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
+    write_atomically(path, &encode_grid(path, shape, pixels, columns)?)
+}
+
+/// Encodes a grid of images as [`write_grid`] writes it; `path` is its name in error messages.
+///
+/// # Shapes, range
+///
+/// As of [`write_grid`].
+///
+/// # Errors
+///
+/// Those of [`write_grid`] except [`Error::Write`].
+pub fn encode_grid(
+    path: &Path,
+    shape: ImageShape,
+    pixels: &[u8],
+    columns: usize,
+) -> Result<Vec<u8>> {
     let (shape, pixels) = over_white(shape, pixels);
-    encode_grid(path, shape, &pixels, columns)
+    encode(path, shape, &pixels, columns)
 }
 
 /// Shows images with opacity over white; others stay as they are. Values beyond the last whole image
@@ -80,7 +98,7 @@ pub(crate) fn blend(value: u8, opacity: u8) -> u8 {
     ((value * opacity + 255 * (255 - opacity) + 127) / 255) as u8
 }
 
-fn encode_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<()> {
+fn encode(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) -> Result<Vec<u8>> {
     let count = count_images(&path.display().to_string(), shape, pixels.len())?;
     let color = color(path, shape)?;
     if columns == 0 {
@@ -102,7 +120,7 @@ fn encode_grid(path: &Path, shape: ImageShape, pixels: &[u8], columns: usize) ->
             writer.finish()
         })
         .map_err(|source| Error::Encode { path: path.into(), source: source.into() })?;
-    write_atomically(path, &bytes)
+    Ok(bytes)
 }
 
 /// Upscales images by nearest neighbour: each pixel becomes a square of `scale` x `scale` pixels.

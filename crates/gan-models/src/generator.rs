@@ -154,6 +154,22 @@ impl Generator {
         self.network.forward(&self.as_image(input)?, mode)
     }
 
+    /// The outputs of the first layer with weights, normalisation and activation included, in
+    /// evaluation mode.
+    ///
+    /// # Shapes
+    /// `input`: as [`Generator::forward`]; result: (B, values).
+    /// # Errors
+    /// An input of another shape.
+    pub(crate) fn first_features(&self, input: &Tensor) -> Result<Tensor> {
+        self.network.first_features(&self.as_image(input)?)
+    }
+
+    /// The device of the weights.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Training pass: images and the tape of the backward pass. See [`Network::forward_train`].
     ///
     /// # Shapes

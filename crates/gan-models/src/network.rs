@@ -188,6 +188,18 @@ impl Network {
         }
         self.to_external(&self.blocks.forward(&x, self.backend, &mut mode)?)
     }
+
+    /// The outputs of the first block with weights, in evaluation mode.
+    ///
+    /// # Shapes
+    /// `input`: as [`Network::forward`]; result: (B, values).
+    /// # Errors
+    /// An input of another shape.
+    pub(crate) fn first_features(&self, input: &Tensor) -> Result<Tensor> {
+        let x = self.to_internal(input)?;
+        let features = self.blocks.first_features(&x, self.backend)?;
+        Ok(self.backend.to_images(&features)?.flatten_from(1)?)
+    }
 }
 
 /// The forward pass in evaluation mode.

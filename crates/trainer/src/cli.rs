@@ -7,9 +7,11 @@ pub mod train;
 pub mod values;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "serve")]
+use commands::ServeArgs;
 use commands::{
     BenchArgs, ClassifierArgs, CompletionsArgs, EvaluateArgs, ExportArgs, ExportHtmlArgs,
-    ExportOnnxArgs, GenerateArgs, InterpolateArgs, ScoreArgs, SummaryArgs,
+    ExportOnnxArgs, GenerateArgs, InterpolateArgs, InvertArgs, ScoreArgs, SummaryArgs,
 };
 use train::TrainArgs;
 
@@ -46,6 +48,13 @@ pub enum Command {
     /// Print a discriminator's decision value of each image: negative for fake, positive for real.
     #[command(after_help = examples::SCORE)]
     Score(ScoreArgs),
+    /// Search the latent whose image is nearest to an image.
+    #[command(after_help = examples::INVERT)]
+    Invert(InvertArgs),
+    /// Show runs and their networks on a local web page.
+    #[cfg(feature = "serve")]
+    #[command(after_help = examples::SERVE)]
+    Serve(ServeArgs),
     /// List the built-in recipes.
     #[command(after_help = examples::RECIPES)]
     Recipes,

@@ -9,7 +9,10 @@ pub(crate) mod export_html;
 pub(crate) mod export_onnx;
 pub(crate) mod generate;
 pub(crate) mod interpolate;
+pub(crate) mod invert;
 pub(crate) mod recipes;
 pub(crate) mod score;
+#[cfg(feature = "serve")]
+pub(crate) mod serve;
 pub(crate) mod summary;
 pub(crate) mod train;

@@ -12,12 +12,16 @@ mod device;
 mod format;
 #[doc(hidden)]
 pub mod fuzzing;
+mod images;
+mod inversion;
 mod npy;
 mod output;
 mod quality;
 mod recipe;
 mod run;
 mod sampling;
+#[cfg(feature = "serve")]
+mod serve;
 mod step_time;
 mod train_loop;
 
@@ -53,10 +57,13 @@ fn run_command(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         Some(Command::Interpolate(args)) => commands::interpolate::interpolate(args, print),
         Some(Command::Evaluate(args)) => commands::evaluate::evaluate(args, print),
         Some(Command::Score(args)) => commands::score::score(args, print),
+        Some(Command::Invert(args)) => commands::invert::invert(args, print),
         Some(Command::Export(args)) => commands::export::export(args, print),
         Some(Command::ExportHtml(args)) => commands::export_html::export_html(args, print),
         Some(Command::ExportOnnx(args)) => commands::export_onnx::export_onnx(args, print),
         Some(Command::Completions(args)) => commands::completions::completions(args, print),
+        #[cfg(feature = "serve")]
+        Some(Command::Serve(args)) => commands::serve::serve(args, print),
         Some(Command::Recipes) => commands::recipes::recipes(print),
         Some(Command::Summary(args)) => commands::summary::summary(args, print),
         Some(Command::Classifier(args)) => commands::classifier::classifier(args, print),

@@ -45,7 +45,8 @@ pub(crate) fn train(
     (directory, device): (&RunDirectory, &Device),
     progress: ProgressName,
 ) -> Result<(Outcome, usize)> {
-    let interrupt = Interrupt::listen()?;
+    directory.clear_stop()?;
+    let interrupt = Interrupt::listen(directory.stop())?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;
     let mut outcome = Outcome::Complete;
@@ -77,6 +78,7 @@ pub(crate) fn train(
     }
     reporter.end_progress();
     save(gan, directory, &reporter)?;
+    directory.clear_stop()?;
     Ok((outcome, reporter.finish()?))
 }
 

@@ -184,6 +184,18 @@ impl Chain {
         Ok(x)
     }
 
+    /// The output of the first block with weights, in evaluation mode.
+    pub(super) fn first_features(&self, x: &Tensor, backend: Backend) -> Result<Tensor> {
+        let mut x = x.clone();
+        for block in &self.0 {
+            x = block.forward(&x, backend, &mut Mode::Eval)?;
+            if !block.trainable_parameters().is_empty() {
+                break;
+            }
+        }
+        Ok(x)
+    }
+
     /// Training pass without autograd.
     pub(super) fn forward_train(
         &self,

@@ -4,6 +4,7 @@
 mod backends;
 mod candle;
 mod conditional;
+mod inversion;
 mod pytorch;
 mod residual;
 mod weights;

@@ -109,6 +109,65 @@ pub struct ScoreArgs {
     pub images: Vec<PathBuf>,
 }
 
+/// Options of `invert`.
+#[derive(Args, Debug)]
+pub struct InvertArgs {
+    /// The generator.
+    #[command(flatten)]
+    pub generator: GeneratorOptions,
+    /// The class of the images [default: tries all, if the generator is class-conditional].
+    #[arg(long, value_name = "C")]
+    pub class: Option<String>,
+    /// Random latents that are tried first.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub candidates: u32,
+    /// The best of them that are optimised, for each image.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub starts: u32,
+    /// Optimisation steps.
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub steps: u32,
+    /// Seed of the random latents.
+    #[command(flatten)]
+    pub seed: SeedOption,
+    /// Write the images, each above its reconstruction.
+    #[arg(long, value_name = "FILE.png")]
+    pub out: Option<PathBuf>,
+    /// Write the latents that were found, of shape (N, latent dim), f32.
+    #[arg(long, value_name = "FILE.npy")]
+    pub save_latents: Option<PathBuf>,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// Images: JPEG or PNG files, IDX files of images, directories of PNG or IDX files.
+    #[arg(value_name = "IMAGE", required = true)]
+    pub images: Vec<PathBuf>,
+}
+
+/// Options of `serve`.
+#[cfg(feature = "serve")]
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// The directory of runs.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub runs: PathBuf,
+    /// A generator's directory, or a directory of them, to play with too.
+    #[arg(long, value_name = "DIR")]
+    pub weights: Option<PathBuf>,
+    /// The port; 0 takes one that is free.
+    #[arg(long, value_name = "N", default_value_t = crate::cli::values::PORT)]
+    pub port: u16,
+    /// The address. Anyone who reaches it can use the page: there is no password.
+    #[arg(long, value_name = "A", default_value = "127.0.0.1")]
+    pub address: std::net::IpAddr,
+    /// CPU threads.
+    #[command(flatten)]
+    pub threads: ThreadsOption,
+    /// The precision of matrix products on the CPU.
+    #[command(flatten)]
+    pub precision: PrecisionOption,
+}
+
 /// Options of `summary`.
 #[derive(Args, Debug)]
 pub struct SummaryArgs {

@@ -42,6 +42,19 @@ Examples:
   candle-gan score drawing.png
   candle-gan score --run runs/00001-mnist-conditional --class 7 sevens";
 
+/// Of `invert`.
+pub(super) const INVERT: &str = "\
+Examples:
+  candle-gan invert drawing.png
+  candle-gan invert --weights assets/weights/digits --class 7 seven.png";
+
+/// Of `serve`.
+#[cfg(feature = "serve")]
+pub(super) const SERVE: &str = "\
+Examples:
+  candle-gan serve
+  candle-gan serve --runs experiments --port 8080";
+
 /// Of `recipes`.
 pub(super) const RECIPES: &str = "\
 Examples:
@@ -56,7 +69,7 @@ Examples:
 /// Of `classifier`.
 pub(super) const CLASSIFIER: &str = "\
 Examples:
-  candle-gan classifier --dataset hub:mnist --out classifier";
+  candle-gan classifier --dataset folder:letters";
 
 /// Of `export`.
 pub(super) const EXPORT: &str = "\

@@ -95,6 +95,10 @@ pub struct SessionOptions {
     /// Print the configuration and the networks' sizes, and stop.
     #[arg(long)]
     pub dry_run: bool,
+    /// Show the run on a local web page while it trains.
+    #[cfg(feature = "serve")]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "7860")]
+    pub serve: Option<u16>,
 }
 
 /// Heading of the loss options in help texts.

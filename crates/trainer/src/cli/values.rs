@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Default number of epochs that a classifier is trained for.
 pub const CLASSIFIER_EPOCHS: u64 = 12;
 
+/// The port of the web page unless another is asked for.
+#[cfg(feature = "serve")]
+pub const PORT: u16 = 7860;
+
 /// Reads the shape of an image: channels, height and width.
 ///
 /// # Errors

@@ -2,18 +2,16 @@
 
 use crate::cli::commands::ScoreArgs;
 use crate::device;
-use crate::format;
+use crate::images;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
 use crate::sampling;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use gan_data::folder::{self, Colour, Options, Size};
-use gan_data::{Error, ImageSet, ImageShape, Split, class_position, range};
+use gan_data::{class_position, range};
 use gan_files::Line;
 use gan_models::Mode;
 use std::io::Write;
-use std::path::Path;
 
 /// Number of images in a forward pass.
 const CHUNK: usize = 256;
@@ -33,7 +31,7 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
     let shape = sampling::image_shape(config.discriminator.image);
     device::pool(args.threads)?.install(|| {
         for path in &args.images {
-            let images_of = read(path, shape)?;
+            let images_of = images::read(path, shape, "discriminator")?;
             for (chunk, pixels) in images_of.pixels.chunks(CHUNK * shape.len()).enumerate() {
                 let batch = pixels.len() / shape.len();
                 let images = range::to_tensor(pixels, shape)?;
@@ -53,39 +51,6 @@ pub(crate) fn score(args: &ScoreArgs, print: &mut (dyn Write + Send)) -> Result<
         }
         Ok(())
     })
-}
-
-/// The images of a file or directory. A JPEG or PNG image is resized to the discriminator's shape, as in
-/// training.
-fn read(path: &Path, shape: ImageShape) -> Result<ImageSet> {
-    let is_image = path.extension().is_some_and(|extension| {
-        ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-    });
-    let size = Size { height: shape.height, width: shape.width };
-    if is_image && !path.is_dir() {
-        let pixels = folder::read(path, size, Some(Colour::of(shape.channels)))?;
-        return Ok(ImageSet::new(shape, pixels, None)?);
-    }
-    let resized = || {
-        let colour = Some(Colour::of(shape.channels));
-        let options = Options::new().size(size).colour(colour).strict(true);
-        folder::load(path, Split::Train, &options).map(|loaded| ImageSet::from(&loaded.dataset))
-    };
-    let images = match ImageSet::load(path) {
-        // Images of other kinds or sizes, and directories of them.
-        Err(Error::NoImages { .. } | Error::MixedShapes { .. }) => resized()?,
-        // Images of another size, unless they are IDX files, which are used as they are.
-        Ok(images) if images.shape != shape => resized().unwrap_or(images),
-        images => images?,
-    };
-    ensure!(
-        images.shape == shape,
-        "{}: {}, but this discriminator takes {}",
-        path.display(),
-        format::image(images.shape),
-        format::image(shape)
-    );
-    Ok(images)
 }
 
 /// The class that the images are scored as; 0 if the discriminator is not conditional.

@@ -2,6 +2,8 @@
 
 mod budget;
 mod describe;
+#[cfg(feature = "serve")]
+mod page;
 
 use crate::cli::train::TrainArgs;
 use crate::cli::values::ProgressName;
@@ -27,6 +29,9 @@ use gan_training::Gan;
 use serde_json::json;
 use std::io::{Write, sink};
 use std::time::Instant;
+
+#[cfg(feature = "serve")]
+use page::Page;
 
 /// Trains, then prints the paths of the results.
 ///
@@ -160,6 +165,7 @@ impl Session {
     /// Trains to the end or until it is interrupted.
     fn run(self, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
         let Self { config, images, mut gan, device, resumed } = self;
+        let page = Page::bind(args)?;
         let directory = match resumed {
             Some(directory) => {
                 directory.remove_leftovers()?;
@@ -189,6 +195,7 @@ impl Session {
         if progress == ProgressName::Json {
             started(&config, gan.step(), &directory);
         }
+        page.show(&directory)?;
         let epoch = images.batches.steps_per_epoch();
         let (first, start) = (gan.step(), Instant::now());
         let (outcome, failed) =
@@ -225,6 +232,21 @@ impl Session {
         )?;
         conclude(&directory, gan.step(), print)?;
         Ok(outcome)
+    }
+}
+
+/// No page: the program is built without it.
+#[cfg(not(feature = "serve"))]
+struct Page;
+
+#[cfg(not(feature = "serve"))]
+impl Page {
+    fn bind(_: &TrainArgs) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn show(self, _: &RunDirectory) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) const DEFAULT_RUNS: &str = "runs";
 /// Name of the directory of checkpoints in a run directory.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
+/// Name of the file that asks the process that trains a run to stop.
+const STOP: &str = "stop";
+
 /// The directory of a run and the paths in it.
 #[derive(Debug)]
 pub(crate) struct RunDirectory {
@@ -69,6 +72,12 @@ impl RunDirectory {
     pub(crate) fn lock(&mut self) -> Result<()> {
         self.lock = Some(RunLock::acquire(&self.path)?);
         Ok(())
+    }
+
+    /// Whether a process trains the run.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_training(&self) -> bool {
+        RunLock::is_held(&self.path)
     }
 
     /// Removes what a run wrote of steps after `step`, from which it continues.
@@ -166,6 +175,25 @@ impl RunDirectory {
         Ok(gan_data::files::write_atomically(&self.config(), &text)?)
     }
 
+    /// The file whose existence asks the process that trains the run to write a checkpoint and end.
+    pub(crate) fn stop(&self) -> PathBuf {
+        self.path.join(STOP)
+    }
+
+    /// Forgets that the run was asked to stop.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub(crate) fn clear_stop(&self) -> Result<()> {
+        let path = self.stop();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -201,9 +229,9 @@ impl RunDirectory {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "serve"))]
 impl RunDirectory {
-    /// An empty directory that exists.
+    /// The directory of a run, whose configuration is not read.
     pub(crate) fn at(path: &Path) -> Self {
         Self { path: path.to_path_buf(), lock: None }
     }

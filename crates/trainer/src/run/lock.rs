@@ -4,6 +4,8 @@ use anyhow::{Context, Result, bail};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Name of the lock file. It stays when the lock is released: removing it would let two processes
 /// hold locks of two files of this name.
@@ -11,6 +13,9 @@ const LOCK: &str = "run.lock";
 
 /// Number of bytes of a process's id at most, of which more are not read.
 const LONGEST_ID: u64 = 20;
+
+/// Time after which a lock that is held is tried once more: [`RunLock::is_held`] takes it for a moment.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The lock of a run. The system releases it when the process ends, however it ends.
 #[derive(Debug)]
@@ -33,7 +38,14 @@ impl RunLock {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&path).with_context(context)?;
-        match file.try_lock() {
+        let locked = match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                sleep(MOMENT);
+                file.try_lock()
+            }
+            locked => locked,
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -56,6 +68,18 @@ impl RunLock {
         let lock = Self(file);
         lock.write(&format!("{}\n", std::process::id())).with_context(context)?;
         Ok(lock)
+    }
+
+    /// Whether a process trains the run.
+    #[cfg(feature = "serve")]
+    pub(crate) fn is_held(run: &Path) -> bool {
+        let Ok(file) = gan_files::open(&run.join(LOCK)) else { return false };
+        let mut id = String::new();
+        match (&file).take(LONGEST_ID).read_to_string(&mut id) {
+            // Whoever held it has ended in order.
+            Ok(_) if id.trim().is_empty() => false,
+            _ => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        }
     }
 
     /// Replaces the text of the file.

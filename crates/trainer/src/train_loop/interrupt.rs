@@ -1,6 +1,8 @@
-//! Handles Ctrl-C: the first ends training after the current step, the second ends the program.
+//! Handles requests to stop: Ctrl-C, the second of which ends the program at once, and a file in the run
+//! directory.
 
 use anyhow::{Context, Result};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,14 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub const INTERRUPTED: u8 = 130;
 
 /// Returns whether the user asked to stop.
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt {
+    signal: Arc<AtomicBool>,
+    file: PathBuf,
+}
 
 impl Interrupt {
-    /// Begins to listen for Ctrl-C and SIGTERM.
+    /// Begins to listen for Ctrl-C and SIGTERM, and to look for a file whose existence asks to stop.
     ///
     /// # Errors
     /// A handler that the system does not accept.
-    pub(crate) fn listen() -> Result<Self> {
+    pub(crate) fn listen(file: PathBuf) -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
         let handler = flag.clone();
         ctrlc::set_handler(move || {
@@ -26,11 +31,11 @@ impl Interrupt {
             tracing::info!("finishing the step; Ctrl-C again stops at once");
         })
         .context("listening for Ctrl-C")?;
-        Ok(Self(flag))
+        Ok(Self { signal: flag, file })
     }
 
     /// Whether it happened.
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.signal.load(Ordering::Relaxed) || self.file.symlink_metadata().is_ok()
     }
 }

@@ -1,0 +1,80 @@
+//! Accepts connections and limits what they can take: their number, the time of their headers, the size
+//! and time of their bodies.
+
+use super::api;
+use super::reply::{Failure, Reply, failure};
+use super::site::Site;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+
+/// Connections that are open at a time; more are closed at once.
+const CONNECTIONS: usize = 64;
+/// Time that the headers of a request may take, and that a connection may wait for one.
+const HEADERS_IN: Duration = Duration::from_secs(10);
+/// Time that the body of a request may take.
+const BODY_IN: Duration = Duration::from_secs(20);
+/// Largest body of a request: an image file, 16 MiB.
+const LARGEST_BODY: usize = 16 << 20;
+/// Time until the next try where the system has no connection to give, as without free descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers requests for ever.
+pub(super) async fn accept(listener: TcpListener, site: Arc<Site>) -> anyhow::Result<()> {
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(PAUSE).await;
+            continue;
+        };
+        let Ok(permit) = free.clone().try_acquire_owned() else { continue };
+        let site = site.clone();
+        tokio::spawn(async move {
+            let answer = service_fn(|request| answer(site.clone(), request));
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(HEADERS_IN);
+            // A connection that breaks is the browser's business.
+            let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn answer(site: Arc<Site>, request: Request<Incoming>) -> Result<Reply, Infallible> {
+    let (parts, body) = request.into_parts();
+    if let Err((status, text)) = site.guard.check(&parts.method, &parts.headers) {
+        return Ok(failure(Failure::new(status, text)));
+    }
+    let reply = match read(body).await {
+        Ok(body) => api::answer(&site, &parts, body).await,
+        Err(error) => Err(error),
+    };
+    Ok(reply.unwrap_or_else(failure))
+}
+
+/// Reads the body of a request.
+async fn read(body: Incoming) -> Result<Bytes, Failure> {
+    let too_large = || {
+        let text = format!("more than the {} MiB that an image file may have", LARGEST_BODY >> 20);
+        Failure::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    };
+    // Refused before it is sent, where its length is known.
+    if body.size_hint().lower() > LARGEST_BODY as u64 {
+        return Err(too_large());
+    }
+    match timeout(BODY_IN, Limited::new(body, LARGEST_BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Failure::bad("the request broke off")),
+        Err(_) => Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "the request took too long")),
+    }
+}

@@ -1,0 +1,77 @@
+// Chooses the view by the address, and gives it the runs as they change.
+
+import { el, getJson } from "./dom.js";
+import { invertView, judgeView } from "./images.js";
+import { playView } from "./play.js";
+import { runView } from "./run.js";
+import { runsView } from "./runs.js";
+
+const VIEWS = { runs: runsView, run: runView, play: playView, judge: judgeView, invert: invertView };
+const main = document.querySelector("#view");
+const offline = document.querySelector("#offline");
+
+let view = null;
+let runs = null;
+let source = null;
+
+/** The view's name and what it shows, as in `#/run/NAME`. */
+function address() {
+  const parts = location.hash.replace(/^#\/?/, "").split("/").filter(Boolean);
+  let [name = "runs", ...rest] = parts;
+  try {
+    rest = rest.map(decodeURIComponent);
+  } catch {
+    rest = [];
+  }
+  return VIEWS[name] ? { name, rest } : { name: "runs", rest: [] };
+}
+
+function show() {
+  const { name, rest } = address();
+  view?.close?.();
+  for (const link of document.querySelectorAll("nav a")) {
+    const isHere = link.dataset.view === (name === "run" ? "runs" : name);
+    if (isHere) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  view = VIEWS[name](...rest);
+  document.title = [view.title, "candle-gan"].filter(Boolean).join(" - ");
+  main.replaceChildren(view.element);
+  if (runs) view.update?.(runs);
+}
+
+function take(list) {
+  runs = list;
+  offline.hidden = true;
+  view?.update?.(runs);
+}
+
+function disconnected() {
+  offline.textContent =
+    "The program that serves this page does not answer. It may have ended: candle-gan serve shows its runs again.";
+  offline.hidden = false;
+}
+
+/** Listens while the page is visible: a browser opens only few connections to a server. */
+function listen() {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else if (!source) {
+    source = new EventSource("/api/events");
+    source.onmessage = (event) => take(JSON.parse(event.data));
+    source.onerror = disconnected;
+  }
+}
+
+window.addEventListener("hashchange", () => {
+  show();
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+document.addEventListener("visibilitychange", listen);
+show();
+getJson("/api/runs").then(take, (error) => {
+  main.prepend(el("p", { class: "notice bad", role: "alert" }, error.message));
+});
+listen();

@@ -1,0 +1,91 @@
+//! `cargo xtask browser-test`: the program's web page in headless Chromium.
+//!
+//! `xtask/browser-test/test.mjs` drives the browser with playwright-core, which npm installs below
+//! `target/`. Without Chromium, Node or npm the test is skipped with a line that says so.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::check::{FailedCheck, run_cargo};
+use crate::say::say;
+
+/// What the test consists of, beside the program.
+const FILES: [&str; 3] = ["package.json", "package-lock.json", "test.mjs"];
+
+/// Names of Chromium.
+const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+
+#[derive(Args)]
+pub(crate) struct BrowserTest {
+    /// Write screenshots of every view, 1280 and 390 pixels wide, into this directory
+    #[arg(long, value_name = "DIR")]
+    screenshots: Option<PathBuf>,
+    /// Open, reload and close pages for this time, and print the server's memory, instead of the test
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<f64>,
+}
+
+impl BrowserTest {
+    /// Builds the program of the workspace at `root` and tests its page.
+    ///
+    /// # Errors
+    /// [`FailedCheck`] if the page or the build fails; otherwise a program that cannot be started.
+    pub(crate) fn run(&self, root: &Path) -> Result<()> {
+        let [browser, node, npm] = [find(&BROWSERS), find(&["node"]), find(&["npm"])];
+        let (Some(browser), Some(node), Some(npm)) = (browser, node, npm) else {
+            say(
+                "browser-test: skipped: it needs Chromium, Node and npm; on Debian, `apt-get install \
+                 chromium nodejs npm` installs them",
+            );
+            return Ok(());
+        };
+        run_cargo(root, &["build", "--package", "trainer"], &[])?;
+        let place = root.join("target/browser-test");
+        fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
+        for name in FILES {
+            let from = root.join("xtask/browser-test").join(name);
+            let text = gan_files::read(&from).with_context(|| from.display().to_string())?;
+            gan_files::write(&place.join(name), &text)
+                .with_context(|| place.display().to_string())?;
+        }
+        succeed(Command::new(npm).args(["ci", "--silent", "--no-audit", "--no-fund"]), &place)?;
+        let mut test = Command::new(node);
+        test.arg("test.mjs").env("CHROMIUM", browser).env("WEIGHTS", root.join("assets/weights"));
+        let target =
+            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        let program = format!("candle-gan{}", env::consts::EXE_SUFFIX);
+        test.env("PROGRAM", target.join("debug").join(program));
+        if let Some(directory) = &self.screenshots {
+            test.env("SCREENSHOTS", std::path::absolute(directory)?);
+        }
+        if let Some(minutes) = self.soak {
+            test.env("SOAK", minutes.to_string());
+        }
+        succeed(&mut test, &place)
+    }
+}
+
+/// The first of these programs that is on the path.
+fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let directories: Vec<PathBuf> = env::split_paths(&path).collect();
+    names.iter().find_map(|name| {
+        directories.iter().map(|directory| directory.join(name)).find(|program| program.is_file())
+    })
+}
+
+/// Runs a program in a directory.
+fn succeed(command: &mut Command, directory: &Path) -> Result<()> {
+    let name = command.get_program().display().to_string();
+    let status = command.current_dir(directory).status();
+    let status = status.with_context(|| format!("starting {name}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(FailedCheck(format!("browser-test: {name} failed, {status}")).into()),
+    }
+}
