@@ -1,7 +1,5 @@
 //! `export-html`: a trained generator as one HTML file that draws without a server or a network.
 
-mod directions;
-
 use crate::cli::commands::ExportHtmlArgs;
 use crate::device;
 use crate::run::generator::GeneratorLocation;
@@ -25,6 +23,8 @@ const STYLE: &str = include_str!("../../assets/page/style.css");
 const GENERATOR: &str = include_str!("../../assets/page/generator.js");
 const CONTROLS: &str = include_str!("../../assets/page/page.js");
 
+/// Number of principal directions.
+const DIRECTIONS: usize = 8;
 /// Number of images that decide whether half precision is enough.
 const COMPARED: usize = 100;
 /// Largest difference of a byte of these images, if it is.
@@ -112,7 +112,8 @@ fn page(
     let config = generator.config();
     let tensors = pytorch::to_pytorch(generator.network(), &parameters.tensors())?;
     let tensors: BTreeMap<String, Tensor> = tensors.into_iter().collect();
-    let directions = directions::principal(config, &tensors)?;
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let directions = generator.principal_directions(DIRECTIONS, 0, &mut rng)?.directions;
     let (tensors, weights) = pack(&tensors, is_half)?;
     let model = serde_json::to_string(&Model { config, tensors, directions })?;
     let image = config.image;

@@ -75,23 +75,6 @@ fn a_page_holds_its_parts_and_nothing_ends_them() -> Result<()> {
     Ok(())
 }
 
-/// Of y = W z with W = [[3, 0], [0, 1]] in a turned basis, the first direction is the one that is
-/// stretched.
-#[test]
-fn the_first_direction_changes_the_first_layer_most() -> Result<()> {
-    let (sin, cos) = 0.6f32.sin_cos();
-    let weight = [[3.0 * cos, 3.0 * sin], [-sin, cos]];
-    let layers = vec![Layer::Project { to: (2, 1, 1).into(), bias: false }];
-    let config = GeneratorConfig::new(2, (2, 1, 1).into(), layers, WeightInit::Glorot);
-    let weight = Tensor::new(&weight, &Device::Cpu)?;
-    let tensors = [("layers.0.weight".to_string(), weight)].into();
-    let found = directions::principal(&config, &tensors)?;
-    for (got, want) in found.iter().zip([[cos, sin], [-sin, cos]]) {
-        assert!(got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-5), "{found:?}");
-    }
-    Ok(())
-}
-
 /// The page's own script, run where the environment names a Node.js:
 /// `CANDLE_GAN_NODE=node cargo test -p trainer --lib export_html`.
 #[test]
