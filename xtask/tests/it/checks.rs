@@ -125,10 +125,13 @@ mod ci {
             "ci: GAN_KERNELS_CHECKED='1' cargo test --profile checked --package gan-kernels",
             "ROOT none test --profile checked --package gan-kernels",
             "ci: passed",
+            "ci: cargo xtask browser-test",
+            "ROOT none xtask browser-test",
+            "ci: passed",
             "ci: cargo xtask downstream",
             "ROOT none xtask downstream",
             "ci: passed",
-            "ci: all 9 checks passed",
+            "ci: all 10 checks passed",
         ];
         assert_eq!(lines, want);
     }
