@@ -88,7 +88,7 @@ impl Check {
 
     fn run(&self, root: &Path) -> Result<()> {
         match self {
-            Self::Tidy => tidy::run(root).map(|report| say(report)),
+            Self::Tidy => tidy::run(root).map(say),
             Self::Deny => deny(root),
             Self::Cargo { args, env } => run_cargo(root, args, env),
         }

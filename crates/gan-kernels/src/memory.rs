@@ -33,11 +33,12 @@ mod tests {
         }
         keep_freed_memory();
         assert_eq!(read(), -1);
-        let status = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "memory::tests::the_option_is_the_purge_delay"])
-            .env(CHILD, "1")
-            .env("MIMALLOC_PURGE_DELAY", "77")
-            .status();
-        assert!(status.unwrap().success());
+        let status =
+            std::process::Command::new(std::env::current_exe().expect("a test has a path"))
+                .args(["--exact", "memory::tests::the_option_is_the_purge_delay"])
+                .env(CHILD, "1")
+                .env("MIMALLOC_PURGE_DELAY", "77")
+                .status();
+        assert!(status.is_ok_and(|status| status.success()));
     }
 }
