@@ -173,6 +173,12 @@ fn names_are_text_and_no_paths() {
     place.write("secret/config.json", "{}");
     let odd = "<img src=x onerror=alert(1)>\u{1b}[31m #?%";
     fs::rename(place.path(RUN), place.path("runs").join(odd)).unwrap();
+    #[cfg(unix)]
+    {
+        let grid = place.path("runs").join(odd).join("samples/000002.png");
+        fs::remove_file(&grid).unwrap();
+        std::os::unix::fs::symlink(place.path("secret/config.json"), grid).unwrap();
+    }
     let page = Page::open(&place, "");
     let before = tree(place.directory.path());
     assert_eq!(page.get("/api/runs").json()[0]["name"], odd);
@@ -193,6 +199,8 @@ fn names_are_text_and_no_paths() {
         "/api/generators/secret/x",
         &format!("/api/runs/{escaped}/samples/..%2f..%2fconfig.json"),
         &format!("/api/runs/{escaped}/samples/-1.png"),
+        #[cfg(unix)]
+        &format!("/api/runs/{escaped}/samples/2.png"),
         "/../tiny.toml",
         "/..%2ftiny.toml",
         "/style.css/",
@@ -317,7 +325,10 @@ fn a_run_serves_itself_and_others_take_its_port() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for args in [format!("{SMALL} --serve={port}"), format!("serve --port {port}")] {
-        place.refuse_saying(&args, &[&format!("port {port} of 127.0.0.1; --port 0 takes one")]);
+        place.refuse_saying(
+            &args,
+            &[&format!("port {port} of 127.0.0.1; choose another one, or 0 for one")],
+        );
     }
     place.refuse_saying("serve --weights no", &["--weights no: no such directory"]);
     let mut child = begin(&place, &format!("{SMALL} --steps 1000000 --threads 1 --serve=0"));

@@ -72,24 +72,22 @@ pub fn encode_grid(
     pixels: &[u8],
     columns: usize,
 ) -> Result<Vec<u8>> {
+    count_images(&path.display().to_string(), shape, pixels.len())?;
     let (shape, pixels) = over_white(shape, pixels);
     encode(path, shape, &pixels, columns)
 }
 
-/// Shows images with opacity over white; others stay as they are. Values beyond the last whole image
-/// stay, too.
+/// Shows whole images with opacity over white; others stay as they are.
 fn over_white(shape: ImageShape, pixels: &[u8]) -> (ImageShape, Cow<'_, [u8]>) {
     let area = shape.height * shape.width;
     if shape.channels != 4 || area == 0 {
         return (shape, Cow::Borrowed(pixels));
     }
-    let images = pixels.chunks_exact(4 * area);
-    let rest = images.remainder();
-    let shown = images.flat_map(|image| {
+    let shown = pixels.chunks_exact(4 * area).flat_map(|image| {
         let (colours, opacity) = image.split_at(3 * area);
         colours.iter().zip(opacity.iter().cycle()).map(|(&value, &opacity)| blend(value, opacity))
     });
-    (ImageShape { channels: 3, ..shape }, shown.chain(rest.iter().copied()).collect())
+    (ImageShape { channels: 3, ..shape }, shown.collect())
 }
 
 /// A value over white, rounded.
@@ -163,8 +161,8 @@ pub fn upscale(shape: ImageShape, pixels: &[u8], scale: usize) -> Result<(ImageS
 ///
 /// Those of [`write_grid`].
 pub fn write_animation(path: &Path, shape: ImageShape, pixels: &[u8], fps: u16) -> Result<()> {
-    let (shape, pixels) = over_white(shape, pixels);
     let count = count_images(&path.display().to_string(), shape, pixels.len())?;
+    let (shape, pixels) = over_white(shape, pixels);
     let color = color(path, shape)?;
     let width = side(path, "a width", 1, shape.width)?;
     let height = side(path, "a height", 1, shape.height)?;

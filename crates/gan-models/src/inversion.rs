@@ -124,10 +124,19 @@ impl Generator {
         distinct.sort_unstable();
         distinct.dedup();
         for label in distinct {
-            let images = self.images(&latents, label)?.flatten_from(1)?;
-            for (i, _) in labels.iter().enumerate().filter(|(_, of)| **of == label) {
-                let target = targets.narrow(0, i, 1)?.flatten_from(1)?;
-                let errors = errors(&images, &target)?;
+            let of_label = labels.iter().enumerate().filter(|(_, of)| **of == label);
+            let mut errors_of: Vec<(usize, Vec<f32>)> =
+                of_label.map(|(i, _)| (i, Vec::with_capacity(options.candidates))).collect();
+            // In chunks, so that memory holds no more images than these.
+            for first in (0..options.candidates).step_by(CHUNK) {
+                let chunk = latents.narrow(0, first, CHUNK.min(options.candidates - first))?;
+                let input = self.input(&chunk, &vec![label; chunk.dim(0)?])?;
+                let images = self.forward(&input, Mode::Eval)?;
+                for (i, all) in &mut errors_of {
+                    all.extend(errors(&images, &targets.narrow(0, *i, 1)?)?);
+                }
+            }
+            for (i, errors) in errors_of {
                 let mut order: Vec<usize> = (0..errors.len()).collect();
                 order.sort_by(|a, b| errors[*a].total_cmp(&errors[*b]));
                 let best = order.into_iter().take(options.starts);
@@ -135,18 +144,6 @@ impl Generator {
             }
         }
         Ok(found)
-    }
-
-    /// The images of latents of one class, in chunks.
-    fn images(&self, latents: &Tensor, label: u32) -> Result<Tensor> {
-        let count = latents.dim(0)?;
-        let mut images = Vec::new();
-        for first in (0..count).step_by(CHUNK) {
-            let chunk = latents.narrow(0, first, CHUNK.min(count - first))?;
-            let input = self.input(&chunk, &vec![label; chunk.dim(0)?])?;
-            images.push(self.forward(&input, Mode::Eval)?);
-        }
-        Ok(Tensor::cat(&images, 0)?)
     }
 
     /// Optimises latents, all in one batch. Returns what each of them came to.
@@ -174,7 +171,11 @@ impl Generator {
         }
         let errors = errors(&draw()?, &wanted)?;
         let latents = latents.to_vec2::<f32>()?;
-        let of = |((start, latent), error): ((&Start, Vec<f32>), f32)| (start.0, latent, error);
+        // No step may have helped.
+        let of = |((start, latent), error): ((&Start, Vec<f32>), f32)| match error < start.2 {
+            true => (start.0, latent, error),
+            false => start.clone(),
+        };
         Ok(starts.iter().zip(latents).zip(errors).map(of).collect())
     }
 

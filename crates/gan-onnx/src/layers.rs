@@ -50,6 +50,7 @@ impl Exporter {
                 self.convolution("ConvTranspose", x, output, (window, vec![padding]), name)
             }
             Layer::BatchNorm { epsilon, .. } => self.batch_norm(x, epsilon, name),
+            Layer::GroupNorm { groups, epsilon } => Ok(self.group_norm(x, groups, epsilon, name)),
             Layer::Activation(activation) => self.activation(x, activation, name),
             Layer::Dropout(_) => Ok(x),
             Layer::Rescale { scale, shift } => {
@@ -137,6 +138,25 @@ impl Exporter {
             (false, false) => &[channels, 1, 1],
         };
         Ok(self.scale_shift(x, dims, (&scales, &shifts), name))
+    }
+
+    /// Subtracts the mean of each group of channels and divides by its standard deviation.
+    fn group_norm(&mut self, x: Features, groups: usize, epsilon: f32, name: &str) -> Features {
+        let graph = &mut self.graph;
+        let x = graph.as_images(x, name);
+        let FeatureShape { channels, height, width } = x.shape;
+        let [c, h, w, g] = [channels, height, width, groups].map(|size| size as i64);
+        let apart = graph.reshape(&x.name, name, &[-1, g, c / g * h * w]);
+        let over = || vec![Graph::list("axes", &[2])];
+        let mean = graph.node("ReduceMean", name, &[&apart], over());
+        let centred = graph.node("Sub", name, &[&apart, &mean], vec![]);
+        let squared = graph.node("Mul", name, &[&centred, &centred], vec![]);
+        let variance = graph.node("ReduceMean", name, &[&squared], over());
+        let epsilon = graph.floats(&format!("{name}.epsilon"), &[], &[epsilon]);
+        let variance = graph.node("Add", name, &[&variance, &epsilon], vec![]);
+        let std = graph.node("Sqrt", name, &[&variance], vec![]);
+        let scaled = graph.node("Div", name, &[&centred, &std], vec![]);
+        Features { name: graph.reshape(&scaled, name, &[-1, c, h, w]), ..x }
     }
 
     /// A factor and a summand, of these dimensions, for every value.

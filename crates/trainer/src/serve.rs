@@ -52,7 +52,7 @@ impl Server {
     /// An address that this machine does not have; a port that is in use.
     pub(crate) fn bind(address: IpAddr, port: u16) -> Result<Self> {
         let listener = TcpListener::bind((address, port)).with_context(|| {
-            format!("port {port} of {address}; --port 0 takes one that is free")
+            format!("port {port} of {address}; choose another one, or 0 for one that is free")
         })?;
         listener.set_nonblocking(true).context("the listening socket")?;
         let address = listener.local_addr().context("the listening socket")?;

@@ -45,7 +45,6 @@ pub(crate) fn train(
     (directory, device): (&RunDirectory, &Device),
     progress: ProgressName,
 ) -> Result<(Outcome, usize)> {
-    directory.clear_stop()?;
     let interrupt = Interrupt::listen(directory.stop())?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;

@@ -15,7 +15,7 @@ use zune_jpeg::errors::DecodeErrors;
 use super::colour::Colour;
 use super::size::Size;
 use crate::files::{open, read as read_file};
-use crate::limits::{MAX_PIXELS, SIDES};
+use crate::limits::{MAX_PIXELS, SIDES, SIZES};
 use crate::png::{Rows, blend, decode_png};
 use crate::{Error, Result};
 
@@ -43,6 +43,9 @@ pub fn read(path: &Path, size: Size, colour: Option<Colour>) -> Result<Vec<u8>> 
 ///
 /// Those of [`read`] except [`Error::Read`]. It panics on no input.
 pub fn decode(file: &Path, bytes: &[u8], size: Size, colour: Option<Colour>) -> Result<Vec<u8>> {
+    if [size.width, size.height].iter().any(|side| !(1..=*SIZES.end()).contains(side)) {
+        return Err(Error::TargetSize { size });
+    }
     let rows = if bytes.starts_with(b"\xff\xd8") {
         decode_jpeg(file, bytes)?
     } else if bytes.starts_with(b"\x89PNG") {

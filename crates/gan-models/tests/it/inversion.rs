@@ -52,6 +52,18 @@ fn a_linear_generator_is_inverted_by_least_squares() {
     assert!(found.random_errors[0] > found.errors[0]);
 }
 
+/// A first step moves each value by its learning rate, away from what is right already.
+#[test]
+fn an_inversion_is_never_worse_than_its_start() {
+    let generator = linear(false);
+    let latents = generator.sample_latents(20, &mut rng()).unwrap();
+    let target = generator.forward(&latents.narrow(0, 7, 1).unwrap(), Mode::Eval).unwrap();
+    let mut options = options();
+    options.steps = 1;
+    let found = generator.invert(&target, &[0], options, &mut rng()).unwrap();
+    assert_eq!((found.errors[0], found.random_errors[0]), (0.0, 0.0));
+}
+
 /// Each image is drawn as its own class: only b has the last pixel, 0.3.
 #[test]
 fn labels_choose_the_class() {

@@ -189,6 +189,18 @@ const Gan = (() => {
     return { shape: [c + 1, h, w], data };
   }
 
+  // Each group of neighbouring channels has mean 0 and variance 1.
+  function groupNorm(x, groups, epsilon) {
+    const data = new Float32Array(x.data.length), length = data.length / groups;
+    for (let first = 0; first < data.length; first += length) {
+      const part = x.data.subarray(first, first + length);
+      const mean = part.reduce((sum, v) => sum + v, 0) / length;
+      const scale = 1 / Math.sqrt(part.reduce((sum, v) => sum + (v - mean) ** 2, 0) / length + epsilon);
+      part.forEach((v, at) => { data[first + at] = (v - mean) * scale; });
+    }
+    return { shape: x.shape, data };
+  }
+
   function layer(x, of, weights, name) {
     const [kind, a] = typeof of === "string" ? [of] : Object.entries(of)[0];
     const [, h, w] = x.shape;
@@ -198,6 +210,7 @@ const Gan = (() => {
       case "conv": case "conv_transpose":
         return convolution(x, a.channels, a, kind !== "conv", weights("weight"), a.bias && weights("bias"));
       case "batch_norm": return batchNorm(x, a.epsilon, weights);
+      case "group_norm": return groupNorm(x, a.groups, a.epsilon);
       case "activation": return { shape: x.shape, data: x.data.map(activation(a)) };
       case "dropout": return x;
       case "rescale": return { shape: x.shape, data: x.data.map((v) => a.scale * v + a.shift) };

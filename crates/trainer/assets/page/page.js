@@ -42,7 +42,9 @@
   function current() {
     const { a, b } = state.pins, t = Number($("between").value);
     const scale = Number($("truncation").value);
-    const z = a && b && t > 0 ? slerp(a.z, b.z, t) : latent(Number($("seed").value)).map((v) => v * scale);
+    // Pinned latents have the sliders in them.
+    if (a && b && t > 0) return slerp(a.z, b.z, t);
+    const z = latent(Number($("seed").value)).map((v) => v * scale);
     sliders.forEach((slider, k) => {
       const by = Number(slider.value);
       if (by) z.forEach((_, i) => { z[i] += by * directions[k][i]; });
@@ -56,11 +58,10 @@
   function paint(canvas, values) {
     [canvas.width, canvas.height] = [width, height];
     const pixels = canvas.getContext("2d").createImageData(width, height);
+    const of = (c, at) => byte(values[c * width * height + at]);
     for (let at = 0; at < width * height; at++) {
-      for (let c = 0; c < 3; c++) {
-        pixels.data[4 * at + c] = byte(values[(channels === 3 ? c : 0) * width * height + at]);
-      }
-      pixels.data[4 * at + 3] = 255;
+      for (let c = 0; c < 3; c++) pixels.data[4 * at + c] = of(channels < 3 ? 0 : c, at);
+      pixels.data[4 * at + 3] = channels === 4 ? of(3, at) : 255;
     }
     canvas.getContext("2d").putImageData(pixels, 0, 0);
   }

@@ -7,7 +7,7 @@ use crate::inversion::{self, Found};
 use crate::npy;
 use crate::run::generator::GeneratorLocation;
 use crate::sampling;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use gan_data::{class_position, png, range};
 use gan_files::Line;
@@ -78,6 +78,9 @@ fn labels(config: &GeneratorConfig, class: Option<&str>) -> Result<Vec<u32>> {
     let classes = &config.classes;
     match class {
         None => Ok(inversion::all_labels(config)),
+        Some(wanted) if !config.conditional && classes.len() != 1 => {
+            bail!("--class {wanted}: this generator is not conditioned on classes")
+        }
         Some(wanted) => {
             let label = class_position(classes, wanted).with_context(|| {
                 format!("--class {wanted}: this generator generates class {}", classes.join(", "))

@@ -71,7 +71,8 @@ impl RunDirectory {
     /// Another process that writes to it, by its id; a lock file that cannot be made.
     pub(crate) fn lock(&mut self) -> Result<()> {
         self.lock = Some(RunLock::acquire(&self.path)?);
-        Ok(())
+        // What asked an earlier process to stop. From here on, it asks this one.
+        self.clear_stop()
     }
 
     /// Whether a process trains the run.

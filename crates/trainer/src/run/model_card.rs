@@ -20,7 +20,7 @@ const METRICS: [(&str, &str); 5] = [
     ("fd-r64-2k", "Frechet distance from real images by a random network; 0 is best"),
     ("precision", "fraction of generated images that look like a real one; 1 is best"),
     ("recall", "fraction of real images that look like a generated one; 1 is best"),
-    ("accuracy", "fraction of generated digits recognised as the class asked for; 1 is best"),
+    ("accuracy", "fraction of generated images recognised as the class asked for; 1 is best"),
 ];
 
 /// What is known about a generator when it is written. The card holds no time and no path of this machine,
@@ -87,14 +87,18 @@ impl ModelCard<'_> {
     fn about(&self) -> String {
         let TrainConfig { generator, images, classes, recipe, .. } = self.config;
         let FeatureShape { channels, height, width } = generator.image;
-        let colour = if channels == 3 { "colour" } else { "grey" };
+        let colour = match channels {
+            1 => "grey",
+            4 => "colour and opacity",
+            _ => "colour",
+        };
         let classes = match (generator.conditional, &classes[..]) {
             (true, _) => format!(", by class ({})", code(&generator.classes.join(", "))),
             (false, []) => String::new(),
             (false, classes) => format!(", of class {}", code(&classes.join(", "))),
         };
         format!(
-            "A generator of {colour} images of {width}x{height} pixels{classes}: the EMA weights of step {} of \
+            "A generator of images in {colour} of {width}x{height} pixels{classes}: the EMA weights of step {} of \
              the recipe {}, trained by candle-gan on {images} images of {}.{}\n",
             self.step,
             code(recipe),

@@ -172,8 +172,10 @@ fn events(site: &Arc<Site>) -> Reply {
                 Ok(Err(_)) => return,
                 Err(_) => reply::keep_alive(),
             };
-            if send.send(frame).await.is_err() {
-                return;
+            // A reader that takes nothing is gone.
+            match timeout(KEEP_ALIVE, send.send(frame)).await {
+                Ok(Ok(())) => {}
+                _ => return,
             }
         }
     });

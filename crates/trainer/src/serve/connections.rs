@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -54,7 +54,11 @@ async fn answer(site: Arc<Site>, request: Request<Incoming>) -> Result<Reply, In
     if let Err((status, text)) = site.guard.check(&parts.method, &parts.headers) {
         return Ok(failure(Failure::new(status, text)));
     }
-    let reply = match read(body).await {
+    let body = match parts.method {
+        Method::POST => read(body).await,
+        _ => Ok(Bytes::new()),
+    };
+    let reply = match body {
         Ok(body) => api::answer(&site, &parts, body).await,
         Err(error) => Err(error),
     };

@@ -29,11 +29,17 @@ impl Guard {
             (Some(host), 1) if self.serves(host) => host,
             _ => return Err((StatusCode::MISDIRECTED_REQUEST, "this host is not served here")),
         };
-        if *method == Method::GET || *method == Method::HEAD {
-            return Ok(());
-        }
         let cross_site = (StatusCode::FORBIDDEN, "only this page itself may ask for that");
-        if text("sec-fetch-site").is_some_and(|site| site != "same-origin") {
+        let site = text("sec-fetch-site").unwrap_or("same-origin");
+        if *method == Method::GET || *method == Method::HEAD {
+            // Reading changes nothing, but it takes time: other sites may link here, and no more.
+            let is_link = text("sec-fetch-dest") == Some("document");
+            return match matches!(site, "same-origin" | "none") || is_link {
+                true => Ok(()),
+                false => Err(cross_site),
+            };
+        }
+        if site != "same-origin" {
             return Err(cross_site);
         }
         match text(ORIGIN.as_str()).and_then(|origin| origin.strip_prefix("http://")) {
@@ -104,6 +110,23 @@ mod tests {
             assert_eq!(refused, (!is_served).then_some(421), "{host} at {address}");
         }
         assert_eq!(check("127.0.0.1:1", Method::GET, &[]), Some(421));
+    }
+
+    /// Reading costs time too: another site may link to the page, but not load anything of it.
+    #[test]
+    fn other_sites_may_only_link() {
+        let get = |more: &[(&'static str, &str)]| {
+            let host = ("host", "127.0.0.1:7860");
+            check("127.0.0.1:7860", Method::GET, &[&[host], more].concat())
+        };
+        assert_eq!(get(&[("sec-fetch-site", "same-origin")]), None);
+        assert_eq!(get(&[("sec-fetch-site", "none")]), None);
+        let cross = ("sec-fetch-site", "cross-site");
+        assert_eq!(get(&[cross, ("sec-fetch-dest", "document")]), None);
+        for dest in ["image", "iframe", "empty"] {
+            assert_eq!(get(&[cross, ("sec-fetch-dest", dest)]), Some(403), "{dest}");
+        }
+        assert_eq!(get(&[("sec-fetch-site", "same-site")]), Some(403));
     }
 
     #[test]

@@ -28,6 +28,8 @@ use std::time::SystemTime;
 const KEPT: usize = 3;
 /// Number of principal directions.
 const DIRECTIONS: usize = 10;
+/// The images that the classifier of digits takes.
+const DIGITS: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
 /// Images that a request may ask for.
 const LARGEST_BATCH: usize = 64;
 /// The largest value of a latent that is accepted; random ones rarely pass 5.
@@ -114,15 +116,6 @@ impl Models {
         Self { pool, generators: Vec::new(), judges: Vec::new(), classifier: None }
     }
 
-    /// The generator of a directory.
-    fn generator(&mut self, path: &Path) -> Result<&mut Player> {
-        let modified = modified(&path.join(WEIGHTS_FILE));
-        keep(&mut self.generators, path, modified, || {
-            let generator = Generator::load(path, &Device::Cpu)?;
-            Ok(Player { generator, directions: BTreeMap::new() })
-        })
-    }
-
     /// The networks of a run's newest checkpoint.
     fn judge(&mut self, run: &Path) -> Result<&mut Judge> {
         let newest = checkpoint::newest(&run.join("checkpoints"))?;
@@ -136,7 +129,7 @@ impl Models {
     }
 
     pub(super) fn describe(&mut self, path: &Path) -> Result<Description, Failure> {
-        let config = self.generator(path)?.generator.config();
+        let config = player(&mut self.generators, path)?.generator.config();
         Ok(Description {
             latent_dim: config.latent_dim,
             image: config.image,
@@ -147,7 +140,7 @@ impl Models {
 
     /// The first latent of a seed, as `generate --seed` draws it.
     pub(super) fn latent(&mut self, path: &Path, seed: u64) -> Result<Vec<f32>, Failure> {
-        let generator = &self.generator(path)?.generator;
+        let generator = &player(&mut self.generators, path)?.generator;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let latents = generator.sample_latents(1, &mut rng).context("drawing a latent")?;
         Ok(latents.flatten_all().and_then(|latent| latent.to_vec1()).context("drawing a latent")?)
@@ -158,23 +151,23 @@ impl Models {
         path: &Path,
         class: Option<&str>,
     ) -> Result<Directions, Failure> {
-        let player = self.generator(path)?;
+        let player = player(&mut self.generators, path)?;
         let label = label(player.generator.config(), class)?;
         if !player.directions.contains_key(&label) {
             let mut rng = ChaCha8Rng::seed_from_u64(0);
             let count = DIRECTIONS.min(player.generator.config().latent_dim);
-            let generator = player.generator.clone();
+            let generator = &player.generator;
             let find = || generator.principal_directions(count, label, &mut rng);
             let found = self.pool.install(find).context("principal directions")?;
-            self.generator(path)?.directions.insert(label, found);
+            player.directions.insert(label, found);
         }
-        let found = &self.generator(path)?.directions[&label];
+        let found = &player.directions[&label];
         Ok(Directions { directions: found.directions.clone(), explained: found.explained.clone() })
     }
 
     /// Draws latents side by side, as PNG.
     pub(super) fn draw(&mut self, path: &Path, drawing: Drawing) -> Result<Vec<u8>, Failure> {
-        let generator = self.generator(path)?.generator.clone();
+        let generator = player(&mut self.generators, path)?.generator.clone();
         let config = generator.config();
         let Drawing { latents, class } = drawing;
         let (count, dim) = (latents.len(), config.latent_dim);
@@ -217,9 +210,10 @@ impl Models {
         let training = config.training;
         let value = |logit| training.loss.decision(logit, training.real_label);
         let decisions: Vec<f32> = self.pool.install(judge)?.into_iter().map(value).collect();
-        let are_digits = sampling::numbers(&config.generator.classes)
-            .is_some_and(|numbers| numbers.iter().all(|number| *number < 10));
-        let digit = match are_digits && Classifier::accepts(config.discriminator.image.into()) {
+        let are_digits = sampling::numbers(&config.generator.classes).is_some_and(|numbers| {
+            !numbers.is_empty() && numbers.iter().all(|number| *number < 10)
+        });
+        let digit = match are_digits && shape == DIGITS {
             true => Some(self.recognise(&image)?),
             false => None,
         };
@@ -245,7 +239,7 @@ impl Models {
         class: Option<&str>,
         file: &[u8],
     ) -> Result<Inverted, Failure> {
-        let generator = self.generator(path)?.generator.clone();
+        let generator = player(&mut self.generators, path)?.generator.clone();
         let config = generator.config();
         let shape = sampling::image_shape(config.image);
         let labels = match class {
@@ -283,6 +277,15 @@ fn keep<'a, T>(
     }
     kept.push(entry);
     kept.last_mut().map(|(.., network)| network).context("it was just added")
+}
+
+/// The generator of a directory.
+fn player<'a>(kept: &'a mut Kept<Player>, path: &Path) -> Result<&'a mut Player> {
+    let modified = modified(&path.join(WEIGHTS_FILE));
+    keep(kept, path, modified, || {
+        let generator = Generator::load(path, &Device::Cpu)?;
+        Ok(Player { generator, directions: BTreeMap::new() })
+    })
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

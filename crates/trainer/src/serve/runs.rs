@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
+/// The largest sample grid that is read, in bytes.
+const LARGEST_GRID: u64 = 64 << 20;
+
 /// The directories that the page shows.
 pub(super) struct Runs {
     directory: PathBuf,
@@ -135,9 +138,18 @@ impl Runs {
     /// # Errors
     /// No such run or grid.
     pub(super) fn sample(&self, name: &str, step: u64) -> Result<Vec<u8>, Failure> {
-        let (directory, _) = RunDirectory::open(&self.find(name)?)?;
+        let run = self.find(name)?;
+        let (directory, _) = RunDirectory::open(&run)?;
         let path = directory.samples().join(format!("{step:06}.png"));
-        gan_files::read(&path).map_err(|_| Failure::not_found())
+        // A link in somebody else's run may lead anywhere.
+        let is_inside = |path: &Path| -> std::io::Result<bool> {
+            Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(&run)?))
+        };
+        let size = fs::metadata(&path).map_or(u64::MAX, |file| file.len());
+        match size <= LARGEST_GRID && is_inside(&path).unwrap_or(false) {
+            true => gan_files::read(&path).map_err(|_| Failure::not_found()),
+            false => Err(Failure::not_found()),
+        }
     }
 
     /// Asks the process that trains a run to write a checkpoint and end.

@@ -46,6 +46,7 @@ fn every_layer() -> GeneratorConfig {
         norm(true),
         transposed(4, 1, 2),
         transposed(4, 5, 1),
+        Layer::GroupNorm { groups: 2, epsilon: 1e-3 },
         block,
         Layer::PixelUnshuffle(2),
         Layer::PixelShuffle(2),

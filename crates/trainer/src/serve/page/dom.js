@@ -25,7 +25,7 @@ export async function request(path, options = {}) {
   return response;
 }
 
-export const getJson = async (path) => (await request(path)).json();
+export const getJson = async (path, options) => (await request(path, options)).json();
 
 export const post = (path, body) => request(path, { method: "POST", body });
 

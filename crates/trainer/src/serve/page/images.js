@@ -34,21 +34,25 @@ function dropZone(taken) {
 const figure = (source, text) =>
   el("figure", {}, el("img", { class: "pixels", src: source, alt: text }), el("figcaption", {}, text));
 
-/** Sends the newest file; the answer to an older one is thrown away. */
+/** Sends the newest file; what asked for an older one is given up. */
 function sender(said, send, show) {
-  let asked = 0;
-  return async (file) => {
+  let asked = 0, last = null;
+  const ask = async (file) => {
     const mine = ++asked;
+    last?.abort();
+    last = new AbortController();
     said.say("The networks work on it.", false);
     try {
-      const answer = await (await send(file)).json();
+      const answer = await (await send(file, last.signal)).json();
       if (mine !== asked) return;
       said.say();
       show(answer);
     } catch (error) {
-      if (mine === asked) said.say(error.message);
+      if (mine === asked && error.name !== "AbortError") said.say(error.message);
     }
   };
+  ask.close = () => last?.abort();
+  return ask;
 }
 
 export function judgeView(name) {
@@ -58,7 +62,7 @@ export function judgeView(name) {
   let file = null;
   const send = sender(
     said,
-    (body) => request(path("runs", select.value, "judge"), { method: "POST", body }),
+    (body, signal) => request(path("runs", select.value, "judge"), { method: "POST", body, signal }),
     ({ seen, decisions, digit, step }) => {
       const largest = Math.max(...decisions.map(([, value]) => Math.abs(value)), 1e-9);
       const rows = decisions.flatMap(([className, value]) => [
@@ -92,7 +96,7 @@ export function judgeView(name) {
   }, (error) => said.say(error.message));
   const choice = el("label", { class: "field" }, el("span", { class: "small soft" }, "Discriminator of"), select);
   const element = el("div", { class: "stack" }, el("h1", {}, "Judge"), el("section", { class: "card stack" }, choice, dropZone(judge), said.element), result);
-  return { title: "Judge", element };
+  return { title: "Judge", element, close: send.close };
 }
 
 export function invertView(kind, name) {
@@ -104,9 +108,9 @@ export function invertView(kind, name) {
   let file = null;
   const send = sender(
     said,
-    (body) => {
+    (body, signal) => {
       const wanted = classes.value ? `?class=${encodeURIComponent(classes.value)}` : "";
-      return request(path("generators", choice.kind, choice.name, "invert") + wanted, { method: "POST", body });
+      return request(path("generators", choice.kind, choice.name, "invert") + wanted, { method: "POST", body, signal });
     },
     (found) => {
       const as = found.class == null ? "" : ` as class ${found.class}`;
@@ -142,5 +146,5 @@ export function invertView(kind, name) {
     el("section", { class: "card stack" }, el("div", { class: "line" }, list.element, classField), list.status, dropZone(invert), said.element),
     result,
   );
-  return { title: "Invert", element };
+  return { title: "Invert", element, close: send.close };
 }

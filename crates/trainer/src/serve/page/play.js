@@ -144,12 +144,18 @@ export function playView(kind, name) {
     }
   }
 
+  let finding = null;
+  let isClosed = false;
+
+  /** Asks for the directions of the class; what asked for those of another is given up. */
   async function findDirections() {
     const mine = player;
+    finding?.abort();
+    finding = new AbortController();
     rows.replaceChildren(el("p", { class: "soft small" }, "The principal directions are computed."));
     try {
       const wanted = now.class ? `?class=${encodeURIComponent(now.class)}` : "";
-      const found = await getJson(of("directions") + wanted);
+      const found = await getJson(of("directions") + wanted, { signal: finding.signal });
       if (mine !== player) return;
       directions = found.directions;
       amounts = directions.map((_, i) => amounts[i] ?? 0);
@@ -172,7 +178,7 @@ export function playView(kind, name) {
       rows.replaceChildren(...sliders.map((one) => one.element));
       redraw();
     } catch (error) {
-      if (mine === player) rows.replaceChildren(el("p", { class: "bad small" }, error.message));
+      if (mine === player && error.name !== "AbortError") rows.replaceChildren(el("p", { class: "bad small" }, error.message));
     }
   }
 
@@ -274,6 +280,7 @@ export function playView(kind, name) {
   }
 
   async function open(next) {
+    if (isClosed) return;
     const mine = ++player;
     choice = next;
     said.say();
@@ -338,6 +345,8 @@ export function playView(kind, name) {
     el("div", { class: "columns" }, pictures, el("div", { class: "stack" }, el("section", { class: "card stack" }, list.element, controls), principal, interpolation)),
   );
   const close = () => {
+    isClosed = true;
+    finding?.abort();
     player++;
     if (image.src) URL.revokeObjectURL(image.src);
   };
