@@ -64,7 +64,7 @@ fn moves_away(recipe: &str, written: &str, part: &str) {
     assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
     let error = said.err.lines().last().unwrap();
     assert!(
-        error.contains("ERROR") && error.contains(&format!("runs/00000-idx-set-tiny/{part}: ")),
+        error.contains("ERROR") && error.contains(&format!("runs/00000-idx-set-tiny/{part}")),
         "{error}"
     );
     assert!(error.contains("No such file or directory"), "{error}");
