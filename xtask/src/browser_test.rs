@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::check::{FailedCheck, run_cargo};
+use crate::check::{FailedCheck, built_trainer, run_cargo};
 use crate::say::say;
 
 /// What the test consists of, beside the program.
@@ -44,7 +44,8 @@ impl BrowserTest {
             );
             return Ok(());
         };
-        run_cargo(root, &["build", "--package", "trainer"], &[])?;
+        // As `cargo test --workspace` has built it, which other features would build again.
+        run_cargo(root, &["test", "--workspace", "--test", "e2e", "--no-run"], &[])?;
         let place = root.join("target/browser-test");
         fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
         for name in FILES {
@@ -61,10 +62,7 @@ impl BrowserTest {
         }
         let mut test = Command::new(node);
         test.arg("test.mjs").env("CHROMIUM", browser).env("WEIGHTS", root.join("assets/weights"));
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let program = format!("candle-gan{}", env::consts::EXE_SUFFIX);
-        test.env("PROGRAM", target.join("debug").join(program));
+        test.env("PROGRAM", built_trainer(root, "debug"));
         if let Some(directory) = &self.screenshots {
             test.env("SCREENSHOTS", std::path::absolute(directory)?);
         }

@@ -41,6 +41,12 @@ pub(crate) fn copy_lock(root: &Path, directory: &Path) -> Result<()> {
     gan_files::write(&copy, &bytes).with_context(|| format!("making {}", copy.display()))
 }
 
+/// The trainer's program, as a build of the workspace at `root` leaves it: `profile` is `debug` or `release`.
+pub(crate) fn built_trainer(root: &Path, profile: &str) -> PathBuf {
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    target.join(profile).join(format!("candle-gan{}", env::consts::EXE_SUFFIX))
+}
+
 /// Runs cargo in a directory, with this program's output streams.
 ///
 /// # Errors

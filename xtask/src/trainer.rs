@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::check::built_trainer;
+
 /// The trainer, built in release mode.
 pub(crate) struct Trainer {
     program: PathBuf,
@@ -16,10 +18,7 @@ impl Trainer {
     pub(crate) fn build(root: &Path) -> Result<Self> {
         let status = cargo(root).args(["build", "--release", "-p", "trainer"]).status()?;
         ensure!(status.success(), "building the trainer failed");
-        let target =
-            env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-        let name = format!("candle-gan{}", env::consts::EXE_SUFFIX);
-        Ok(Self { program: target.join("release").join(name) })
+        Ok(Self { program: built_trainer(root, "release") })
     }
 
     /// The built program.

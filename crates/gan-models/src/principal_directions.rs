@@ -4,6 +4,7 @@ use crate::error::Result;
 use crate::generator::Generator;
 use rand::{Rng, RngCore};
 use rand_distr::StandardNormal;
+use serde::Serialize;
 
 /// Number of latents whose features are compared.
 const LATENTS: usize = 1024;
@@ -11,7 +12,7 @@ const LATENTS: usize = 1024;
 const ITERATIONS: usize = 200;
 
 /// Principal directions of a generator, the strongest first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PrincipalDirections {
     /// The change of the latent vector that goes with one standard deviation of a principal component:
@@ -24,7 +25,7 @@ pub struct PrincipalDirections {
 impl Generator {
     /// Finds the principal components of the first layer's outputs over random latents of one class, and
     /// the direction of the latent space that goes with each: the regression of the latents on the
-    /// component.
+    /// component. At most as many as the latent has values are found.
     ///
     /// # Errors
     /// A label beyond the classes; failures of the device.
@@ -40,6 +41,7 @@ impl Generator {
         let features = self.first_features(&self.input(&latents, &[label; LATENTS])?)?;
         let mut features = features.to_vec2::<f32>()?;
         centre(&mut features);
+        let count = count.min(self.config().latent_dim);
         let components = components(&gram(&features), count, rng);
         let latents = latents.to_vec2::<f32>()?;
         let direction = |(_, scores): &(f64, Vec<f64>)| {
@@ -107,13 +109,12 @@ fn components(matrix: &[Vec<f64>], count: usize, rng: &mut dyn RngCore) -> Vec<(
     let mut vectors: Vec<Vec<f64>> = (0..count.min(rows))
         .map(|_| (0..rows).map(|_| rng.sample(StandardNormal)).collect())
         .collect();
-    let mut values = Vec::new();
     for _ in 0..ITERATIONS {
-        values = orthonormalize(&mut vectors);
+        orthonormalize(&mut vectors);
         vectors = vectors.iter().map(|vector| product(matrix, vector)).collect();
     }
     // The last product stretched each vector by its eigenvalue.
-    values.clone_from(&orthonormalize(&mut vectors));
+    let values = orthonormalize(&mut vectors);
     let mut found: Vec<(f64, Vec<f64>)> = values.into_iter().zip(vectors).collect();
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     for (_, vector) in &mut found {
@@ -208,6 +209,10 @@ mod tests {
             generator.principal_directions(2, 0, &mut rng).expect("a CPU")
         };
         assert_eq!(find(1), find(1));
+        // The latent has three values, and no more directions.
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let all = generator.principal_directions(8, 0, &mut rng).expect("a CPU");
+        assert_eq!((all.directions.len(), all.explained.len()), (3, 3));
         assert_ne!(find(1), find(2));
     }
 

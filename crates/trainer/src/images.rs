@@ -14,7 +14,7 @@ pub(crate) fn read(path: &Path, shape: ImageShape, network: &str) -> Result<Imag
     let is_image = path.extension().is_some_and(|extension| {
         ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
     });
-    let size = Size { height: shape.height, width: shape.width };
+    let size = Size::from(shape);
     if is_image && !path.is_dir() {
         let pixels = folder::read(path, size, Some(Colour::of(shape.channels)))?;
         return Ok(ImageSet::new(shape, pixels, None)?);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use candle_core::Tensor;
 use gan_data::range;
-use gan_models::{Generator, GeneratorConfig, InversionOptions};
+use gan_models::{Generator, InversionOptions};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -21,14 +21,6 @@ pub(crate) struct Found {
     pub(crate) error: f32,
     /// The least error of the random latents that were tried.
     pub(crate) random_error: f32,
-}
-
-/// The labels of all classes that a generator can be asked for.
-pub(crate) fn all_labels(config: &GeneratorConfig) -> Vec<u32> {
-    match config.conditional {
-        true => (0..config.classes.len() as u32).collect(),
-        false => vec![0],
-    }
 }
 
 /// Searches the nearest image to each target, of any of these labels.

@@ -1,8 +1,8 @@
 //! Generates images in chunks from latents and labels.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::Tensor;
-use gan_data::{ImageShape, range};
+use gan_data::{ImageShape, class_position, range};
 use gan_models::{FeatureShape, Generator, GeneratorConfig, Mode};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
@@ -45,6 +45,31 @@ pub(crate) fn generate(
         take(i * CHUNK, latents, range::to_bytes(&images)?)?;
     }
     Ok(())
+}
+
+/// The labels that a generator can be asked for: that of the class, or those of all its classes. One that
+/// is not conditioned has the label 0.
+///
+/// # Errors
+/// A class that the generator does not generate, or cannot generate alone.
+pub(crate) fn labels(config: &GeneratorConfig, class: Option<&str>) -> Result<Vec<u32>> {
+    let classes = &config.classes;
+    let all = classes.join(", ");
+    Ok(match class {
+        None if config.conditional => (0..classes.len() as u32).collect(),
+        None => vec![0],
+        Some(wanted) => match class_position(classes, wanted) {
+            Some(class) if config.conditional || classes.len() == 1 => vec![class as u32],
+            Some(_) => bail!(
+                "--class {wanted}: this generator was trained on classes {all} without being \
+                 conditioned on them, so it cannot generate one of them alone"
+            ),
+            None if classes.is_empty() => {
+                bail!("--class {wanted}: this generator knows no classes")
+            }
+            None => bail!("--class {wanted}: this generator generates class {all} only"),
+        },
+    })
 }
 
 /// Converts the shape of a network's images to that of a data set's.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ImageShape;
 use crate::limits::SIZES;
 
 /// A text that is no size of images.
@@ -52,6 +53,12 @@ impl Size {
 impl From<usize> for Size {
     fn from(side: usize) -> Self {
         Self { height: side, width: side }
+    }
+}
+
+impl From<ImageShape> for Size {
+    fn from(ImageShape { height, width, .. }: ImageShape) -> Self {
+        Self { height, width }
     }
 }
 

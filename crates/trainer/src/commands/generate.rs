@@ -8,9 +8,8 @@ use crate::device;
 use crate::npy;
 use crate::run::generator::GeneratorLocation;
 use crate::sampling::{self, Latents, file_labels};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::class_position;
 use gan_files::Line;
 use gan_models::{Generator, GeneratorConfig};
 use output::Output;
@@ -91,23 +90,7 @@ fn latents(
 /// # Errors
 /// A class that the generator does not generate, or cannot generate alone.
 fn labels(config: &GeneratorConfig, args: &GenerateArgs, count: usize) -> Result<Vec<u32>> {
-    let classes = &config.classes;
-    let all = classes.join(", ");
-    let used: Vec<u32> = match args.class.as_deref() {
-        None if config.conditional => (0..classes.len() as u32).collect(),
-        None => vec![0],
-        Some(wanted) => match class_position(classes, wanted) {
-            Some(class) if config.conditional || classes.len() == 1 => vec![class as u32],
-            Some(_) => bail!(
-                "--class {wanted}: this generator was trained on classes {all} without being \
-                 conditioned on them, so it cannot generate one of them alone"
-            ),
-            None if classes.is_empty() => {
-                bail!("--class {wanted}: this generator knows no classes")
-            }
-            None => bail!("--class {wanted}: this generator generates class {all} only"),
-        },
-    };
+    let used = sampling::labels(config, args.class.as_deref())?;
     // In a grid, the images of a row share their class.
     let run = if args.format == Format::Grid { output::columns(count) } else { 1 };
     let mut labels = Vec::new();

@@ -7,11 +7,11 @@ use crate::inversion::{self, Found};
 use crate::npy;
 use crate::run::generator::GeneratorLocation;
 use crate::sampling;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
-use gan_data::{class_position, png, range};
+use gan_data::{png, range};
 use gan_files::Line;
-use gan_models::{Generator, GeneratorConfig, InversionOptions};
+use gan_models::{Generator, InversionOptions};
 use std::io::Write;
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub(crate) fn invert(args: &InvertArgs, print: &mut (dyn Write + Send)) -> Resul
     device::set_precision(location.precision(None));
     let generator = Generator::load(&location.directory, &Device::Cpu)?;
     let config = generator.config();
-    let labels = labels(config, args.class.as_deref())?;
+    let labels = sampling::labels(config, args.class.as_deref())?;
     let shape = sampling::image_shape(config.image);
     let (mut pixels, mut all) = (Vec::new(), Vec::new());
     device::pool(args.threads)?.install(|| -> Result<()> {
@@ -70,23 +70,6 @@ pub(crate) fn invert(args: &InvertArgs, print: &mut (dyn Write + Send)) -> Resul
     match &args.out {
         Some(path) => write_pairs(path, shape, &pixels, &all),
         None => Ok(()),
-    }
-}
-
-/// The labels to try.
-fn labels(config: &GeneratorConfig, class: Option<&str>) -> Result<Vec<u32>> {
-    let classes = &config.classes;
-    match class {
-        None => Ok(inversion::all_labels(config)),
-        Some(wanted) if !config.conditional && classes.len() != 1 => {
-            bail!("--class {wanted}: this generator is not conditioned on classes")
-        }
-        Some(wanted) => {
-            let label = class_position(classes, wanted).with_context(|| {
-                format!("--class {wanted}: this generator generates class {}", classes.join(", "))
-            })?;
-            Ok(vec![label as u32])
-        }
     }
 }
 

@@ -124,7 +124,7 @@ impl TrainedOn<'_> {
         let word = |text: &str| shell_word(Path::new(text));
         let mut command = format!("candle-gan classifier --dataset {}", word(dataset));
         if dataset.starts_with("folder:") {
-            let size = Size { height: shape.height, width: shape.width };
+            let size = Size::from(*shape);
             command += &format!(" --size {size} --colour {}", Colour::of(shape.channels));
         }
         if !classes.is_empty() {

@@ -2,8 +2,10 @@
 //! reads.
 
 use crate::config::TrainConfig;
+use crate::format;
 use crate::run::command::{command, portable};
 use crate::run::record::Quality;
+use crate::sampling;
 use gan_files::Line;
 use gan_models::{FeatureShape, LatentDistribution};
 use serde::Serialize;
@@ -86,19 +88,14 @@ impl ModelCard<'_> {
 
     fn about(&self) -> String {
         let TrainConfig { generator, images, classes, recipe, .. } = self.config;
-        let FeatureShape { channels, height, width } = generator.image;
-        let colour = match channels {
-            1 => "grey",
-            4 => "colour and opacity",
-            _ => "colour",
-        };
+        let image = format::image(sampling::image_shape(generator.image));
         let classes = match (generator.conditional, &classes[..]) {
             (true, _) => format!(", by class ({})", code(&generator.classes.join(", "))),
             (false, []) => String::new(),
             (false, classes) => format!(", of class {}", code(&classes.join(", "))),
         };
         format!(
-            "A generator of images in {colour} of {width}x{height} pixels{classes}: the EMA weights of step {} of \
+            "A generator of images of {image}{classes}: the EMA weights of step {} of \
              the recipe {}, trained by candle-gan on {images} images of {}.{}\n",
             self.step,
             code(recipe),

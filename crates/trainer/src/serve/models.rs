@@ -7,7 +7,7 @@ use crate::run::directory::RunDirectory;
 use crate::sampling;
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor};
-use gan_data::folder::{self, Colour, Size};
+use gan_data::folder::{self, Colour};
 use gan_data::{ImageShape, class_position, png, range};
 use gan_metrics::Classifier;
 use gan_models::{
@@ -68,13 +68,6 @@ pub(super) struct Description {
     classes: Vec<String>,
     /// Whether the class can be chosen.
     conditional: bool,
-}
-
-/// Principal directions of a generator.
-#[derive(Debug, Serialize)]
-pub(super) struct Directions {
-    directions: Vec<Vec<f32>>,
-    explained: Vec<f64>,
 }
 
 /// Latents to draw.
@@ -150,19 +143,17 @@ impl Models {
         &mut self,
         path: &Path,
         class: Option<&str>,
-    ) -> Result<Directions, Failure> {
+    ) -> Result<PrincipalDirections, Failure> {
         let player = player(&mut self.generators, path)?;
         let label = label(player.generator.config(), class)?;
         if !player.directions.contains_key(&label) {
             let mut rng = ChaCha8Rng::seed_from_u64(0);
-            let count = DIRECTIONS.min(player.generator.config().latent_dim);
             let generator = &player.generator;
-            let find = || generator.principal_directions(count, label, &mut rng);
+            let find = || generator.principal_directions(DIRECTIONS, label, &mut rng);
             let found = self.pool.install(find).context("principal directions")?;
             player.directions.insert(label, found);
         }
-        let found = &player.directions[&label];
-        Ok(Directions { directions: found.directions.clone(), explained: found.explained.clone() })
+        Ok(player.directions[&label].clone())
     }
 
     /// Draws latents side by side, as PNG.
@@ -244,7 +235,7 @@ impl Models {
         let shape = sampling::image_shape(config.image);
         let labels = match class {
             Some(_) => vec![label(config, class)?],
-            None => inversion::all_labels(config),
+            None => sampling::labels(config, None)?,
         };
         let pixels = decode(file, shape)?;
         let target = range::to_tensor(&pixels, shape).context("the image")?;
@@ -310,8 +301,7 @@ fn decode(file: &[u8], shape: ImageShape) -> Result<Vec<u8>> {
         "image files are read for networks of images in grey or colour"
     );
     let name = Path::new("the image");
-    let size = Size { height: shape.height, width: shape.width };
-    Ok(folder::decode(name, file, size, Some(Colour::of(shape.channels)))?)
+    Ok(folder::decode(name, file, shape.into(), Some(Colour::of(shape.channels)))?)
 }
 
 fn encode(shape: ImageShape, pixels: &[u8], columns: usize) -> Result<Vec<u8>> {

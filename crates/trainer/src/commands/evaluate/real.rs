@@ -43,7 +43,7 @@ impl RealImages {
         let source = dataset::source(dataset)?;
         // A directory of images has no size of its own.
         let options = Options::new()
-            .size(Size { height: shape.height, width: shape.width })
+            .size(Size::from(shape))
             .colour(Some(Colour::of(shape.channels)))
             .strict(false);
         let load = |split| dataset::load(&source, split, &options);

@@ -167,8 +167,7 @@ export function playView(kind, name) {
           value: amounts[i],
           oninput: (value) => {
             amounts[i] = value;
-            leaveBetween();
-            redraw();
+            changed();
           },
         }),
       );
@@ -205,8 +204,7 @@ export function playView(kind, name) {
     value: 1,
     oninput: (value) => {
       now.truncation = value;
-      leaveBetween();
-      redraw();
+      changed();
     },
   });
   const reset = el(
@@ -217,8 +215,7 @@ export function playView(kind, name) {
         sliders.forEach((one) => one.set(0));
         now.truncation = 1;
         truncation.set(1);
-        leaveBetween();
-        redraw();
+        changed();
       },
     },
     "Reset sliders",
@@ -236,6 +233,11 @@ export function playView(kind, name) {
   });
   function leaveBetween() {
     now.between = null;
+  }
+  /** Draws what a control has changed. */
+  function changed() {
+    leaveBetween();
+    redraw();
   }
   const places = { A: el("div", { class: "empty" }, "A"), B: el("div", { class: "empty" }, "B") };
   async function pin(letter) {
@@ -296,8 +298,7 @@ export function playView(kind, name) {
       note.hidden = !now.fixed;
       const buttons = choices(about.classes, (one) => {
         now.class = one;
-        leaveBetween();
-        redraw();
+        changed();
         findDirections();
       }, "Class");
       if (about.conditional) buttons.press(now.class);
