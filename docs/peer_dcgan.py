@@ -1,11 +1,11 @@
 """Trains a small, tuned DCGAN in PyTorch on one digit, for comparison, and writes 10,000 images
 of its EMA generator as an IDX data set.
 
-usage: peer_dcgan.py MNIST DIGIT STEPS SEED OUT
+usage: peer_dcgan.py TRAIN DIGIT STEPS SEED OUT
 
-MNIST is a directory of MNIST's IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is. Latents of 64, a dense
-layer to 7x7x64, two 4x4 layers of stride 2; cross-entropy, alternating updates, batches of 32,
-Adam at 1e-3 with beta1 0.5, EMA decay 0.998. Needs torch and numpy.
+TRAIN is MNIST as `candle-gan export --format idx` writes it. Latents of 64, a dense layer to 7x7x64,
+two 4x4 layers of stride 2; cross-entropy, alternating updates, batches of 32, Adam at 1e-3 with beta1
+0.5, EMA decay 0.998. Needs torch and numpy.
 """
 
 import copy
@@ -86,10 +86,10 @@ def train(pictures, steps):
 
 
 def main():
-    mnist, digit, steps, seed, out = sys.argv[1:]
+    train_set, digit, steps, seed, out = sys.argv[1:]
     torch.manual_seed(int(seed))
     torch.set_num_threads(1)
-    pictures, labels = load(mnist, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    pictures, labels = load(train_set)
     average = train(tensor(pictures[labels == int(digit)]), int(steps))
     with torch.no_grad():
         drawn = torch.cat([average(torch.randn(500, 64)) for _ in range(20)])

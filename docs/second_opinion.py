@@ -1,16 +1,15 @@
 """Measures sets of digits with a second classifier: a small CNN with 128 features, trained here by
 PyTorch. One extractor may miss differences that another one shows.
 
-usage: second_opinion.py MNIST CLASS|all DIR...
+usage: second_opinion.py TRAIN TEST CLASS|all DIR...
 
-MNIST is a directory of MNIST's four IDX files, gzip'd or not, as `crates/gan-data/assets/mnist` is; each DIR one that
-`candle-gan generate --format idx` wrote. Prints, for every DIR and for real images: the Frechet
+TRAIN and TEST are the two parts of MNIST, as `candle-gan export --format idx` writes them; each DIR is
+one that `candle-gan generate --format idx` wrote. Prints, for every DIR and for real images: the Frechet
 distance to the training images of the class; improved precision and recall (Kynkäänniemi et al.
 2019) of 2,700 images against as many, with the 3rd and the 5th neighbour; the fraction recognised
 as its label. The classifier is kept in second_opinion.pt. Needs torch and numpy.
 """
 
-import gzip
 import os
 import sys
 
@@ -23,14 +22,15 @@ COUNT = 2700
 
 
 def idx(path):
-    file = open(path, "rb") if os.path.exists(path) else gzip.open(path + ".gz")
-    data = file.read()
+    with open(path, "rb") as file:
+        data = file.read()
     shape = np.frombuffer(data, ">u4", data[3], 4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
 
-def load(folder, images, labels):
-    return idx(os.path.join(folder, images)), idx(os.path.join(folder, labels)).astype(np.int64)
+def load(folder):
+    images, labels = (os.path.join(folder, name) for name in ("images-idx3-ubyte", "labels-idx1-ubyte"))
+    return idx(images), idx(labels).astype(np.int64)
 
 
 def tensor(pictures):
@@ -99,8 +99,8 @@ def show(name, real, fake, agreement):
 
 
 def main():
-    folder, wanted, *sets = sys.argv[1:]
-    images, labels = load(folder, "train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    train_set, test_set, wanted, *sets = sys.argv[1:]
+    images, labels = load(train_set)
     if not os.path.exists("second_opinion.pt"):
         train(images, labels)
     classifier = Classifier()
@@ -117,9 +117,9 @@ def main():
     real, agreement = measure(images, labels, 0)
     half = len(real) // 2
     show("real, one half against the other", real[:half], real[half:], agreement)
-    show("real test set", real, *measure(*load(folder, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"), 1))
+    show("real test set", real, *measure(*load(test_set), 1))
     for path in sets:
-        show(path, real, *measure(*load(path, "images-idx3-ubyte", "labels-idx1-ubyte"), 1))
+        show(path, real, *measure(*load(path), 1))
 
 
 if __name__ == "__main__":

@@ -217,6 +217,8 @@ fn an_exported_data_set_loads_the_same() {
         (&json!(6265), &json!(1028))
     );
 
+    place.succeed("export --dataset idx:set --format idx --out copy");
+    assert_same(&tree(&place.path("set")), &tree(&place.path("copy")));
     let full = "export --dataset idx:set --out digits";
     place.refuse_saying(full, &["digits: not empty", "a new folder"]);
     place.refuse_saying("export --dataset idx:set --out tiny.toml", &["tiny.toml"]);
@@ -228,6 +230,8 @@ fn an_exported_data_set_loads_the_same() {
 fn colour_images_are_exported_in_colour() {
     let place = Place::new();
     colours(&place, "paints", 2);
+    let coloured = "export --dataset folder:paints --format idx --out again";
+    place.refuse_saying(coloured, &["again/images-idx3-ubyte", "cannot hold images of 3 channels"]);
     let said = place.succeed("export --dataset folder:paints --size 16 --out again --threads 1");
     assert!(said.out.ends_with("classes blue, green, red\n"), "{said:?}");
     let options = folder::Options::new().size(16);

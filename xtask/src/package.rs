@@ -14,6 +14,9 @@ use clap::Args;
 
 use crate::check::{copy_lock, run_cargo};
 
+/// The size of the largest package that crates.io takes.
+const MAX_BYTES: u64 = 10 << 20;
+
 /// Options of `cargo xtask package`.
 #[derive(Args)]
 pub(crate) struct Package {
@@ -44,7 +47,16 @@ impl Package {
         } else {
             run_cargo(root, &[&package[..], &common].concat(), &env)?;
         }
-        Ok(format!("package: packages in {}: {}", directory.display(), packages(&directory)?.len()))
+        let packages = packages(&directory)?;
+        for package in &packages {
+            let size = fs::metadata(package).with_context(|| package.display().to_string())?.len();
+            ensure!(
+                size <= MAX_BYTES,
+                "{}: {size} bytes, but crates.io takes at most {MAX_BYTES}; exclude files in its Cargo.toml",
+                package.display()
+            );
+        }
+        Ok(format!("package: packages in {}: {}", directory.display(), packages.len()))
     }
 }
 

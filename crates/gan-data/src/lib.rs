@@ -26,7 +26,7 @@
 //! # Features
 //!
 //! - `mnist` (on by default): [`Source::Mnist`]. It compiles the four files of MNIST into the
-//!   program (11.4 MB). MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges and has
+//!   program (9.9 MB). MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges and has
 //!   a licence of its own: [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/). A
 //!   program that includes the files must name the authors and the licence.
 //! - `hub` (on by default): [`Source::Hub`], data sets that `candle-datasets` downloads.

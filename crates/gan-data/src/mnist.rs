@@ -1,4 +1,8 @@
-//! MNIST, compiled into the program: the four original gzip files.
+//! MNIST, compiled into the program.
+//!
+//! Four fifths of the pixels are 0. The images of a split are two gzip files: one bit a pixel, whether
+//! it is above 0, and the bytes of those that are. That is 13% less than the original files in gzip, and
+//! unpacks faster.
 //!
 //! MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges; CC BY-SA 3.0, see
 //! `assets/mnist/NOTICE`.
@@ -32,7 +36,7 @@ pub(crate) fn load(split: Split) -> Result<Dataset> {
         Split::Test => (files::TEST_IMAGES, files::TEST_LABELS),
     };
     let (images_file, labels_file) = (Path::new(images_file), Path::new(labels_file));
-    let images = idx::parse_images(images_file, images)?;
+    let images = images.unpack();
     let labels = idx::parse_labels(labels_file, labels)?;
     idx::join("mnist".into(), (images_file, images), (labels_file, labels))
 }
@@ -45,19 +49,60 @@ pub(crate) fn load(_split: Split) -> Result<Dataset> {
 
 #[cfg(feature = "mnist")]
 mod files {
-    /// A file's name for error messages, and its bytes.
-    pub(super) type File = (&'static str, &'static [u8]);
+    use crate::ImageShape;
+    use crate::idx::Images;
+    use flate2::bufread::GzDecoder;
+    use std::io::Read;
 
     macro_rules! file {
         ($name:literal) => {
-            (concat!($name, " (built in)"), include_bytes!(concat!("../assets/mnist/", $name)))
+            include_bytes!(concat!("../assets/mnist/", $name))
         };
     }
 
-    pub(super) const TRAIN_IMAGES: File = file!("train-images-idx3-ubyte.gz");
-    pub(super) const TRAIN_LABELS: File = file!("train-labels-idx1-ubyte.gz");
-    pub(super) const TEST_IMAGES: File = file!("t10k-images-idx3-ubyte.gz");
-    pub(super) const TEST_LABELS: File = file!("t10k-labels-idx1-ubyte.gz");
+    pub(super) const TRAIN_IMAGES: (&str, Packed) = (
+        "train-images (built in)",
+        Packed { mask: file!("train-images-mask.gz"), values: file!("train-images-values.gz") },
+    );
+    pub(super) const TRAIN_LABELS: (&str, &[u8]) =
+        ("train-labels (built in)", file!("train-labels-idx1-ubyte.gz"));
+    pub(super) const TEST_IMAGES: (&str, Packed) = (
+        "t10k-images (built in)",
+        Packed { mask: file!("t10k-images-mask.gz"), values: file!("t10k-images-values.gz") },
+    );
+    pub(super) const TEST_LABELS: (&str, &[u8]) =
+        ("t10k-labels (built in)", file!("t10k-labels-idx1-ubyte.gz"));
+
+    /// The images of a split, as two gzip files.
+    pub(super) struct Packed {
+        /// One bit for each pixel, the first the highest of its byte: whether it is above 0.
+        mask: &'static [u8],
+        /// The pixels above 0.
+        values: &'static [u8],
+    }
+
+    impl Packed {
+        pub(super) fn unpack(&self) -> Images {
+            let (mask, mut values) = (gunzip(self.mask), gunzip(self.values).into_iter());
+            let mut pixels = vec![0; 8 * mask.len()];
+            for (&bits, pixels) in mask.iter().zip(pixels.chunks_exact_mut(8)) {
+                for (i, pixel) in pixels.iter_mut().enumerate().filter(|_| bits != 0) {
+                    if bits & 0x80 >> i != 0 {
+                        *pixel = values.next().unwrap_or_default();
+                    }
+                }
+            }
+            Images { shape: ImageShape { channels: 1, height: 28, width: 28 }, pixels }
+        }
+    }
+
+    fn gunzip(packed: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match GzDecoder::new(packed).read_to_end(&mut bytes) {
+            Ok(_) => bytes,
+            Err(error) => unreachable!("the files are part of the program: {error}"),
+        }
+    }
 }
 
 #[cfg(all(test, not(feature = "mnist")))]
@@ -71,25 +116,28 @@ mod tests {
 
 #[cfg(all(test, feature = "mnist"))]
 mod tests {
-    use super::files::{File, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
     use super::*;
-    use flate2::read::GzDecoder;
+    use crate::idx::{encode_images, encode_labels};
     use md5::{Digest, Md5};
-    use std::io::Read;
+    use std::path::Path;
 
-    fn md5((_, packed): File) -> String {
-        let mut bytes = Vec::new();
-        GzDecoder::new(packed).read_to_end(&mut bytes).unwrap();
-        let sum = Md5::digest(&bytes);
-        sum.iter().map(|byte| format!("{byte:02x}")).collect()
+    fn md5(bytes: &[u8]) -> String {
+        Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
-    fn the_files_are_the_original_ones() {
-        assert_eq!(md5(TRAIN_IMAGES), "6bbc9ace898e44ae57da46a324031adb");
-        assert_eq!(md5(TRAIN_LABELS), "a25bea736e30d166cdddb491f175f624");
-        assert_eq!(md5(TEST_IMAGES), "2646ac647ad5339dbf082846283269ea");
-        assert_eq!(md5(TEST_LABELS), "27ae3e4e09519cfbb04c329615203637");
+    fn the_files_are_the_original_ones() -> Result<()> {
+        let known = [
+            (Split::Train, "6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
+            (Split::Test, "2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+        ];
+        for (split, images, labels) in known {
+            let set = load(split)?;
+            let file = Path::new("mnist");
+            assert_eq!(md5(&encode_images(file, set.shape(), set.pixels())?), images);
+            assert_eq!(md5(&encode_labels(file, set.labels())?), labels);
+        }
+        Ok(())
     }
 
     #[test]

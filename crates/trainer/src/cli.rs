@@ -64,7 +64,7 @@ pub enum Command {
     /// Train a digit classifier, like the one whose features the metrics use.
     #[command(after_help = examples::CLASSIFIER)]
     Classifier(ClassifierArgs),
-    /// Write a data set as a directory of images, one sub-directory for each class.
+    /// Write a data set as a directory of images, one sub-directory for each class, or as IDX files.
     #[command(after_help = examples::EXPORT)]
     Export(ExportArgs),
     /// Write a trained generator as an HTML page that draws without a server.

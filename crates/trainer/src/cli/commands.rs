@@ -5,8 +5,8 @@ use super::options::{
     SeedOption, StrictOption, ThreadsOption, ids_of,
 };
 use super::values::{
-    CLASSIFIER_EPOCHS, ConditionName, Format, InterpolationFormat, Layout, Operators, SplitName,
-    image_shape,
+    CLASSIFIER_EPOCHS, ConditionName, DatasetFormat, Format, InterpolationFormat, Layout,
+    Operators, SplitName, image_shape,
 };
 use clap::Args;
 use gan_data::ImageShape;
@@ -278,6 +278,9 @@ pub struct ExportArgs {
     /// The split to write.
     #[arg(long, value_enum, default_value_t)]
     pub split: SplitName,
+    /// The files to write.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: DatasetFormat,
     /// CPU threads.
     #[command(flatten)]
     pub threads: ThreadsOption,

@@ -118,6 +118,16 @@ pub enum Format {
     Idx,
 }
 
+/// How `export` writes a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DatasetFormat {
+    /// A directory of PNG files for each class.
+    #[default]
+    Png,
+    /// One IDX file of images and one of labels.
+    Idx,
+}
+
 /// The file layout of an IDX directory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Layout {
