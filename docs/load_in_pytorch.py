@@ -46,7 +46,30 @@ def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
         pool = lambda y: F.avg_pool2d(F.pad(y, padding(arg, arg, v) + padding(arg, arg, h)), arg)
         return pool(x) / pool(torch.ones_like(x))
     if kind == "rescale": return x * arg["scale"] + arg["shift"]
-    return x if kind == "dropout" else sys.exit(f"{kind}: this script knows the layers of chains alone")
+    if kind == "residual":
+        part = lambda name: run_all(x, arg.get(name, []), below(w, name))
+        return part("body") + part("shortcut")
+    if kind == "upsample":
+        how = {"mode": "bilinear", "align_corners": False} if arg["filter"] == "bilinear" else {}
+        return F.interpolate(x, scale_factor=arg["factor"], **how)
+    if kind == "downsample":  # the transpose of bilinear upsampling, rows of weights scaled to a sum of 1
+        scaled = lambda side: F.interpolate(torch.eye(side // arg)[None], size=side, mode="linear")[0]
+        rows, columns = (m / m.sum(1, keepdim=True) for m in (scaled(h), scaled(v)))
+        return rows @ x @ columns.T
+    if kind.startswith("pixel_"): return getattr(F, kind)(x, arg)
+    if kind == "minibatch_std":
+        std = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
+        return torch.cat([x, std.expand(b, 1, h, v)], 1)
+    return x if kind == "dropout" else sys.exit(f"{kind}: this script does not know the layer")
+
+def below(w, name):  # the tensors whose names start with `name` and a dot, under the rest of their names
+    return {n[len(name) + 1 :]: t for n, t in w.items() if n.startswith(f"{name}.")}
+
+def run_all(x, layers, w):
+    for i, layer in enumerate(layers):
+        ((kind, arg),) = layer.items() if isinstance(layer, dict) else [(layer, None)]
+        x = run(x, kind, arg, below(w, str(i)))
+    return x
 
 directory, latents, images = sys.argv[1:4]
 config = json.load(open(f"{directory}/config.json"))
@@ -56,7 +79,4 @@ if config.get("conditional"):  # latent vectors, then one-hot classes
     labels, one_hot = range(len(config["classes"])), torch.eye(len(config["classes"]))[..., None, None]
     labels = [int(label) for label in sys.argv[4].split(",")] if len(sys.argv) > 4 else labels
     x = torch.cat([x, one_hot[[labels[i % len(labels)] for i in range(len(x))]]], 1)
-for i, ((kind, arg),) in enumerate(map(dict.items, config["layers"])):
-    own = {n.split(".")[2]: t for n, t in tensors.items() if n.startswith(f"layers.{i}.")}
-    x = run(x, kind, arg, own)
-np.save(images, x.numpy())
+np.save(images, run_all(x, config["layers"], below(tensors, "layers")).numpy())

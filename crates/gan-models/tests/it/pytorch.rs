@@ -4,7 +4,7 @@ use crate::{custom, dcgan, discriminator, generator, mlp, values};
 use candle_core::{Device, Tensor};
 use gan_models::{
     Architecture, FeatureShape, Generator, GeneratorConfig, Layer, Mode, Momentum, Parameters,
-    WeightInit, pytorch,
+    UpsampleFilter, WeightInit, pytorch,
 };
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -132,6 +132,36 @@ fn every_layer() -> (Generator, Parameters) {
     Parameters::init(3, &Device::Cpu, |vars| Generator::new(config, vars)).unwrap()
 }
 
+/// A generator with residual blocks and the layers that they are used with.
+fn residual() -> (Generator, Parameters) {
+    let conv = |channels, kernel| Layer::Conv { channels, kernel, stride: 1, bias: true };
+    let block = |body: &[Layer], shortcut: &[Layer]| Layer::Residual {
+        body: body.to_vec(),
+        shortcut: shortcut.to_vec(),
+        zero_init: false,
+    };
+    let upsample = |factor, filter| Layer::Upsample { factor, filter };
+    let inner = block(&[conv(8, 3)], &[]);
+    let layers = vec![
+        Layer::Project { to: (8, 3, 6).into(), bias: true },
+        block(
+            &[inner, conv(4, 3), upsample(2, UpsampleFilter::Bilinear)],
+            &[conv(4, 1), upsample(2, UpsampleFilter::Nearest)],
+        ),
+        Layer::MinibatchStd,
+        conv(8, 3),
+        Layer::GroupNorm { groups: 2, epsilon: 1e-5 },
+        Layer::PixelShuffle(2),
+        Layer::Downsample(3),
+        Layer::PixelUnshuffle(2),
+        Layer::Upsample { factor: 4, filter: UpsampleFilter::Bilinear },
+        conv(2, 3),
+    ];
+    let config =
+        GeneratorConfig::new(6, (2, 8, 16).into(), layers, WeightInit::TruncatedNormal(0.3));
+    Parameters::init(4, &Device::Cpu, |vars| Generator::new(config, vars)).unwrap()
+}
+
 /// Runs only where the environment names a Python that has torch and numpy:
 /// `CANDLE_GAN_TORCH_PYTHON=.../bin/python cargo test -p gan-models --test it pytorch`.
 #[test]
@@ -151,6 +181,7 @@ fn generators_agree_with_pytorch() {
         of(&mlp(), (3, 4, 5)),
         of(&custom(), (2, 8, 12)),
         every_layer(),
+        residual(),
     ];
     let directory = tempfile::tempdir().unwrap();
     let mut directories =
