@@ -3,6 +3,7 @@
 use crate::ema::Ema;
 use crate::error::{Error, Result, check_shape, find_not_finite};
 use crate::hyperparameters::{Hyperparameters, SeparateUpdates, UpdateScheme};
+use crate::micro_batch::{Batch, deal, hand_back};
 use crate::network::{Backward, PARAMETERS, TrainableNetwork};
 use crate::optimizer::Optimizer;
 use crate::random::RandomStream;
@@ -40,21 +41,6 @@ pub struct Gan<G = Generator, D = Discriminator> {
     pub(crate) augmentation_probability: f64,
     latent: Latent,
     device: Device,
-}
-
-/// A batch of real images and their labels, which the fakes share.
-#[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
-    /// (B, C, H, W) in [-1, 1]
-    pub(crate) images: &'a Tensor,
-    /// B class labels, or none.
-    pub(crate) labels: &'a [u32],
-}
-
-impl Batch<'_> {
-    pub(crate) fn len(self) -> Result<usize> {
-        Ok(self.images.dim(0)?)
-    }
 }
 
 impl Gan {
@@ -162,12 +148,14 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             self.hyperparameters;
         self.generator.optimizer.set_learning_rate(generator_adam.lr * factor);
         self.discriminator.optimizer.set_learning_rate(discriminator_adam.lr * factor);
-        let real = Batch { images, labels };
+        let count = self.hyperparameters.micro_batches;
+        let mut parts = deal(Batch { images, labels }, 0..count, count, &mut self.rng)?;
         let output = match update {
-            UpdateScheme::Simultaneous => self.simultaneous_step(real)?,
-            UpdateScheme::Alternating => self.alternating_step(real)?,
-            UpdateScheme::Separate(separate) => self.separate_step(real, separate)?,
+            UpdateScheme::Simultaneous => self.simultaneous_step(&mut parts)?,
+            UpdateScheme::Alternating => self.alternating_step(&mut parts)?,
+            UpdateScheme::Separate(separate) => self.separate_step(&mut parts, separate)?,
         };
+        hand_back(parts, count, &mut self.rng);
         self.adapt_augmentation(&output.logits)?;
         self.step += 1;
         let _span = tracing::trace_span!("ema").entered();
@@ -199,8 +187,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     }
 
     /// Draws latents and generates images from them, recording the pass.
-    pub(crate) fn generate(&mut self, batch: Batch) -> Result<(Tensor, G::Tape)> {
-        generate(&self.generator.network, &self.latent, batch, &mut self.rng)
+    pub(crate) fn generate(&self, batch: Batch, rng: &mut ChaCha8Rng) -> Result<(Tensor, G::Tape)> {
+        generate(&self.generator.network, &self.latent, batch, rng)
     }
 
     /// Runs [`Gan::update_discriminator`] and [`Gan::generate`], which need nothing of each other:
@@ -209,12 +197,13 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         &mut self,
         gradients: &Gradients,
         batch: Batch,
+        rng: &mut ChaCha8Rng,
     ) -> Result<(Tensor, G::Tape)> {
         if !self.device.is_cpu() {
             self.update_discriminator(gradients)?;
-            return self.generate(batch);
+            return self.generate(batch, rng);
         }
-        let Self { generator, discriminator, latent, rng, .. } = self;
+        let Self { generator, discriminator, latent, .. } = self;
         let hyperparameters = self.hyperparameters;
         let network = &generator.network;
         let spans = tracing::dispatcher::get_default(Clone::clone);
@@ -376,7 +365,8 @@ fn check_scheme(
     hyperparameters: &Hyperparameters,
     (generator, discriminator): (bool, bool),
 ) -> Result<()> {
-    let Hyperparameters { update, batch_size, .. } = *hyperparameters;
+    hyperparameters.check_micro_batches()?;
+    let Hyperparameters { update, batch_size, micro_batches, .. } = *hyperparameters;
     if update == UpdateScheme::Simultaneous && discriminator {
         return Err(Error::Hyperparameter(
             "update = \"simultaneous\" needs a discriminator without batch_norm and minibatch_std, whose logit of an \
@@ -386,10 +376,15 @@ fn check_scheme(
     }
     let halves =
         matches!(update, UpdateScheme::Separate(SeparateUpdates { half_batches: true, .. }));
-    let (shown, of) = if halves { (batch_size / 2, "half of ") } else { (batch_size, "") };
+    let size = hyperparameters.micro_batch_size();
+    let (shown, of) = if halves { (size / 2, "half of ") } else { (size, "") };
     if (generator || discriminator) && shown < 2 {
+        let parts = match micro_batches {
+            1 => String::new(),
+            count => format!(" in {count} micro-batches"),
+        };
         return Err(Error::Hyperparameter(format!(
-            "{of}batch size {batch_size}: batch_norm needs at least 2 images that differ"
+            "{of}batch size {batch_size}{parts}: batch_norm needs at least 2 images that differ"
         )));
     }
     Ok(())

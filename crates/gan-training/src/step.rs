@@ -1,6 +1,8 @@
 //! The update schemes: how one step updates the two networks.
 
 mod alternating;
+#[cfg(test)]
+mod micro_batches;
 mod separate;
 mod simultaneous;
 #[cfg(test)]

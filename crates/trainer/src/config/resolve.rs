@@ -159,6 +159,7 @@ impl NewRunOptions {
     fn apply(&self, recipe: &mut Recipe) {
         let Recipe { schedule, training, .. } = recipe;
         training.batch_size = self.batch_size.unwrap_or(training.batch_size);
+        training.micro_batches = self.micro_batches.unwrap_or(training.micro_batches);
         schedule.sample_every = self.sample_every.unwrap_or(schedule.sample_every);
         let adams = [&mut training.generator_adam, &mut training.discriminator_adam];
         for (adam, lr) in adams.into_iter().zip(self.lr.iter().chain(self.lr.last())) {
