@@ -14,6 +14,7 @@ mod adaptive;
 mod augmentation;
 mod checkpoint;
 mod colours;
+mod communicator;
 mod discriminator_pass;
 mod ema;
 mod error;
@@ -35,6 +36,9 @@ pub use adaptive::AdaptiveProbability;
 pub use augmentation::{Augmentation, Augmented};
 pub use candle_core;
 pub use checkpoint::checkpoint_step;
+#[cfg(feature = "mpi")]
+pub use communicator::Mpi;
+pub use communicator::{Communicator, InProcess, SingleProcess, in_process};
 pub use ema::Ema;
 pub use error::{Error, Result};
 pub use gan::Gan;

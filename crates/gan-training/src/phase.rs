@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::gan::Gan;
 use crate::losses::LogitLoss;
-use crate::mean::{OrderedMean, concat};
+use crate::mean::{OrderedMean, gather};
 use crate::micro_batch::{Batch, MicroBatch};
 use crate::network::{TrainableNetwork, is_running_statistic};
 use crate::stats::to_host;
@@ -42,7 +42,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         backward: impl Fn(&Self, T) -> Result<[Gradients; N]>,
     ) -> Result<(Vec<Tensor>, Option<[Gradients; N]>)> {
         let statistics = RunningStatistics::of(self)?;
-        let mut mean = OrderedMean::new(self.hyperparameters.micro_batches);
+        let mut mean =
+            OrderedMean::new(self.hyperparameters.micro_batches, self.communicator.clone());
         let mut add = |gan: &Self, (statistics, tapes): (Gradients, T), is_due: bool| {
             let mut tensors = vec![statistics];
             if is_due {
@@ -62,7 +63,7 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
                 Some(_) => undecided.push(pass),
             }
         }
-        let logits = concat(&logits)?;
+        let logits = gather(&logits, &*self.communicator)?;
         let is_due = match threshold {
             Some((loss, threshold)) => loss.value(&to_host(&logits[0])?) as f32 > threshold,
             None => true,

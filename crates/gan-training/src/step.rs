@@ -3,6 +3,8 @@
 mod alternating;
 #[cfg(test)]
 mod micro_batches;
+#[cfg(test)]
+mod ranks;
 mod separate;
 mod simultaneous;
 #[cfg(test)]
