@@ -365,6 +365,11 @@ impl<G, D> Gan<G, D> {
         self.ema.parameters()
     }
 
+    /// The ranks that train together.
+    pub fn communicator(&self) -> &dyn Communicator {
+        &*self.communicator
+    }
+
     /// The images of a batch that are this rank's part.
     pub fn own_images(&self) -> Range<usize> {
         part_of(self.hyperparameters.batch_size, &*self.communicator)

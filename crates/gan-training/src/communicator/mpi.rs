@@ -15,7 +15,6 @@ const FAILED: i32 = 2;
 /// The ranks that `mpirun`, `srun` or another launcher of MPI has started. Tensors pass through the
 /// host. An error of MPI ends all ranks.
 pub struct Mpi {
-    world: SimpleCommunicator,
     /// Ends MPI when it is dropped.
     _universe: Universe,
 }
@@ -25,7 +24,12 @@ impl Mpi {
     pub fn start() -> Option<Self> {
         // Any thread calls MPI, one at a time.
         let (universe, _) = mpi::initialize_with_threading(Threading::Serialized)?;
-        Some(Self { world: universe.world(), _universe: universe })
+        Some(Self { _universe: universe })
+    }
+
+    /// All ranks. The handle may not be kept, since it may not go from thread to thread.
+    fn world() -> SimpleCommunicator {
+        SimpleCommunicator::world()
     }
 
     fn host(tensor: &Tensor) -> Result<Vec<f32>> {
@@ -40,36 +44,39 @@ impl Mpi {
 
 impl Communicator for Mpi {
     fn rank(&self) -> usize {
-        self.world.rank() as usize
+        Self::world().rank() as usize
     }
 
     fn size(&self) -> usize {
-        self.world.size() as usize
+        Self::world().size() as usize
     }
 
     fn all_to_all(&self, parts: &Tensor) -> Result<Tensor> {
         let mut values = vec![0f32; parts.elem_count()];
-        self.world.all_to_all_into(&Self::host(parts)?[..], &mut values[..]);
+        Self::world().all_to_all_into(&Self::host(parts)?[..], &mut values[..]);
         Self::received(values, parts)
     }
 
     fn all_gather(&self, part: &Tensor) -> Result<Tensor> {
         let mut values = vec![0f32; self.size() * part.elem_count()];
-        self.world.all_gather_into(&Self::host(part)?[..], &mut values[..]);
+        Self::world().all_gather_into(&Self::host(part)?[..], &mut values[..]);
         Self::received(values, part)
     }
 
     fn broadcast(&self, root: usize, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
-        let root = self.world.process_at_rank(root as i32);
+        let world = Self::world();
+        let root = world.process_at_rank(root as i32);
         let mut length = bytes.len() as u64;
         root.broadcast_into(&mut length);
         bytes.resize(length as usize, 0);
-        root.broadcast_into(&mut bytes[..]);
+        if length > 0 {
+            root.broadcast_into(&mut bytes[..]);
+        }
         Ok(bytes)
     }
 
     fn barrier(&self) -> Result<()> {
-        self.world.barrier();
+        Self::world().barrier();
         Ok(())
     }
 
@@ -77,7 +84,7 @@ impl Communicator for Mpi {
     fn fail(&self, reason: &str) {
         let reason = reason.lines().collect::<Vec<_>>().join(" ");
         let _ = writeln!(std::io::stderr(), "ERROR rank {}: {reason}", self.rank());
-        self.world.abort(FAILED)
+        Self::world().abort(FAILED)
     }
 }
 
