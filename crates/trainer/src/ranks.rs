@@ -92,13 +92,17 @@ impl Ranks {
     ///
     /// # Errors
     /// The first fact that differs from rank 0's, and the first rank where it does.
-    pub(crate) fn check_same(&self, facts: &[(&str, String)]) -> Result<()> {
-        let own: Vec<_> = facts.iter().map(|(_, value)| value.clone()).collect();
-        let first: Vec<String> =
-            serde_json::from_slice(&self.0.broadcast(0, serde_json::to_vec(&own)?)?)?;
-        let differs = facts.iter().zip(&first).find(|((_, own), first)| own != *first);
-        self.agree(match differs {
-            Some(((name, own), first)) => {
+    pub(crate) fn check_same(&self, facts: &[(String, String)]) -> Result<()> {
+        let first = self.0.broadcast(0, serde_json::to_vec(facts)?)?;
+        let first: Vec<(String, String)> = serde_json::from_slice(&first)?;
+        let value = |facts: &[(String, String)], name: &str| {
+            let fact = facts.iter().find(|(other, _)| other == name);
+            fact.map_or("nothing".to_string(), |(_, value)| value.clone())
+        };
+        let names = facts.iter().chain(&first).map(|(name, _)| name);
+        let both = |name: &String| (name.clone(), value(facts, name), value(&first, name));
+        self.agree(match names.map(both).find(|(_, own, first)| own != first) {
+            Some((name, own, first)) => {
                 Err(anyhow!("{name} differs: {own}, on rank 0 {first}; every rank needs the same"))
             }
             None => Ok(()),
@@ -179,16 +183,30 @@ mod tests {
 
     #[test]
     fn a_fact_that_differs_is_named_with_its_rank() {
-        let checked = on_ranks(3, |rank, ranks| {
-            let set = if rank == 2 { "AVX2" } else { "AVX-512" };
-            let facts =
-                [("the version", "0.1.0".to_string()), ("the instruction set", set.to_string())];
-            ranks.check_same(&facts).map_err(|error| error.to_string())
-        });
-        let want = "rank 2: the instruction set differs: AVX2, on rank 0 AVX-512; every rank needs the same";
-        assert_eq!(checked[0], Err(want.to_string()));
-        assert_eq!(checked[1], Err(want.to_string()));
-        assert!(checked[2].is_err());
+        let checked = |size| {
+            on_ranks(size, |rank, ranks| {
+                let set = if rank == 2 { "AVX2" } else { "AVX-512" };
+                let fact = |name: &str, value: &str| (name.to_string(), value.to_string());
+                let mut facts =
+                    vec![fact("the version", "0.1.0"), fact("the instruction set", set)];
+                facts.truncate(if rank == 1 && size == 2 { 1 } else { 2 });
+                ranks.check_same(&facts).map_err(|error| error.to_string())
+            })
+        };
+        for (size, want) in [
+            (
+                3,
+                "rank 2: the instruction set differs: AVX2, on rank 0 AVX-512; every rank needs the same",
+            ),
+            (
+                2,
+                "rank 1: the instruction set differs: nothing, on rank 0 AVX-512; every rank needs the same",
+            ),
+        ] {
+            let checked = checked(size);
+            assert_eq!(checked[0], Err(want.to_string()));
+            assert!(checked.iter().all(Result::is_err));
+        }
     }
 
     #[test]

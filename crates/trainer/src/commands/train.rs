@@ -1,8 +1,8 @@
 //! `train`: starts or resumes a run.
 
 mod budget;
-mod checksum;
 mod describe;
+mod facts;
 #[cfg(feature = "serve")]
 mod page;
 
@@ -25,6 +25,7 @@ use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use describe::describe;
+use facts::facts;
 use gan_data::{Batches, Dataset, DatasetInfo, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
@@ -58,7 +59,9 @@ pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<
 fn run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     let session = ranks.agree(Session::begin(args, ranks))?;
     if ranks.size() > 1 {
-        ranks.check_same(&session.facts()?)?;
+        let Session { config, images, gan, device, .. } = &session;
+        let facts = ranks.agree(facts(config, images.batches.dataset(), gan, device))?;
+        ranks.check_same(&facts)?;
     }
     ranks.end(match args.session.progress {
         _ if !ranks.is_first() => session.follow(),
@@ -174,26 +177,6 @@ impl Session {
         let gan = gan.with_communicator(ranks.communicator())?;
         let images = TrainingImages { batches: batches.narrow(gan.own_images()), held_out };
         Ok(Self { config, images, gan, device, resumed })
-    }
-
-    /// What must be the same on every rank.
-    fn facts(&self) -> Result<[(&'static str, String); 5]> {
-        let Self { config, images, gan, device, .. } = self;
-        let data = images.batches.dataset();
-        let networks = [gan.generator_parameters(), gan.discriminator_parameters()];
-        Ok([
-            ("the version", env!("CARGO_PKG_VERSION").to_string()),
-            ("the instruction set", device::describe_arithmetic(device)),
-            ("the configuration", serde_json::to_string(config)?),
-            (
-                "the data set",
-                format!("{} images, checksum {:016x}", data.len(), checksum::of_images(data)),
-            ),
-            (
-                "the state of the networks",
-                format!("step {}, checksum {:016x}", gan.step(), checksum::of_networks(networks)?),
-            ),
-        ])
     }
 
     /// Trains as a rank that reports nothing.
