@@ -21,6 +21,7 @@ mod locks;
 mod lost;
 mod pipes;
 mod plain_output;
+mod ranks;
 mod reproducibility;
 mod serve;
 mod sizes;

@@ -3,7 +3,6 @@
 //! `xtask/browser-test/test.mjs` drives the browser with playwright-core, which npm installs below
 //! `target/`. Without Chromium, Node or npm the test is skipped with a line that says so.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::check::{FailedCheck, built_trainer, run_cargo};
+use crate::check::{FailedCheck, built_trainer, find, run_cargo};
 use crate::say::say;
 
 /// What the test consists of, beside the program.
@@ -71,15 +70,6 @@ impl BrowserTest {
         }
         succeed(&mut test, &place)
     }
-}
-
-/// The first of these programs that is on the path.
-fn find(names: &[&str]) -> Option<PathBuf> {
-    let path = env::var_os("PATH")?;
-    let directories: Vec<PathBuf> = env::split_paths(&path).collect();
-    names.iter().find_map(|name| {
-        directories.iter().map(|directory| directory.join(name)).find(|program| program.is_file())
-    })
 }
 
 /// Runs a program in a directory.

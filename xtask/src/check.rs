@@ -47,6 +47,15 @@ pub(crate) fn built_trainer(root: &Path, profile: &str) -> PathBuf {
     target.join(profile).join(format!("candle-gan{}", env::consts::EXE_SUFFIX))
 }
 
+/// The first of these programs that is on the path.
+pub(crate) fn find(names: &[&str]) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    let directories: Vec<PathBuf> = env::split_paths(&path).collect();
+    names.iter().find_map(|name| {
+        directories.iter().map(|directory| directory.join(name)).find(|program| program.is_file())
+    })
+}
+
 /// Runs cargo in a directory, with this program's output streams.
 ///
 /// # Errors

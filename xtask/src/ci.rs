@@ -23,7 +23,7 @@ enum Check {
 }
 
 /// The checks, the cheapest first.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     Check::Deny,
@@ -49,6 +49,7 @@ const CHECKS: [Check; 10] = [
         env: &[("GAN_KERNELS_CHECKED", "1")],
     },
     cargo(&["xtask", "browser-test"]),
+    cargo(&["xtask", "cluster-test"]),
     cargo(&["xtask", "downstream"]),
 ];
 

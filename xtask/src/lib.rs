@@ -9,6 +9,7 @@ mod bench;
 mod browser_test;
 mod check;
 mod ci;
+mod cluster_test;
 mod downstream;
 mod encoder;
 mod fuzz;
@@ -54,6 +55,8 @@ enum Task {
     Bench(bench::Bench),
     /// Test the program's web page in headless Chromium
     BrowserTest(browser_test::BrowserTest),
+    /// Train on several ranks by MPI on two network namespaces, kill ranks, and resume the runs
+    ClusterTest(cluster_test::ClusterTest),
     /// Run every check of the workspace, the cheapest first
     Ci,
     /// Check module docs, file lengths, white space and dependencies of modules
@@ -81,6 +84,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Task::Man(man) => say(man.make(&workspace_root())?),
         Task::Bench(bench) => say(bench.run(&workspace_root())?),
         Task::BrowserTest(test) => test.run(&workspace_root())?,
+        Task::ClusterTest(test) => test.run(&workspace_root())?,
         Task::Ci => ci::run(&workspace_root())?,
         Task::Package(package) => say(package.run(&workspace_root())?),
         Task::Downstream => downstream::run(&workspace_root())?,

@@ -1,5 +1,6 @@
 //! An endless, seeded stream of batches.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -30,6 +31,8 @@ pub struct Batches {
     dataset: Arc<Dataset>,
     batch_size: usize,
     seed: u64,
+    /// The images of each batch that are read.
+    part: Range<usize>,
     /// The epoch that `order` belongs to.
     epoch: u64,
     order: Vec<usize>,
@@ -54,14 +57,25 @@ impl Batches {
             });
         }
         let order = order(dataset.len(), seed, 0);
-        Ok(Self { dataset, batch_size, seed, epoch: 0, order })
+        Ok(Self { dataset, batch_size, seed, part: 0..batch_size, epoch: 0, order })
+    }
+
+    /// Reads these images of each batch alone, as one of several ranks does.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not within a batch.
+    pub fn narrow(self, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= self.batch_size, "a part of a batch");
+        Self { part, ..self }
     }
 
     /// Returns batch `k`, counted from 0. Sequential access is cheapest: it shuffles each epoch once.
     ///
     /// # Shapes
     ///
-    /// Images: (B, C, H, W); labels: B; B is the batch size.
+    /// Images: (B, C, H, W); labels: B; B is the batch size, or the length of
+    /// [`Batches::narrow`]'s range.
     ///
     /// # Range
     ///
@@ -73,10 +87,10 @@ impl Batches {
     pub fn batch(&mut self, k: u64) -> Result<Batch> {
         let shape = self.dataset.shape();
         let images = self.dataset.len() as u128;
-        let mut values = Vec::with_capacity(self.batch_size * shape.len());
-        let mut labels = Vec::with_capacity(self.batch_size);
+        let mut values = Vec::with_capacity(self.part.len() * shape.len());
+        let mut labels = Vec::with_capacity(self.part.len());
         let start = u128::from(k) * self.batch_size as u128;
-        for position in start..start + self.batch_size as u128 {
+        for position in self.part.clone().map(|index| start + index as u128) {
             // Both fit: a batch is no larger than an epoch, so epoch <= k.
             let epoch = (position / images) as u64;
             let index = self.index(epoch, (position % images) as usize);
@@ -185,6 +199,16 @@ mod tests {
         let mut other = Batches::new(dataset, 4, 8).unwrap();
         let other: Vec<_> = (0..20).map(|k| labels(&mut other, k)).collect();
         assert_ne!(other, expected);
+    }
+
+    #[test]
+    fn parts_of_a_batch_are_the_batch() {
+        let dataset = Arc::new(numbered(10));
+        let whole = || Batches::new(dataset.clone(), 4, 7).unwrap();
+        for k in 0..5 {
+            let parts = [0..1, 1..1, 1..4].map(|part| labels(&mut whole().narrow(part), k));
+            assert_eq!(parts.concat(), labels(&mut whole(), k));
+        }
     }
 
     #[test]

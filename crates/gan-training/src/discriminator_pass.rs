@@ -2,12 +2,15 @@
 
 use crate::augmentation::{Augmentation, Augmented, Augmenter};
 use crate::error::{Error, Result, check_shape};
-use crate::gan::{Batch, Gan};
+use crate::gan::Gan;
 use crate::losses::R1Penalty;
+use crate::mean::add;
+use crate::micro_batch::Batch;
 use crate::network::{Backward, INPUT, TrainableNetwork};
 use crate::stats::Logits;
 use candle_core::Tensor;
 use gan_models::{GradMask, Gradients};
+use rand_chacha::ChaCha8Rng;
 
 /// Real and fake images, and for R1 and R2 the same with noise, which the discriminator saw.
 pub(crate) struct DiscriminatorPass<T> {
@@ -42,14 +45,15 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// noise, augmented in the same way: as one batch, unless the discriminator uses batch
     /// statistics.
     pub(crate) fn discriminate(
-        &mut self,
+        &self,
         real: Batch,
         fake: &Tensor,
+        rng: &mut ChaCha8Rng,
     ) -> Result<DiscriminatorPass<D::Tape>> {
         let _span = tracing::trace_span!("discriminator").entered();
         let augmentation = self.augmentation();
-        let (real_images, augmented_real) = augmentation.apply(real.images, &mut self.rng)?;
-        let (fake_images, augmented_fake) = augmentation.apply(fake, &mut self.rng)?;
+        let (real_images, augmented_real) = augmentation.apply(real.images, rng)?;
+        let (fake_images, augmented_fake) = augmentation.apply(fake, rng)?;
         let mut parts = vec![real_images, fake_images];
         let (r1, r2) = self.penalties();
         for (penalty, images, augmented) in
@@ -57,28 +61,34 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         {
             if penalty.gamma > 0.0 {
                 let noise = Augmentation::only_noise(penalty.std);
-                let (perturbed, _) = noise.apply(images, &mut self.rng)?;
+                let (perturbed, _) = noise.apply(images, rng)?;
                 parts.push(augmented.forward(&perturbed)?);
             }
         }
         let mut passes = Vec::new();
         if self.discriminator.network.uses_batch_statistics() {
             for part in &parts {
-                passes.push(self.logits(part, real.labels)?);
+                passes.push(self.logits(part, real.labels, rng)?);
             }
         } else {
             let labels = real.labels.repeat(parts.len());
-            passes.push(self.logits(&Tensor::cat(&parts, 0)?, &labels)?);
+            passes.push(self.logits(&Tensor::cat(&parts, 0)?, &labels, rng)?);
         }
         let (logits, tapes): (Vec<_>, Vec<_>) = passes.into_iter().unzip();
-        let mut logits = Tensor::cat(&logits, 0)?.chunk(parts.len(), 0)?.into_iter().peekable();
-        let (Some(real), Some(fake)) = (logits.next(), logits.next()) else {
+        let logits = self.logits_of_parts(Tensor::cat(&logits, 0)?.chunk(parts.len(), 0)?);
+        Ok(DiscriminatorPass { logits, tapes, augmented_fake })
+    }
+
+    /// The logits of the parts of a pass: real, fake and where they are, perturbed real and perturbed
+    /// fake.
+    pub(crate) fn logits_of_parts(&self, parts: Vec<Tensor>) -> Logits {
+        let (r1, _) = self.penalties();
+        let mut parts = parts.into_iter().peekable();
+        let (Some(real), Some(fake)) = (parts.next(), parts.next()) else {
             unreachable!("real and fake are always parts")
         };
-        let perturbed_real = logits.next_if(|_| r1.gamma > 0.0);
-        let perturbed_fake = logits.next();
-        let logits = Logits { real, fake, perturbed_real, perturbed_fake };
-        Ok(DiscriminatorPass { logits, tapes, augmented_fake })
+        let perturbed_real = parts.next_if(|_| r1.gamma > 0.0);
+        Logits { real, fake, perturbed_real, perturbed_fake: parts.next() }
     }
 
     /// The gradients of the discriminator's loss by the logits of every part (real, fake, perturbed
@@ -106,20 +116,26 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
 
     /// Runs augmented fakes through the discriminator, for the generator's update.
     pub(crate) fn discriminate_fakes(
-        &mut self,
+        &self,
         fake: &Tensor,
         labels: &[u32],
+        rng: &mut ChaCha8Rng,
     ) -> Result<FakePass<D::Tape>> {
         let _span = tracing::trace_span!("discriminator").entered();
-        let (fake, augmented) = self.augmentation().apply(fake, &mut self.rng)?;
-        let (logits, tape) = self.logits(&fake, labels)?;
+        let (fake, augmented) = self.augmentation().apply(fake, rng)?;
+        let (logits, tape) = self.logits(&fake, labels, rng)?;
         Ok(FakePass { logits, tape, augmented })
     }
 
     /// Runs images through the discriminator, recording the pass.
-    pub(crate) fn logits(&mut self, images: &Tensor, labels: &[u32]) -> Result<(Tensor, D::Tape)> {
+    pub(crate) fn logits(
+        &self,
+        images: &Tensor,
+        labels: &[u32],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<(Tensor, D::Tape)> {
         let network = &self.discriminator.network;
-        let (logits, tape) = network.forward_train(images, labels, &mut self.rng)?;
+        let (logits, tape) = network.forward_train(images, labels, rng)?;
         check_shape(|| "the discriminator's logits".into(), logits.dims(), &[images.dim(0)?])?;
         Ok((logits, tape))
     }
@@ -178,18 +194,6 @@ impl<T: Backward> FakePass<T> {
         let (grad_fake, _) = self.tape.backward(grad_logits, INPUT)?;
         self.augmented.backward(&required(grad_fake)?)
     }
-}
-
-/// Adds gradients to a sum.
-fn add(sum: &mut Gradients, gradients: Gradients) -> Result<()> {
-    for (name, gradient) in gradients {
-        let total = match sum.remove(&name) {
-            Some(other) => (other + gradient)?,
-            None => gradient,
-        };
-        sum.insert(name, total);
-    }
-    Ok(())
 }
 
 /// A gradient of images that must be there.

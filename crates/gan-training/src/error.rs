@@ -58,12 +58,27 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// Another rank that failed, which ends this one too.
+    #[error("rank {rank}: {reason}")]
+    Rank {
+        /// The rank.
+        rank: usize,
+        /// What it failed with.
+        reason: String,
+    },
     /// An error of the networks.
     #[error(transparent)]
     Model(#[from] gan_models::Error),
     /// A tensor operation that failed.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// Whether every rank has this error, so that none needs to be told.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Diverged { .. } | Self::Rank { .. })
+    }
 }
 
 /// A result of this crate.

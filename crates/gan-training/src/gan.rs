@@ -1,8 +1,10 @@
 //! A generator and a discriminator in training.
 
+use crate::communicator::{Communicator, SingleProcess, check_ranks};
 use crate::ema::Ema;
 use crate::error::{Error, Result, check_shape, find_not_finite};
 use crate::hyperparameters::{Hyperparameters, SeparateUpdates, UpdateScheme};
+use crate::micro_batch::{Batch, deal, hand_back};
 use crate::network::{Backward, PARAMETERS, TrainableNetwork};
 use crate::optimizer::Optimizer;
 use crate::random::RandomStream;
@@ -15,6 +17,8 @@ use gan_models::{
 };
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// A network with its parameters and its optimizer.
 pub(crate) struct NetworkState<N> {
@@ -38,23 +42,9 @@ pub struct Gan<G = Generator, D = Discriminator> {
     pub(crate) step: u64,
     /// The probability of augmentation, where it is adaptive.
     pub(crate) augmentation_probability: f64,
+    pub(crate) communicator: Arc<dyn Communicator>,
     latent: Latent,
     device: Device,
-}
-
-/// A batch of real images and their labels, which the fakes share.
-#[derive(Clone, Copy)]
-pub(crate) struct Batch<'a> {
-    /// (B, C, H, W) in [-1, 1]
-    pub(crate) images: &'a Tensor,
-    /// B class labels, or none.
-    pub(crate) labels: &'a [u32],
-}
-
-impl Batch<'_> {
-    pub(crate) fn len(self) -> Result<usize> {
-        Ok(self.images.dim(0)?)
-    }
 }
 
 impl Gan {
@@ -138,13 +128,27 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
             rng: RandomStream::Training.rng(seed),
             step: 0,
             augmentation_probability: 0.0,
+            communicator: Arc::new(SingleProcess),
             latent,
             device,
         })
     }
 
+    /// Lets several ranks train the networks together: all with the same seed or checkpoint, each by
+    /// [`Gan::train_step`] with its part of the batch ([`Gan::own_images`]). The bytes are those of
+    /// one rank.
+    ///
+    /// # Errors
+    /// Micro-batches that cannot be dealt to so many ranks.
+    pub fn with_communicator(mut self, communicator: Arc<dyn Communicator>) -> Result<Self> {
+        check_ranks(self.hyperparameters.micro_batches, communicator.size())?;
+        self.communicator = communicator;
+        Ok(self)
+    }
+
     /// Updates both networks once with a batch of real images and their class labels, which the
-    /// fakes share. Networks that are not class-conditional need no labels.
+    /// fakes share. Networks that are not class-conditional need no labels. With several ranks, the
+    /// images are this one's part of the batch.
     ///
     /// # Shapes
     /// `images`: (B, C, H, W); `labels`: B, or none.
@@ -154,20 +158,31 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// [`Error::Diverged`] if a logit is NaN or infinite; on the CPU the network that it would update
     /// is then not updated, on other devices it is [`Gan::read_stats`] that tells.
     /// [`Error::Shape`] if a network's output has another shape than it must have. Networks are not
-    /// updated with a step that failed.
+    /// updated with a step that failed. [`Error::Rank`] if another rank failed; an error of this rank
+    /// alone ends the others ([`Communicator::fail`]).
     pub fn train_step(&mut self, images: &Tensor, labels: &[u32]) -> Result<StepOutput> {
+        self.step_on(Batch { images, labels }).inspect_err(|error| {
+            if !error.is_shared() {
+                self.communicator.fail(&error.to_string());
+            }
+        })
+    }
+
+    fn step_on(&mut self, batch: Batch) -> Result<StepOutput> {
         let done = self.hyperparameters.done(self.step);
         let factor = self.hyperparameters.lr_decay.map_or(1.0, |decay| decay.factor(done));
-        let Hyperparameters { generator_adam, discriminator_adam, update, .. } =
+        let Hyperparameters { generator_adam, discriminator_adam, update, micro_batches, .. } =
             self.hyperparameters;
         self.generator.optimizer.set_learning_rate(generator_adam.lr * factor);
         self.discriminator.optimizer.set_learning_rate(discriminator_adam.lr * factor);
-        let real = Batch { images, labels };
+        let own = part_of(micro_batches, &*self.communicator);
+        let mut parts = deal(batch, own, micro_batches, &mut self.rng)?;
         let output = match update {
-            UpdateScheme::Simultaneous => self.simultaneous_step(real)?,
-            UpdateScheme::Alternating => self.alternating_step(real)?,
-            UpdateScheme::Separate(separate) => self.separate_step(real, separate)?,
+            UpdateScheme::Simultaneous => self.simultaneous_step(&mut parts)?,
+            UpdateScheme::Alternating => self.alternating_step(&mut parts)?,
+            UpdateScheme::Separate(separate) => self.separate_step(&mut parts, separate)?,
         };
+        hand_back(parts, micro_batches, &mut self.rng);
         self.adapt_augmentation(&output.logits)?;
         self.step += 1;
         let _span = tracing::trace_span!("ema").entered();
@@ -199,8 +214,8 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     }
 
     /// Draws latents and generates images from them, recording the pass.
-    pub(crate) fn generate(&mut self, batch: Batch) -> Result<(Tensor, G::Tape)> {
-        generate(&self.generator.network, &self.latent, batch, &mut self.rng)
+    pub(crate) fn generate(&self, batch: Batch, rng: &mut ChaCha8Rng) -> Result<(Tensor, G::Tape)> {
+        generate(&self.generator.network, &self.latent, batch, rng)
     }
 
     /// Runs [`Gan::update_discriminator`] and [`Gan::generate`], which need nothing of each other:
@@ -209,12 +224,13 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
         &mut self,
         gradients: &Gradients,
         batch: Batch,
+        rng: &mut ChaCha8Rng,
     ) -> Result<(Tensor, G::Tape)> {
         if !self.device.is_cpu() {
             self.update_discriminator(gradients)?;
-            return self.generate(batch);
+            return self.generate(batch, rng);
         }
-        let Self { generator, discriminator, latent, rng, .. } = self;
+        let Self { generator, discriminator, latent, .. } = self;
         let hyperparameters = self.hyperparameters;
         let network = &generator.network;
         let spans = tracing::dispatcher::get_default(Clone::clone);
@@ -349,6 +365,16 @@ impl<G, D> Gan<G, D> {
         self.ema.parameters()
     }
 
+    /// The ranks that train together.
+    pub fn communicator(&self) -> &dyn Communicator {
+        &*self.communicator
+    }
+
+    /// The images of a batch that are this rank's part.
+    pub fn own_images(&self) -> Range<usize> {
+        part_of(self.hyperparameters.batch_size, &*self.communicator)
+    }
+
     /// The settings of its steps.
     pub fn hyperparameters(&self) -> &Hyperparameters {
         &self.hyperparameters
@@ -371,12 +397,19 @@ impl<G, D> Gan<G, D> {
     }
 }
 
+/// This rank's part of `count` things that are dealt to all ranks.
+fn part_of(count: usize, communicator: &dyn Communicator) -> Range<usize> {
+    let own = count / communicator.size();
+    communicator.rank() * own..(communicator.rank() + 1) * own
+}
+
 /// Checks that an update scheme suits networks that use batch statistics.
 fn check_scheme(
     hyperparameters: &Hyperparameters,
     (generator, discriminator): (bool, bool),
 ) -> Result<()> {
-    let Hyperparameters { update, batch_size, .. } = *hyperparameters;
+    hyperparameters.check_micro_batches()?;
+    let Hyperparameters { update, batch_size, micro_batches, .. } = *hyperparameters;
     if update == UpdateScheme::Simultaneous && discriminator {
         return Err(Error::Hyperparameter(
             "update = \"simultaneous\" needs a discriminator without batch_norm and minibatch_std, whose logit of an \
@@ -386,10 +419,15 @@ fn check_scheme(
     }
     let halves =
         matches!(update, UpdateScheme::Separate(SeparateUpdates { half_batches: true, .. }));
-    let (shown, of) = if halves { (batch_size / 2, "half of ") } else { (batch_size, "") };
+    let size = hyperparameters.micro_batch_size();
+    let (shown, of) = if halves { (size / 2, "half of ") } else { (size, "") };
     if (generator || discriminator) && shown < 2 {
+        let parts = match micro_batches {
+            1 => String::new(),
+            count => format!(" in {count} micro-batches"),
+        };
         return Err(Error::Hyperparameter(format!(
-            "{of}batch size {batch_size}: batch_norm needs at least 2 images that differ"
+            "{of}batch size {batch_size}{parts}: batch_norm needs at least 2 images that differ"
         )));
     }
     Ok(())

@@ -16,6 +16,13 @@ use serde::{Deserialize, Serialize};
 pub struct Hyperparameters {
     /// Images in a batch.
     pub batch_size: usize,
+    /// Equal parts of a batch, K, whose losses and gradients are computed one after the other or by
+    /// several ranks ([`crate::Communicator`]). It bounds memory, since the activations of one part
+    /// are kept at a time, and it decides the bytes of a run, which the number of ranks does not:
+    /// every part has random numbers of its own, and gradients are summed in the order of the parts.
+    /// Batch statistics are those of a part, and running statistics the mean of what the parts leave.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub micro_batches: usize,
     /// The order in which the two networks are updated.
     pub update: UpdateScheme,
     /// The objective of the two networks.
@@ -167,6 +174,14 @@ impl AdamConfig {
     }
 }
 
+fn one() -> usize {
+    1
+}
+
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
 impl Hyperparameters {
     /// The fraction of the schedule that is done after `step` steps; beyond 1 where training goes on.
     pub(crate) fn done(&self, step: u64) -> f64 {
@@ -179,6 +194,7 @@ impl Hyperparameters {
     /// [`Error::Hyperparameter`] names the first value that is out of range and the range.
     pub fn check(&self, (height, width): (usize, usize)) -> Result<()> {
         require(self.batch_size > 0, || "batch_size 0 must be at least 1".to_string())?;
+        self.check_micro_batches()?;
         if let UpdateScheme::Separate(separate) = self.update {
             self.check_separate(separate)?;
         }
@@ -203,6 +219,23 @@ impl Hyperparameters {
         self.check_regularization((height, width))
     }
 
+    /// Checks that a batch can be dealt to micro-batches.
+    pub(crate) fn check_micro_batches(&self) -> Result<()> {
+        let Self { batch_size, micro_batches, .. } = *self;
+        require(micro_batches > 0 && batch_size.is_multiple_of(micro_batches), || {
+            format!(
+                "micro_batches {micro_batches}: batch size {batch_size} must divide into so many \
+                 equal parts; --micro-batches {} fits",
+                greatest_common_divisor(batch_size, micro_batches.max(1))
+            )
+        })
+    }
+
+    /// Images of a micro-batch.
+    pub fn micro_batch_size(&self) -> usize {
+        self.batch_size / self.micro_batches.max(1)
+    }
+
     fn check_separate(&self, separate: SeparateUpdates) -> Result<()> {
         let LossThresholds { real, fake, generator } = separate.skip_if_loss_below;
         for threshold in [real, fake, generator].into_iter().flatten() {
@@ -210,8 +243,12 @@ impl Hyperparameters {
                 format!("skip_if_loss_below: {threshold} must be finite")
             })?;
         }
-        require(self.batch_size > 1 || !separate.half_batches, || {
-            "batch_size 1: half_batches needs at least 2 images to halve".to_string()
+        require(self.micro_batch_size() > 1 || !separate.half_batches, || {
+            let batch_size = self.batch_size;
+            format!(
+                "batch_size {batch_size}: half_batches needs at least 2 images in a micro-batch to \
+                 halve"
+            )
         })?;
         let Regularization { r1_gamma, r2_gamma, .. } = self.regularization;
         require(r1_gamma == 0.0 && r2_gamma == 0.0, || {
@@ -291,6 +328,13 @@ impl AdamConfig {
     }
 }
 
+fn greatest_common_divisor(mut a: usize, mut b: usize) -> usize {
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 fn require(holds: bool, text: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Hyperparameter(text())) }
 }
@@ -312,6 +356,7 @@ mod tests {
         let adam = AdamConfig { lr: 1e-3, beta1: 0.5, beta2: 0.999 };
         Hyperparameters {
             batch_size: 4,
+            micro_batches: 1,
             update: UpdateScheme::Simultaneous,
             loss: GanLoss::NonSaturating,
             real_label: 1.0,
@@ -342,13 +387,19 @@ mod tests {
             let adaptive = AdaptiveProbability { target: 1.0, images: 9 };
             h.regularization.augmentation.adaptive = Some(adaptive);
         };
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 16] = [
             (
                 nothing,
                 "adaptive: is the probability of colour, flip, translation and cutout, of which",
             ),
             (target, "adaptive: target 1 must be above -1 and below 1"),
             (|h| h.batch_size = 0, "batch_size 0 must be at least 1"),
+            (
+                |h| (h.batch_size, h.micro_batches) = (32, 12),
+                "micro_batches 12: batch size 32 must divide into so many equal parts; \
+                 --micro-batches 4 fits",
+            ),
+            (|h| h.micro_batches = 0, "micro_batches 0: "),
             (|h| h.real_label = 1.5, "real_label 1.5 must be above 0 and at most 1"),
             (|h| h.ema_decay = 1.0, "ema_decay 1 must be at least 0 and below 1"),
             (|h| h.generator_adam.lr = -1.0, "generator_adam: lr -1 must be above 0"),

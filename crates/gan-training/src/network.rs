@@ -116,7 +116,8 @@ where
     }
 }
 
-fn is_running_statistic(name: &str) -> bool {
+/// Whether a parameter of this name is a running statistic, which no gradient trains.
+pub(crate) fn is_running_statistic(name: &str) -> bool {
     ["running_mean", "running_var"].iter().any(|end| name.ends_with(end))
 }
 

@@ -28,3 +28,10 @@ impl RandomStream {
         rng
     }
 }
+
+/// The generator of micro-batch `index`, from 0, of a step for which `drawn` was drawn.
+pub(crate) fn micro_batch_rng(drawn: u64, index: usize) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(drawn);
+    rng.set_stream(index as u64);
+    rng
+}

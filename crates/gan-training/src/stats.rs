@@ -30,6 +30,13 @@ impl<'a> IntoIterator for &'a Logits {
     }
 }
 
+impl Logits {
+    /// The parts, in their order.
+    pub(crate) fn to_vec(&self) -> Vec<Tensor> {
+        self.into_iter().cloned().collect()
+    }
+}
+
 /// What a step computed, still on its device: [`crate::Gan::read_stats`] copies it to the host.
 #[derive(Clone, Debug)]
 pub struct StepOutput {

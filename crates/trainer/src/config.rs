@@ -101,11 +101,12 @@ impl TrainConfig {
             .iter()
             .map(|layer| layer.output.len() as u128 + layer.inner_values as u128)
             .sum();
-        let (bytes, memory) = (4 * values * training.batch_size as u128, total_memory().into());
+        let size = training.micro_batch_size();
+        let (bytes, memory) = (4 * values * size as u128, total_memory().into());
         ensure!(
             bytes <= memory,
-            "batch size {}: the activations of a batch take {:.1} GB, this machine has {:.1} GB; \
-             lower --batch-size",
+            "batch size {}: the activations of {size} images take {:.1} GB, this machine has {:.1} GB; \
+             lower --batch-size or raise --micro-batches",
             training.batch_size,
             bytes as f64 / 1e9,
             memory as f64 / 1e9

@@ -106,6 +106,17 @@ pub(crate) fn describe(device: &Device, threads: usize) -> String {
     }
 }
 
+/// What decides the last bits of results on a device.
+pub(crate) fn describe_arithmetic(device: &Device) -> String {
+    match device {
+        Device::Cpu => {
+            let precision = describe_precision(gan_kernels::precision());
+            format!("{}, products in {precision}", gan_kernels::isa())
+        }
+        other => describe(other, 1),
+    }
+}
+
 /// The numbers of threads that may be asked for.
 const THREADS: RangeInclusive<usize> = 1..=1024;
 

@@ -10,6 +10,7 @@ mod schedule;
 
 use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
+use crate::ranks::Ranks;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
 use crate::run::generator::SavedGenerator;
@@ -18,6 +19,7 @@ use crate::run::{grid, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
+use gan_data::Batches;
 use gan_training::Gan;
 use images::TrainingImages;
 use interrupt::Interrupt;
@@ -57,6 +59,7 @@ pub(crate) fn train(
 
         let mut due = schedule.due(gan.step());
         let is_interrupted = interrupt.is_set() && gan.step() < schedule.steps;
+        let is_interrupted = Ranks::decide(gan.communicator(), is_interrupted)?;
         due.stats |= is_interrupted;
         if let Err(error) = reporter.report(gan, output, due) {
             let rescued = rescue(gan, directory, &mut reporter, due);
@@ -79,6 +82,33 @@ pub(crate) fn train(
     save(gan, directory, &reporter)?;
     directory.clear_stop()?;
     Ok((outcome, reporter.finish()?))
+}
+
+/// Trains as a rank that reports nothing: rank 0 decides when to end.
+///
+/// # Errors
+/// A loss that is not finite; a rank that failed.
+pub(crate) fn follow(
+    gan: &mut Gan,
+    batches: &mut Batches,
+    steps: u64,
+    device: &Device,
+) -> Result<Outcome> {
+    Interrupt::leave_to_first_rank()?;
+    while gan.step() < steps {
+        let batch = batches.batch(gan.step())?;
+        let step = gan.train_step(&batch.images.to_device(device)?, &batch.labels);
+        step.inspect_err(|error| {
+            if error.is_shared() {
+                // Rank 0 has it too, reports it, and ends this one.
+                let _ = gan.communicator().barrier();
+            }
+        })?;
+        if Ranks::decide(gan.communicator(), false)? {
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    Ok(Outcome::Complete)
 }
 
 /// Writes the checkpoint of the current step, and the generator.

@@ -1,39 +1,65 @@
 //! The discriminator is updated, then the generator against the updated discriminator.
 
 use crate::error::Result;
-use crate::gan::{Batch, Gan};
+use crate::gan::Gan;
+use crate::micro_batch::MicroBatch;
 use crate::network::{PARAMETERS, TrainableNetwork};
 use crate::stats::StepOutput;
 
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// One step of [`crate::UpdateScheme::Alternating`].
-    pub(crate) fn alternating_step(&mut self, real: Batch) -> Result<StepOutput> {
+    pub(crate) fn alternating_step(&mut self, parts: &mut [MicroBatch]) -> Result<StepOutput> {
         let loss = self.hyperparameters.loss;
 
         // The discriminator: real against fake, R1 and R2.
-        let (fake, _) = self.generate(real)?;
-        let pass = self.discriminate(real, &fake)?;
-        self.check_logits("discriminator", &pass.logits)?;
-        let pairs = loss.on_pairs(&pass.logits.real, &pass.logits.fake)?;
-        let grad_fake = loss.on_fake().grad(&pairs)?;
-        let grad_logits = self.grad_logits(&pass.logits, grad_fake)?;
-        let (_, gradients) = pass.backward(&grad_logits, PARAMETERS)?;
+        let (logits, [gradients]) = self.phase(
+            parts,
+            |gan, real, rng| {
+                let (fake, _) = gan.generate(real, rng)?;
+                let pass = gan.discriminate(real, &fake, rng)?;
+                Ok((pass.logits.to_vec(), pass))
+            },
+            |gan, pass| {
+                let pairs = loss.on_pairs(&pass.logits.real, &pass.logits.fake)?;
+                let grad_fake = loss.on_fake().grad(&pairs)?;
+                let grad_logits = gan.grad_logits(&pass.logits, grad_fake)?;
+                Ok([pass.backward(&grad_logits, PARAMETERS)?.1])
+            },
+        )?;
+        self.check_logits("discriminator", &logits)?;
+        let logits = self.logits_of_parts(logits);
 
-        // The generator: fresh fakes, through the updated discriminator.
-        let (fake, generator_tape) = self.update_discriminator_and_generate(&gradients, real)?;
-        let generator_pass = self.discriminate_fakes(&fake, real.labels)?;
-        self.check_logits("generator", [&generator_pass.logits])?;
-        let pairs = match loss.is_relative() {
-            true => loss.on_pairs(
-                &self.discriminate_fakes(real.images, real.labels)?.logits,
-                &generator_pass.logits,
-            )?,
-            false => generator_pass.logits.clone(),
-        };
-        self.check_logits("generator", [&pairs])?;
-        let grad_images = generator_pass.backward(&loss.generator().grad(&pairs)?)?;
-        let generator_gradients = self.generator_gradients(&generator_tape, &grad_images)?;
-        self.update_generator(&generator_gradients)?;
-        Ok(self.output(pass.logits, pairs))
+        // The generator: fresh fakes, through the updated discriminator. The update is made beside
+        // the first of them.
+        let mut update = Some(gradients);
+        let (mut generator_logits, [gradients]) = self.phase(
+            parts,
+            |gan, real, rng| {
+                let (fake, generator_tape) = match update.take() {
+                    Some(gradients) => {
+                        gan.update_discriminator_and_generate(&gradients, real, rng)?
+                    }
+                    None => gan.generate(real, rng)?,
+                };
+                let pass = gan.discriminate_fakes(&fake, real.labels, rng)?;
+                let pairs = match loss.is_relative() {
+                    true => {
+                        let of_real = gan.discriminate_fakes(real.images, real.labels, rng)?;
+                        loss.on_pairs(&of_real.logits, &pass.logits)?
+                    }
+                    false => pass.logits.clone(),
+                };
+                let logits = vec![pairs.clone(), pass.logits.clone()];
+                Ok((logits, (pass, generator_tape, pairs)))
+            },
+            |gan, (pass, generator_tape, pairs)| {
+                let grad_images = pass.backward(&loss.generator().grad(&pairs)?)?;
+                Ok([gan.generator_gradients(&generator_tape, &grad_images)?])
+            },
+        )?;
+        self.check_logits("generator", &generator_logits)?;
+        self.update_generator(&gradients)?;
+        let pairs = generator_logits.swap_remove(0);
+        Ok(self.output(logits, pairs))
     }
 }

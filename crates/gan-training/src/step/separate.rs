@@ -2,53 +2,65 @@
 //! update can be skipped while its loss is low.
 
 use crate::error::Result;
-use crate::gan::{Batch, Gan};
-use crate::hyperparameters::{LossThresholds, SeparateUpdates};
+use crate::gan::Gan;
+use crate::hyperparameters::{Hyperparameters, LossThresholds, SeparateUpdates};
 use crate::losses::LogitLoss;
+use crate::micro_batch::{Batch, MicroBatch};
 use crate::network::{Backward, PARAMETERS, TrainableNetwork};
-use crate::stats::{Logits, StepOutput, UpdateCounts, to_host};
+use crate::stats::{Logits, StepOutput, UpdateCounts};
 use candle_core::Tensor;
+use rand_chacha::ChaCha8Rng;
 
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// One step of [`crate::UpdateScheme::Separate`].
     pub(crate) fn separate_step(
         &mut self,
-        real: Batch,
+        parts: &mut [MicroBatch],
         SeparateUpdates { half_batches, skip_if_loss_below: thresholds }: SeparateUpdates,
     ) -> Result<StepOutput> {
-        let (loss, label) = (self.hyperparameters.loss, self.hyperparameters.real_label);
-        let shown = if half_batches { real.len()? / 2 } else { real.len()? };
-        let images = real.images.narrow(0, 0, shown)?;
-        let labels = &real.labels[..shown.min(real.labels.len())];
+        let Hyperparameters { loss, real_label, .. } = self.hyperparameters;
 
         // The discriminator on real images.
-        let shown = Batch { images: &images, labels };
-        let on_real = self.update_on(shown, loss.on_real(label), thresholds.real)?;
+        let on_real =
+            self.update_on(parts, (loss.on_real(real_label), thresholds.real), |_, real, _| {
+                Ok(shown(real, half_batches)?.0)
+            })?;
         // The discriminator on fakes.
-        let (fake, _) = self.generate(shown)?;
-        let shown = Batch { images: &fake, labels };
-        let on_fake = self.update_on(shown, loss.on_fake(), thresholds.fake)?;
+        let on_fake =
+            self.update_on(parts, (loss.on_fake(), thresholds.fake), |gan, real, rng| {
+                let (images, labels) = shown(real, half_batches)?;
+                Ok(gan.generate(Batch { images: &images, labels }, rng)?.0)
+            })?;
 
         // The generator, on fresh fakes.
-        let (fake, generator_tape) = self.generate(real)?;
-        let pass = self.discriminate_fakes(&fake, real.labels)?;
-        self.check_logits("generator", [&pass.logits])?;
-        let generator_due = is_due(loss.generator(), &pass.logits, thresholds.generator)?;
-        if generator_due {
-            let grad_images = pass.backward(&loss.generator().grad(&pass.logits)?)?;
-            let gradients = self.generator_gradients(&generator_tape, &grad_images)?;
-            self.update_generator(&gradients)?;
+        let (mut logits, gradients) = self.phase_if(
+            parts,
+            thresholds.generator.map(|threshold| (loss.generator(), threshold)),
+            |gan, real, rng| {
+                let (fake, generator_tape) = gan.generate(real, rng)?;
+                let pass = gan.discriminate_fakes(&fake, real.labels, rng)?;
+                Ok((vec![pass.logits.clone()], (pass, generator_tape)))
+            },
+            |gan, (pass, generator_tape)| {
+                let grad_images = pass.backward(&loss.generator().grad(&pass.logits)?)?;
+                Ok([gan.generator_gradients(&generator_tape, &grad_images)?])
+            },
+        )?;
+        self.check_logits("generator", &logits)?;
+        if let Some([gradients]) = &gradients {
+            self.update_generator(gradients)?;
         }
 
         let updates = UpdateCounts {
             real: on_real.is_due.into(),
             fake: on_fake.is_due.into(),
-            generator: generator_due.into(),
+            generator: gradients.is_some().into(),
         };
         let can_skip = thresholds != LossThresholds::default();
+        let generator_logits = logits.swap_remove(0);
         let (real, fake) = (on_real.logits, on_fake.logits);
         let logits = Logits { real, fake, perturbed_real: None, perturbed_fake: None };
-        let output = self.output(logits, pass.logits);
+        let output = self.output(logits, generator_logits);
         Ok(StepOutput { updates: can_skip.then_some(updates), ..output })
     }
 
@@ -56,20 +68,31 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// threshold.
     fn update_on(
         &mut self,
-        shown: Batch,
-        loss: LogitLoss,
-        threshold: Option<f32>,
+        parts: &mut [MicroBatch],
+        (loss, threshold): (LogitLoss, Option<f32>),
+        images: impl Fn(&Self, Batch, &mut ChaCha8Rng) -> Result<Tensor>,
     ) -> Result<OnePart> {
-        let _span = tracing::trace_span!("discriminator").entered();
-        let (images, _) = self.augmentation().apply(shown.images, &mut self.rng)?;
-        let (logits, tape) = self.logits(&images, shown.labels)?;
-        self.check_logits("discriminator", [&logits])?;
-        let is_due = is_due(loss, &logits, threshold)?;
-        if is_due {
-            let (_, gradients) = tape.backward(&loss.grad(&logits)?, PARAMETERS)?;
-            self.update_discriminator(&gradients)?;
+        let (mut logits, gradients) = self.phase_if(
+            parts,
+            threshold.map(|threshold| (loss, threshold)),
+            |gan, real, rng| {
+                let images = images(gan, real, rng)?;
+                let labels = &real.labels[..real.labels.len().min(images.dim(0)?)];
+                let _span = tracing::trace_span!("discriminator").entered();
+                let (images, _) = gan.augmentation().apply(&images, rng)?;
+                let (logits, tape) = gan.logits(&images, labels, rng)?;
+                Ok((vec![logits.clone()], (logits, tape)))
+            },
+            |_, (logits, tape)| {
+                let _span = tracing::trace_span!("discriminator").entered();
+                Ok([tape.backward(&loss.grad(&logits)?, PARAMETERS)?.1])
+            },
+        )?;
+        self.check_logits("discriminator", &logits)?;
+        if let Some([gradients]) = &gradients {
+            self.update_discriminator(gradients)?;
         }
-        Ok(OnePart { logits, is_due })
+        Ok(OnePart { logits: logits.swap_remove(0), is_due: gradients.is_some() })
     }
 }
 
@@ -80,11 +103,9 @@ struct OnePart {
     is_due: bool,
 }
 
-/// Whether a loss is above its threshold. Only with a threshold are the logits copied from the
-/// device.
-fn is_due(loss: LogitLoss, logits: &Tensor, threshold: Option<f32>) -> Result<bool> {
-    match threshold {
-        Some(threshold) => Ok(loss.value(&to_host(logits)?) as f32 > threshold),
-        None => Ok(true),
-    }
+/// The images of a micro-batch that the discriminator is updated on, all or the first half, and
+/// their labels.
+fn shown(real: Batch<'_>, half: bool) -> Result<(Tensor, &[u32])> {
+    let shown = if half { real.len()? / 2 } else { real.len()? };
+    Ok((real.images.narrow(0, 0, shown)?, &real.labels[..shown.min(real.labels.len())]))
 }

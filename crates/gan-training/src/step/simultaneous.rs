@@ -1,39 +1,47 @@
 //! Both networks are updated from one pass through the discriminator (Shen et al. 2021, "Training
 //! generative adversarial networks in one stage").
 
-use crate::discriminator_pass::{FAKE, required};
+use crate::discriminator_pass::{DiscriminatorPass, FAKE, required};
 use crate::error::Result;
-use crate::gan::{Batch, Gan};
+use crate::gan::Gan;
 use crate::losses::{GanLoss, mean_grad};
+use crate::micro_batch::{Batch, MicroBatch};
 use crate::network::{BOTH, TrainableNetwork};
 use crate::stats::StepOutput;
 use candle_core::Tensor;
+use rand_chacha::ChaCha8Rng;
 
 impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// One step of [`crate::UpdateScheme::Simultaneous`].
-    pub(crate) fn simultaneous_step(&mut self, real: Batch) -> Result<StepOutput> {
-        let (fake, generator_tape) = self.generate(real)?;
-        let pass = self.discriminate(real, &fake)?;
-        self.check_logits("discriminator", &pass.logits)?;
+    pub(crate) fn simultaneous_step(&mut self, parts: &mut [MicroBatch]) -> Result<StepOutput> {
         let loss = self.hyperparameters.loss;
-        let pairs = loss.on_pairs(&pass.logits.real, &pass.logits.fake)?;
-        let mut one_stage = OneStage::new(loss, &pairs)?;
-        let mut grad_logits = self.grad_logits(&pass.logits, one_stage.grad_fake.clone())?;
-        if pass.logits.perturbed_fake.is_some() {
-            one_stage = one_stage.with_total(&grad_logits[FAKE])?;
-            grad_logits[FAKE] = one_stage.grad_fake.clone();
-        }
-
+        let forward = |gan: &mut Self, real: Batch, rng: &mut ChaCha8Rng| {
+            let (fake, generator_tape) = gan.generate(real, rng)?;
+            let pass = gan.discriminate(real, &fake, rng)?;
+            Ok((pass.logits.to_vec(), (pass, generator_tape)))
+        };
         // One backward pass gives the discriminator's gradients, and at the fakes those of its loss,
         // which a factor for each image turns into those of the generator's loss.
-        let (grad_fake, gradients) = pass.backward(&grad_logits, BOTH)?;
-        let grad_fake = one_stage.of_generator(&required(grad_fake)?)?;
-        let grad_images = pass.before_augmentation(&grad_fake)?;
-
-        let generator_gradients = self.generator_gradients(&generator_tape, &grad_images)?;
-        self.update_discriminator(&gradients)?;
-        self.update_generator(&generator_gradients)?;
-        Ok(self.output(pass.logits, pairs))
+        let backward = |gan: &Self, (pass, generator_tape): (DiscriminatorPass<_>, G::Tape)| {
+            let pairs = loss.on_pairs(&pass.logits.real, &pass.logits.fake)?;
+            let mut one_stage = OneStage::new(loss, &pairs)?;
+            let mut grad_logits = gan.grad_logits(&pass.logits, one_stage.grad_fake.clone())?;
+            if pass.logits.perturbed_fake.is_some() {
+                one_stage = one_stage.with_total(&grad_logits[FAKE])?;
+                grad_logits[FAKE] = one_stage.grad_fake.clone();
+            }
+            let (grad_fake, of_discriminator) = pass.backward(&grad_logits, BOTH)?;
+            let grad_fake = one_stage.of_generator(&required(grad_fake)?)?;
+            let grad_images = pass.before_augmentation(&grad_fake)?;
+            Ok([of_discriminator, gan.generator_gradients(&generator_tape, &grad_images)?])
+        };
+        let (logits, [of_discriminator, of_generator]) = self.phase(parts, forward, backward)?;
+        self.check_logits("discriminator", &logits)?;
+        self.update_discriminator(&of_discriminator)?;
+        self.update_generator(&of_generator)?;
+        let logits = self.logits_of_parts(logits);
+        let pairs = loss.on_pairs(&logits.real, &logits.fake)?;
+        Ok(self.output(logits, pairs))
     }
 }
 

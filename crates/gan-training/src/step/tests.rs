@@ -11,10 +11,11 @@ use rand_chacha::ChaCha8Rng;
 
 const IMAGE: (usize, usize, usize) = (1, 8, 8);
 const CLASSES: usize = 3;
-const BATCH: usize = 4;
+pub(super) const BATCH: usize = 4;
+pub(super) const BATCH_NORM: Norm =
+    Norm::Batch { epsilon: 1e-3, momentum: gan_models::Momentum(0.1) };
 
-fn architecture(discriminator_norm: Norm) -> Architecture {
-    let batch_norm = Norm::Batch { epsilon: 1e-3, momentum: gan_models::Momentum(0.1) };
+fn architecture(generator_norm: Norm, discriminator_norm: Norm) -> Architecture {
     let stack = |channels: &[usize], norm| {
         let activation = Activation::LeakyRelu(0.3);
         let mut stack = ConvStack::new(channels.to_vec(), vec![1, 2, 2], 4, activation);
@@ -22,14 +23,14 @@ fn architecture(discriminator_norm: Norm) -> Architecture {
         stack
     };
     let (generator, discriminator) =
-        (stack(&[7, 6, 4], batch_norm), stack(&[4, 6, 9], discriminator_norm));
+        (stack(&[7, 6, 4], generator_norm), stack(&[4, 6, 9], discriminator_norm));
     Architecture::Dcgan(Dcgan::new(5, WeightInit::Normal(0.2), generator, discriminator))
 }
 
 /// Adam with these settings keeps a step's gradient as its first moment.
 const ADAM: AdamConfig = AdamConfig { lr: 1e-3, beta1: 0.0, beta2: 0.999 };
 
-fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
+pub(super) fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
     let augmentation = Augmentation {
         colour: true,
         flip: true,
@@ -41,6 +42,7 @@ fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
     let (r1_gamma, r2_gamma) = if is_separate { (0.0, 0.0) } else { (0.5, 0.3) };
     Hyperparameters {
         batch_size: BATCH,
+        micro_batches: 1,
         update,
         loss,
         real_label: if loss.has_labels() { 0.9 } else { 1.0 },
@@ -62,7 +64,16 @@ fn hyperparameters(loss: GanLoss, update: UpdateScheme) -> Hyperparameters {
 
 /// A class-conditional pair, and a batch of real images with their labels.
 fn gan(hyperparameters: Hyperparameters, norm: Norm, by: Option<Conditioning>) -> Gan {
-    let architecture = architecture(norm);
+    gan_of(hyperparameters, (BATCH_NORM, norm), by)
+}
+
+/// The same with a normalisation for the generator and one for the discriminator.
+pub(super) fn gan_of(
+    hyperparameters: Hyperparameters,
+    (generator_norm, discriminator_norm): (Norm, Norm),
+    by: Option<Conditioning>,
+) -> Gan {
+    let architecture = architecture(generator_norm, discriminator_norm);
     let classes = (0..CLASSES).map(|class| class.to_string()).collect();
     let condition = by.map(|by| ClassCondition::new(CLASSES, by));
     let generator = architecture.generator(IMAGE.into(), classes, by.is_some()).expect("fits");
@@ -70,7 +81,7 @@ fn gan(hyperparameters: Hyperparameters, norm: Norm, by: Option<Conditioning>) -
     Gan::init(&generator, &discriminator, hyperparameters, 7, &Device::Cpu).expect("a pair")
 }
 
-fn real() -> (Tensor, Vec<u32>) {
+pub(super) fn real() -> (Tensor, Vec<u32>) {
     let (channels, height, width) = IMAGE;
     let values = (0..BATCH * channels * height * width).map(|i| (i as f32 * 0.37).sin()).collect();
     let images: Vec<f32> = values;
@@ -79,7 +90,7 @@ fn real() -> (Tensor, Vec<u32>) {
 }
 
 /// The gradients of the last update, from the first moments of the optimizer.
-fn gradients(optimizer: &Optimizer) -> Gradients {
+pub(super) fn gradients(optimizer: &Optimizer) -> Gradients {
     let first = |(name, value): (String, Tensor)| {
         name.strip_prefix("first.").map(|name| (name.to_string(), value))
     };
@@ -87,7 +98,7 @@ fn gradients(optimizer: &Optimizer) -> Gradients {
 }
 
 #[track_caller]
-fn assert_same(got: &Gradients, want: &GradStore, parameters: &Parameters, what: &str) {
+pub(super) fn assert_same(got: &Gradients, want: &GradStore, parameters: &Parameters, what: &str) {
     let mut compared = 0;
     for (name, var) in parameters.iter() {
         let Some(want) = want.get(var.as_tensor()) else { continue };
@@ -163,7 +174,7 @@ impl<'a> Reference<'a> {
 }
 
 /// The value of a loss in candle's operators, which its autograd can differentiate.
-fn value(loss: LogitLoss, logits: &Tensor) -> Tensor {
+pub(super) fn value(loss: LogitLoss, logits: &Tensor) -> Tensor {
     let logits = logits.to_dtype(DType::F64).unwrap();
     let values = match loss {
         LogitLoss::CrossEntropy { label } => {
@@ -223,9 +234,8 @@ fn last_bias(parameters: &Parameters) -> Var {
 /// parts, or one for each.
 #[test]
 fn an_alternating_step_has_the_gradients_of_its_losses() {
-    let batch_norm = Norm::Batch { epsilon: 1e-3, momentum: gan_models::Momentum(0.1) };
     for (loss, norm) in
-        GanLoss::ALL.into_iter().flat_map(|loss| [(loss, Norm::None), (loss, batch_norm)])
+        GanLoss::ALL.into_iter().flat_map(|loss| [(loss, Norm::None), (loss, BATCH_NORM)])
     {
         let (images, labels) = real();
         let settings = hyperparameters(loss, UpdateScheme::Alternating);

@@ -37,6 +37,11 @@ pub struct NewRunOptions {
     /// Images in a batch [default: the recipe's].
     #[arg(long, value_name = "N")]
     pub batch_size: Option<usize>,
+    /// Equal parts of a batch that pass through the networks one after the other, or on several
+    /// ranks: memory follows the part, and results depend on K alone, not on the number of ranks
+    /// [default: the recipe's, or else the number of ranks].
+    #[arg(long, value_name = "K")]
+    pub micro_batches: Option<usize>,
     /// Learning rate of both networks, or of the generator and the discriminator [default: the
     /// recipe's].
     #[arg(long, value_name = "X", num_args = 1..=2)]

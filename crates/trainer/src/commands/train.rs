@@ -2,6 +2,7 @@
 
 mod budget;
 mod describe;
+mod facts;
 #[cfg(feature = "serve")]
 mod page;
 
@@ -13,6 +14,7 @@ use crate::config::resolve::{self, Request};
 use crate::dataset::Selection;
 use crate::device;
 use crate::format::duration;
+use crate::ranks::Ranks;
 use crate::recipe;
 use crate::run::checkpoint;
 use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
@@ -23,6 +25,7 @@ use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use describe::describe;
+use facts::facts;
 use gan_data::{Batches, Dataset, DatasetInfo, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
@@ -39,30 +42,42 @@ use page::Page;
 /// Bad input before anything is written; files that cannot be written; a loss that is not finite.
 pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     let pool = device::pool(args.session.threads)?;
+    let ranks = Ranks::start()?;
     // The loop runs inside the pool, so that its kernels find a worker without waking one.
     pool.install(|| {
-        let laid_out = args.run.budget.map(|minutes| budget::lay_out(args, minutes)).transpose()?;
+        let laid_out = args.run.budget.map(|minutes| budget::lay_out(args, minutes, &ranks));
+        let laid_out = ranks.agree(laid_out.transpose())?;
         let args = laid_out.as_ref().unwrap_or(args);
         match args.session.dry_run {
-            true => dry_run(args, print),
-            false => run(Session::begin(args)?, args, print),
+            true => ranks.agree(dry_run(args, &ranks, print)),
+            false => run(args, &ranks, print),
         }
     })
 }
 
 /// Trains a session. With `--progress json`, events take the place of what is printed.
-fn run(session: Session, args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
-    match args.session.progress {
+fn run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+    let session = ranks.agree(Session::begin(args, ranks))?;
+    if ranks.size() > 1 {
+        let Session { config, images, gan, device, .. } = &session;
+        let facts = ranks.agree(facts(config, images.batches.dataset(), gan, device))?;
+        ranks.check_same(&facts)?;
+    }
+    ranks.end(match args.session.progress {
+        _ if !ranks.is_first() => session.follow(),
         ProgressName::Json => session.run(args, &mut sink()),
         ProgressName::Auto | ProgressName::Plain => session.run(args, print),
-    }
+    })
 }
 
 /// Prints the configuration and the networks' sizes, without reading images.
-fn dry_run(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+fn dry_run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     let device = device::device(args.session.device.device)?;
-    let (config, resumed) = configure(args, |data| data.info(Split::Train))?;
-    networks(&config, resumed.as_ref(), args, device)?;
+    let (config, resumed) = configure(args, ranks, |data| data.info(Split::Train))?;
+    networks(&config, resumed.as_ref(), args, device)?.0.with_communicator(ranks.communicator())?;
+    if !ranks.is_first() {
+        return Ok(Outcome::Complete);
+    }
     writeln!(print, "{}", serde_json::to_string_pretty(&config)?)?;
     summary::networks(&config, print)?;
     Ok(Outcome::Complete)
@@ -72,17 +87,18 @@ fn dry_run(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<Outcome> 
 /// reads what the data set holds.
 fn configure(
     args: &TrainArgs,
+    ranks: &Ranks,
     info: impl FnOnce(&Selection) -> Result<DatasetInfo>,
 ) -> Result<(TrainConfig, Option<RunDirectory>)> {
     match &args.session.resume {
         None => {
-            let request = Request::new(args)?;
+            let request = Request::new(args)?.on_ranks(ranks.size());
             let info = info(request.data())?;
             Ok((request.resolve(&info)?, None))
         }
         Some(path) => {
             let (mut directory, config) = RunDirectory::open(path)?;
-            if !args.session.dry_run {
+            if !args.session.dry_run && ranks.is_first() {
                 directory.lock()?;
             }
             config.check().with_context(|| directory.config().display().to_string())?;
@@ -143,10 +159,10 @@ struct Session {
 
 impl Session {
     /// Loads the images and makes or restores the networks.
-    fn begin(args: &TrainArgs) -> Result<Self> {
+    fn begin(args: &TrainArgs, ranks: &Ranks) -> Result<Self> {
         let device = device::device(args.session.device.device)?;
         let mut images: Option<Dataset> = None;
-        let (config, resumed) = configure(args, |data| {
+        let (config, resumed) = configure(args, ranks, |data| {
             let loaded = images.insert(data.load(Split::Train)?);
             Ok(DatasetInfo::of(loaded)?)
         })?;
@@ -157,9 +173,16 @@ impl Session {
             tracing::info!("{} images are held out, to measure with", held_out.len());
         }
         let batches = Batches::new(images, config.training.batch_size, config.seed)?;
-        let images = TrainingImages { batches, held_out };
         let (gan, device) = networks(&config, resumed.as_ref(), args, device)?;
+        let gan = gan.with_communicator(ranks.communicator())?;
+        let images = TrainingImages { batches: batches.narrow(gan.own_images()), held_out };
         Ok(Self { config, images, gan, device, resumed })
+    }
+
+    /// Trains as a rank that reports nothing.
+    fn follow(mut self) -> Result<Outcome> {
+        let batches = &mut self.images.batches;
+        train_loop::follow(&mut self.gan, batches, self.config.steps, &self.device)
     }
 
     /// Trains to the end or until it is interrupted.
@@ -191,7 +214,7 @@ impl Session {
             tracing::info!("recipe {name}, for {images}; --recipe NAME chooses another");
         }
         let progress = args.session.progress;
-        announce(&config, gan.step(), &device, &directory);
+        announce(&config, &gan, &device, &directory);
         if progress == ProgressName::Json {
             started(&config, gan.step(), &directory);
         }
@@ -271,10 +294,16 @@ fn complete(
 }
 
 /// Logs the data, the device and the run directory.
-fn announce(config: &TrainConfig, step: u64, device: &Device, directory: &RunDirectory) {
+fn announce(config: &TrainConfig, gan: &Gan, device: &Device, directory: &RunDirectory) {
     let TrainConfig { dataset, images, steps, training, recipe, seed, .. } = config;
+    let parts = match (training.micro_batches, gan.communicator().size()) {
+        (1, _) => String::new(),
+        (count, 1) => format!(" in {count} micro-batches"),
+        (count, ranks) => format!(" in {count} micro-batches on {ranks} ranks"),
+    };
     tracing::info!(
-        "{recipe}: {images} images of {dataset}, steps {step} to {steps} of batch {}, seed {seed}, {}",
+        "{recipe}: {images} images of {dataset}, steps {} to {steps} of batch {}{parts}, seed {seed}, {}",
+        gan.step(),
         training.batch_size,
         device::describe(device, rayon::current_num_threads())
     );

@@ -20,6 +20,8 @@ pub(crate) struct Request<'a> {
     /// The recipe and its name.
     recipe: Option<(String, Recipe)>,
     data: Selection,
+    /// The ranks that the run begins with.
+    ranks: usize,
 }
 
 impl<'a> Request<'a> {
@@ -36,7 +38,13 @@ impl<'a> Request<'a> {
             length: length(&args.session),
             recipe: args.run.recipe.as_deref().map(recipe::find).transpose()?,
             data: Selection::new(&args.run.data, args.session.strict.strict)?,
+            ranks: 1,
         })
+    }
+
+    /// The same for a run that begins on several ranks.
+    pub(crate) fn on_ranks(self, ranks: usize) -> Self {
+        Self { ranks, ..self }
     }
 
     /// Returns the chosen data set.
@@ -49,13 +57,16 @@ impl<'a> Request<'a> {
     /// # Errors
     /// Values that do not fit together, naming the flag or key and what would be right.
     pub(crate) fn resolve(self, info: &DatasetInfo) -> Result<TrainConfig> {
-        let Self { run, length, recipe, data } = self;
+        let Self { run, length, recipe, data, ranks } = self;
         let (name, mut recipe) = match recipe {
             Some(named) => named,
             None => recipe::find(recipe::default_for(info))?,
         };
         recipe = recipe::set(recipe, &run.set).with_context(|| format!("recipe {name}"))?;
         run.apply(&mut recipe);
+        if run.micro_batches.is_none() && recipe.training.micro_batches == 1 {
+            recipe.training.micro_batches = ranks;
+        }
         let holdout = dataset::holdout(data.source(), run.holdout, info)?;
         let (info, held_out) = &info.clone().hold_out(holdout.unwrap_or(0.0))?;
         let shape = info.shape();
@@ -159,6 +170,7 @@ impl NewRunOptions {
     fn apply(&self, recipe: &mut Recipe) {
         let Recipe { schedule, training, .. } = recipe;
         training.batch_size = self.batch_size.unwrap_or(training.batch_size);
+        training.micro_batches = self.micro_batches.unwrap_or(training.micro_batches);
         schedule.sample_every = self.sample_every.unwrap_or(schedule.sample_every);
         let adams = [&mut training.generator_adam, &mut training.discriminator_adam];
         for (adam, lr) in adams.into_iter().zip(self.lr.iter().chain(self.lr.last())) {

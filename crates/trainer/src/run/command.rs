@@ -13,7 +13,7 @@ const SECTIONS: [&str; 2] = ["training", "schedule"];
 const PATHS: [&str; 3] = ["dataset", "recipe_file", "init_from"];
 
 /// Each flag, and the JSON pointer of its value in the configuration.
-const FLAGS: [(&str, &str); 18] = [
+const FLAGS: [(&str, &str); 19] = [
     ("--init-from", "/init_from"),
     ("--dataset", "/dataset"),
     ("--size", "/size"),
@@ -21,6 +21,7 @@ const FLAGS: [(&str, &str); 18] = [
     ("--holdout", "/holdout"),
     ("--steps", "/steps"),
     ("--batch-size", "/batch_size"),
+    ("--micro-batches", "/micro_batches"),
     ("--seed", "/seed"),
     ("--precision", "/precision"),
     ("--sample-every", "/sample_every"),

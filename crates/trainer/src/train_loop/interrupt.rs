@@ -34,6 +34,14 @@ impl Interrupt {
         Ok(Self { signal: flag, file })
     }
 
+    /// Leaves Ctrl-C and SIGTERM to rank 0, for the others: its decision ends them in order.
+    ///
+    /// # Errors
+    /// A handler that the system does not accept.
+    pub(crate) fn leave_to_first_rank() -> Result<()> {
+        ctrlc::set_handler(|| {}).context("listening for Ctrl-C")
+    }
+
     /// Whether it happened.
     pub(crate) fn is_set(&self) -> bool {
         self.signal.load(Ordering::Relaxed) || self.file.symlink_metadata().is_ok()

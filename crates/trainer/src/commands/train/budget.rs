@@ -5,6 +5,7 @@ use crate::config::TrainConfig;
 use crate::config::resolve::Request;
 use crate::device;
 use crate::format::duration;
+use crate::ranks::Ranks;
 use crate::step_time::{StepTimer, median};
 use anyhow::{Result, ensure};
 use gan_data::Split;
@@ -23,7 +24,9 @@ const MIN_MEASUREMENTS: u64 = 4;
 ///
 /// # Errors
 /// A time that is not above 0 or too short for a step; whatever the run itself would fail with.
-pub(super) fn lay_out(args: &TrainArgs, minutes: f64) -> Result<TrainArgs> {
+pub(super) fn lay_out(args: &TrainArgs, minutes: f64, ranks: &Ranks) -> Result<TrainArgs> {
+    let size = ranks.size();
+    ensure!(size == 1, "--budget times one process, not {size} ranks; give --steps instead");
     ensure!(minutes > 0.0 && minutes.is_finite(), "--budget {minutes}: must be above 0 minutes");
     let request = Request::new(args)?;
     let info = request.data().info(Split::Train)?;
@@ -117,7 +120,7 @@ mod tests {
         for minutes in [0.0, -1.0, f64::NAN, 1e-12] {
             let mut args = TrainArgs::default();
             args.run.recipe = Some("mlp-small".to_string());
-            let error = lay_out(&args, minutes).expect_err("no time").to_string();
+            let error = lay_out(&args, minutes, &Ranks::alone()).expect_err("no time").to_string();
             assert!(error.starts_with(&format!("--budget {minutes}: ")), "{error}");
         }
     }

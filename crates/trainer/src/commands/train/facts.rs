@@ -1,0 +1,110 @@
+//! What decides a run's results, and so must be the same on every rank.
+
+use crate::config::TrainConfig;
+use crate::device;
+use anyhow::Result;
+use candle_core::Device;
+use gan_data::Dataset;
+use gan_models::Parameters;
+use gan_training::Gan;
+use serde_json::Value;
+use std::hash::{DefaultHasher, Hasher};
+
+/// Names and values, in the order in which they are compared.
+///
+/// # Errors
+/// Failures of the device.
+pub(super) fn facts(
+    config: &TrainConfig,
+    data: &Dataset,
+    gan: &Gan,
+    device: &Device,
+) -> Result<Vec<(String, String)>> {
+    let networks = [gan.generator_parameters(), gan.discriminator_parameters()];
+    let mut facts = vec![
+        ("the version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+        ("the arithmetic".to_string(), device::describe_arithmetic(device)),
+    ];
+    leaves("configuration key ", &serde_json::to_value(config)?, &mut facts);
+    facts.extend([
+        ("the checksum of the data set".to_string(), format!("{:016x}", checksum_of_images(data))),
+        ("the step".to_string(), gan.step().to_string()),
+        ("the checksum of the networks".to_string(), format!("{:016x}", checksum_of(networks)?)),
+    ]);
+    Ok(facts)
+}
+
+/// Collects the values of an object, and of those in it, by their keys.
+fn leaves(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let separator = if name.ends_with(' ') { "" } else { "." };
+                leaves(&format!("{name}{separator}{key}"), value, facts);
+            }
+        }
+        other => facts.push((name.to_string(), other.to_string())),
+    }
+}
+
+/// The checksum of a data set's images and labels. It is that of one build of the program.
+fn checksum_of_images(data: &Dataset) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (index, label) in data.labels().iter().enumerate() {
+        hasher.write(data.image(index).unwrap_or_default());
+        hasher.write_u32(*label);
+    }
+    hasher.finish()
+}
+
+/// The checksum of networks' parameters.
+///
+/// # Errors
+/// Failures of the device.
+fn checksum_of(networks: [&Parameters; 2]) -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    for (name, var) in networks.into_iter().flat_map(Parameters::iter) {
+        hasher.write(name.as_bytes());
+        for value in var.flatten_all()?.to_vec1::<f32>()? {
+            hasher.write_u32(value.to_bits());
+        }
+    }
+    Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::train::NewRunOptions;
+    use crate::config::resolve::resolved;
+
+    /// The names of the facts that differ between two runs.
+    fn differing(change: impl FnOnce(&mut NewRunOptions)) -> Result<Vec<String>> {
+        let facts_of = |run: NewRunOptions| -> Result<Vec<(String, String)>> {
+            let (config, batches) = resolved(run)?;
+            let device = Device::Cpu;
+            facts(&config, batches.dataset(), &config.gan(&device)?, &device)
+        };
+        let mut run = NewRunOptions::default();
+        run.data.classes.digit = vec!["5".to_string()];
+        run.recipe = Some("mlp-small".to_string());
+        let first = facts_of(run.clone())?;
+        change(&mut run);
+        let second = facts_of(run)?;
+        let others = second.into_iter().filter(|fact| !first.contains(fact));
+        Ok(others.map(|(name, _)| name).collect())
+    }
+
+    #[test]
+    fn what_differs_is_named() -> Result<()> {
+        assert_eq!(differing(|_| ())?, [""; 0]);
+        let set = differing(|run| run.set = vec!["generator_adam.lr=0.5".to_string()])?;
+        let key = "configuration key training.generator_adam.lr";
+        assert!(set.contains(&key.to_string()), "{set:?}");
+        let seed = differing(|run| run.seed.seed = Some(1))?;
+        assert_eq!(seed, ["configuration key seed", "the checksum of the networks"]);
+        let digit = differing(|run| run.data.classes.digit = vec!["6".to_string()])?;
+        assert!(digit.contains(&"the checksum of the data set".to_string()), "{digit:?}");
+        Ok(())
+    }
+}

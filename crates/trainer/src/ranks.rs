@@ -1,0 +1,236 @@
+//! The ranks of a training, which a launcher of MPI such as `mpirun` has started.
+//!
+//! Rank 0 owns the run: it prints, reports and writes. The others compute.
+
+use anyhow::{Result, anyhow, ensure};
+use gan_training::{Communicator, SingleProcess};
+use std::sync::Arc;
+
+/// Variables by which launchers tell a process its rank and the number of ranks: those of Open MPI,
+/// of MPICH and its relatives, and of SLURM.
+const LAUNCHERS: [(&str, &str); 3] = [
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+];
+
+/// The rank of this process and the number of ranks, if a launcher has started it.
+fn launched() -> Option<(usize, usize)> {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    LAUNCHERS.iter().find_map(|(rank, size)| Some((number(rank)?, number(size)?)))
+}
+
+/// Whether this process is the one that prints: the only one, or rank 0 of several.
+pub fn is_first_rank() -> bool {
+    launched().is_none_or(|(rank, _)| rank == 0)
+}
+
+/// The ranks that this process trains with.
+pub(crate) struct Ranks(Arc<dyn Communicator>);
+
+impl Ranks {
+    /// Connects the ranks that a launcher has started.
+    ///
+    /// # Errors
+    /// Several ranks of a program that is built without MPI, or with another MPI than the launcher's.
+    pub(crate) fn start() -> Result<Self> {
+        match launched() {
+            Some((_, size)) if size > 1 => {
+                let ranks = Self(connect(size)?);
+                ensure!(
+                    ranks.size() == size,
+                    "the launcher has started {size} ranks, of which MPI connects {}: start the \
+                     program by the `mpirun` of the MPI that it is built with, or by `srun --mpi=pmix`",
+                    ranks.size()
+                );
+                Ok(ranks)
+            }
+            _ => Ok(Self::alone()),
+        }
+    }
+
+    /// A process alone.
+    pub(crate) fn alone() -> Self {
+        Self(Arc::new(SingleProcess))
+    }
+
+    pub(crate) fn communicator(&self) -> Arc<dyn Communicator> {
+        self.0.clone()
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.0.size()
+    }
+
+    /// Whether this is the rank that reports.
+    pub(crate) fn is_first(&self) -> bool {
+        self.0.rank() == 0
+    }
+
+    /// Returns the result where all ranks have succeeded, else on every rank the error of the first
+    /// that failed.
+    ///
+    /// # Errors
+    /// The error of this rank or of another, which it then names.
+    pub(crate) fn agree<T>(&self, result: Result<T>) -> Result<T> {
+        let text = result.as_ref().err().map_or(String::new(), |error| format!("{error:#}"));
+        let mut failed = None;
+        for rank in 0..self.size() {
+            let text = self.0.broadcast(rank, text.clone().into_bytes())?;
+            if !text.is_empty() {
+                failed = failed.or(Some((rank, String::from_utf8_lossy(&text).into_owned())));
+            }
+        }
+        match (failed, result) {
+            (None, result) => result,
+            (Some((rank, _)), Err(error)) if rank == self.0.rank() => Err(error),
+            (Some((rank, text)), _) => Err(anyhow!("rank {rank}: {text}")),
+        }
+    }
+
+    /// Checks that what determines the results is the same on all ranks.
+    ///
+    /// # Errors
+    /// The first fact that differs from rank 0's, and the first rank where it does.
+    pub(crate) fn check_same(&self, facts: &[(String, String)]) -> Result<()> {
+        let first = self.0.broadcast(0, serde_json::to_vec(facts)?)?;
+        let first: Vec<(String, String)> = serde_json::from_slice(&first)?;
+        let value = |facts: &[(String, String)], name: &str| {
+            let fact = facts.iter().find(|(other, _)| other == name);
+            fact.map_or("nothing".to_string(), |(_, value)| value.clone())
+        };
+        let names = facts.iter().chain(&first).map(|(name, _)| name);
+        let both = |name: &String| (name.clone(), value(facts, name), value(&first, name));
+        self.agree(match names.map(both).find(|(_, own, first)| own != first) {
+            Some((name, own, first)) => {
+                Err(anyhow!("{name} differs: {own}, on rank 0 {first}; every rank needs the same"))
+            }
+            None => Ok(()),
+        })
+    }
+
+    /// Returns what rank 0 decides.
+    ///
+    /// # Errors
+    /// A rank that failed.
+    pub(crate) fn decide(communicator: &dyn Communicator, decision: bool) -> Result<bool> {
+        Ok(communicator.broadcast(0, vec![decision.into()])? == [1])
+    }
+
+    /// Ends the other ranks where this one has failed: with MPI, after it has printed its error.
+    ///
+    /// # Errors
+    /// That of the result.
+    pub(crate) fn end<T>(&self, result: Result<T>) -> Result<T> {
+        result.inspect_err(|error| self.0.fail(&format!("{error:#}")))
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn connect(_: usize) -> Result<Arc<dyn Communicator>> {
+    let mpi = gan_training::Mpi::start();
+    Ok(Arc::new(mpi.ok_or_else(|| anyhow!("MPI is initialised already"))?))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn connect(size: usize) -> Result<Arc<dyn Communicator>> {
+    anyhow::bail!(
+        "the launcher has started {size} ranks, but this program is built without MPI; build it with \
+         `--features mpi`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gan_training::in_process;
+    use std::thread;
+
+    /// What so many ranks return, each a thread.
+    fn on_ranks<T: Send>(size: usize, run: impl Fn(usize, Ranks) -> T + Sync) -> Vec<T> {
+        let run = &run;
+        thread::scope(|scope| {
+            let threads: Vec<_> = in_process(size)
+                .into_iter()
+                .map(|rank| scope.spawn(move || run(rank.rank(), Ranks(Arc::new(rank)))))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        })
+    }
+
+    #[test]
+    fn all_ranks_have_the_error_of_the_first_that_failed() {
+        let agreed = |failing: &[usize]| {
+            on_ranks(3, |rank, ranks| {
+                let result = match failing.contains(&rank) {
+                    true => Err(anyhow!("no file {rank}")),
+                    false => Ok(rank),
+                };
+                ranks.agree(result).map_err(|error| error.to_string())
+            })
+        };
+        assert_eq!(agreed(&[]), [Ok(0), Ok(1), Ok(2)]);
+        let of = |text: &str| Err::<usize, _>(text.to_string());
+        assert_eq!(
+            agreed(&[0, 1, 2]),
+            [of("no file 0"), of("rank 0: no file 0"), of("rank 0: no file 0")]
+        );
+        assert_eq!(
+            agreed(&[1, 2]),
+            [of("rank 1: no file 1"), of("no file 1"), of("rank 1: no file 1")]
+        );
+    }
+
+    #[test]
+    fn a_fact_that_differs_is_named_with_its_rank() {
+        let checked = |size| {
+            on_ranks(size, |rank, ranks| {
+                let set = if rank == 2 { "AVX2" } else { "AVX-512" };
+                let fact = |name: &str, value: &str| (name.to_string(), value.to_string());
+                let mut facts =
+                    vec![fact("the version", "0.1.0"), fact("the instruction set", set)];
+                facts.truncate(if rank == 1 && size == 2 { 1 } else { 2 });
+                ranks.check_same(&facts).map_err(|error| error.to_string())
+            })
+        };
+        for (size, want) in [
+            (
+                3,
+                "rank 2: the instruction set differs: AVX2, on rank 0 AVX-512; every rank needs the same",
+            ),
+            (
+                2,
+                "rank 1: the instruction set differs: nothing, on rank 0 AVX-512; every rank needs the same",
+            ),
+        ] {
+            let checked = checked(size);
+            assert_eq!(checked[0], Err(want.to_string()));
+            assert!(checked.iter().all(Result::is_err));
+        }
+    }
+
+    #[test]
+    fn rank_0_decides() {
+        let decided = on_ranks(2, |rank, ranks| {
+            [false, true].map(|decision| {
+                Ranks::decide(&*ranks.communicator(), decision == (rank == 0))
+                    .expect("both are there")
+            })
+        });
+        assert_eq!(decided, [[false, true]; 2]);
+    }
+
+    /// An error of one rank ends the others, which name it.
+    #[test]
+    fn an_error_of_one_rank_ends_the_others() {
+        let ended = on_ranks(2, |rank, ranks| {
+            let result = match rank {
+                1 => Err(anyhow!("the disk is full")),
+                _ => Ranks::decide(&*ranks.communicator(), false)
+                    .and_then(|_| ranks.communicator().barrier().map_err(anyhow::Error::from)),
+            };
+            ranks.end(result).expect_err("both end").to_string()
+        });
+        assert_eq!(ended, ["rank 1: the disk is full", "the disk is full"]);
+    }
+}

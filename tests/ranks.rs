@@ -1,0 +1,60 @@
+//! Batches in several parts, and programs that a launcher of MPI has started.
+
+use serde_json::json;
+
+use crate::{Place, SMALL, assert_same, finish};
+
+/// A batch in parts is one result whether or not the run is resumed, and another than a whole batch.
+#[test]
+fn micro_batches_decide_the_result() {
+    let place = Place::new();
+    let run = |out: &str| format!("{out}/00000-idx-set-tiny");
+    place.succeed(&format!("{SMALL} --out whole"));
+    place.succeed(&format!("{SMALL} --micro-batches 2 --out parts"));
+    place.succeed(&format!("{SMALL} --micro-batches 2 --steps 5 --out resumed"));
+    place.succeed(&format!("--resume {} --steps 12", run("resumed")));
+    let [whole, mut parts, mut resumed] =
+        ["whole", "parts", "resumed"].map(|out| place.result(&run(out)));
+    let weights = "generator/model.safetensors";
+    assert_ne!(whole[weights], parts[weights]);
+    // A session of 5 steps wrote its last samples.
+    for files in [&mut parts, &mut resumed] {
+        files.retain(|name, _| !name.contains("000005"));
+    }
+    assert_same(&parts, &resumed);
+    let key = |out: &str| {
+        place.json(&format!("{}/config.json", run(out)))["training"].get("micro_batches").cloned()
+    };
+    assert_eq!((key("whole"), key("parts")), (None, Some(json!(2))));
+    place.refuse_saying(
+        &format!("{SMALL} --micro-batches 6"),
+        &["micro_batches 6: batch size 8 must divide", "--micro-batches 2 fits"],
+    );
+}
+
+/// Each rank would train a run of its own.
+#[test]
+fn ranks_need_a_program_that_is_built_with_mpi() {
+    if cfg!(feature = "mpi") {
+        return;
+    }
+    let place = Place::new();
+    for (rank, size) in [
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+        ("PMI_RANK", "PMI_SIZE"),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    ] {
+        for (number, want) in [("0", "ERROR the launcher has started 2 ranks"), ("1", "")] {
+            let mut command = place.command(SMALL);
+            let said = finish(command.env(rank, number).env(size, "2"));
+            assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
+            assert!(said.err.starts_with(want) && said.err.lines().count() <= 1, "{}", said.err);
+            assert!(want.is_empty() == said.err.is_empty(), "{}", said.err);
+        }
+    }
+    assert!(!place.path("runs").exists());
+    // One rank is a process as any other.
+    let mut command = place.command(SMALL);
+    let said = finish(command.env("OMPI_COMM_WORLD_RANK", "0").env("OMPI_COMM_WORLD_SIZE", "1"));
+    assert_eq!(said.code, Some(0), "{}", said.err);
+}
