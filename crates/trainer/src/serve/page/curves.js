@@ -155,7 +155,7 @@ export function chart(title, { log = false, unit = false } = {}) {
       parts.push(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(mark), y2: y(mark) }));
       parts.push(svg("text", { x: LEFT - 7, y: y(mark) + 4, "text-anchor": "end" }, label(mark)));
     }
-    for (const step of ticks(0, last, Math.max(2, Math.floor(width / 110)))) {
+    for (const step of ticks(0, last, Math.max(2, Math.floor(width / 110))).filter(Number.isInteger)) {
       const text = step === 0 ? "step 0" : whole(step);
       const anchor = step === 0 ? "start" : x(step) > width - 30 ? "end" : "middle";
       parts.push(svg("text", { x: x(step), y: HEIGHT - 5, "text-anchor": anchor }, text));

@@ -161,6 +161,7 @@ export function runView(name) {
       stop.disabled = false;
       ask(false);
     }
+    body.hidden = run?.error != null;
     if (!isShown()) {
       pills(state, run);
       failed.say(run ? run.error : "This run is not there any more.");
@@ -174,17 +175,15 @@ export function runView(name) {
   }
 
   const head = el("div", { class: "line spread" }, el("div", { class: "line" }, el("h1", {}, name), state), el("div", { class: "line" }, cancel, stop));
-  const element = el(
+  const body = el(
     "div",
     { class: "stack" },
-    head,
-    said.element,
-    failed.element,
     el("section", { class: "card stack" }, bar, shown.element, resume),
     warned.element,
     el("div", { class: "columns" }, gallery, diagrams.element),
     el("details", { class: "card" }, el("summary", {}, "Configuration"), config),
   );
+  const element = el("div", { class: "stack" }, head, said.element, failed.element, body);
   image.hidden = true;
   grids.element.hidden = true;
   stop.hidden = true;
