@@ -95,7 +95,7 @@ main()
     console.error(`browser-test: ${error.message}`);
     process.exitCode = 1;
   })
-  .finally(() => {
-    cleanUp();
+  .finally(async () => {
+    await cleanUp();
     setTimeout(() => process.exit(), 1000).unref();
   });

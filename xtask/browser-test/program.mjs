@@ -80,9 +80,15 @@ export function usage({ pid }) {
   return { memory: of("VmRSS") / 1024, descriptors: readdirSync(`/proc/${pid}/fd`).length, threads: of("Threads") };
 }
 
-/** Ends all programs and removes their files. */
-export function cleanUp() {
+/** Ends all programs and removes their files, some of which a browser may still write while it ends. */
+export async function cleanUp() {
   for (const child of children) child.kill("SIGKILL");
-  // The browser may still write while it dies.
-  rmSync(place, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  for (let left = 50; ; left--) {
+    try {
+      return rmSync(place, { recursive: true, force: true });
+    } catch (error) {
+      if (!left) throw error;
+      await sleep(100);
+    }
+  }
 }

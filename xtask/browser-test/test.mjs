@@ -3,7 +3,7 @@
 // (minutes of opening and closing pages instead of the test, optional).
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
@@ -76,12 +76,26 @@ const checks = [];
 /** Adds a check. `refusals` are the requests that fail in it, as in "404 /api/runs/NAME". */
 const check = (name, act, refusals = () => []) => checks.push({ name, act, refusals });
 
+/** The requests of some milliseconds that ask for a path. */
+async function requests(page, asked, time) {
+  const before = asked.length;
+  await page.waitForTimeout(time);
+  const paths = asked.slice(before).map((url) => new URL(url).pathname);
+  return (path) => paths.filter((one) => one === path).length;
+}
+
 check("a run that trains shows its growing curves", async ({ page, url, run }) => {
   await page.goto(url);
   await page.getByRole("link", { name: run }).waitFor();
   await page.getByRole("checkbox").first().check();
   await page.locator(".chart path").first().waitFor();
+  const other = "00001-another";
+  cpSync(join(runs, run), join(runs, other), { recursive: true });
+  await page.getByRole("checkbox", { name: `curves of ${other}` }).check();
+  for (const name of [run, other]) await page.locator(".legend li", { hasText: `${name}, generator` }).waitFor();
   await screenshots(page, "runs");
+  rmSync(join(runs, other), { recursive: true });
+  await page.getByRole("link", { name: other }).waitFor({ state: "detached" });
   await page.getByRole("link", { name: run }).click();
   const curve = page.locator(".chart path").first();
   await curve.waitFor();
@@ -91,6 +105,27 @@ check("a run that trains shows its growing curves", async ({ page, url, run }) =
   await until("the step grows", async () => (await steps()) !== step);
   await page.locator("img.pixels").first().waitFor();
   await screenshots(page, "run");
+});
+
+check("a page asks for little, and for nothing while it is hidden", async ({ page, run, asked }) => {
+  // The list comes by events alone, so that no older one follows a newer one.
+  assert(!asked.some((url) => new URL(url).pathname === "/api/runs"));
+  const shown = await requests(page, asked, 8000);
+  const [curves, grids] = [`/api/runs/${run}/stats`, `/api/runs/${run}`].map(shown);
+  assert(curves >= 1 && curves <= 5 && grids <= 2, `${curves} for curves, ${grids} for grids in 8 s`);
+  const hide = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await hide(true);
+  // What was asked for before.
+  await page.waitForTimeout(6000);
+  const length = asked.length;
+  await page.waitForTimeout(5000);
+  assert.equal(asked.length, length, "a hidden page asks");
+  await hide(false);
+  await until("a page that is shown again asks", () => asked.length > length + 1);
 });
 
 check("the page draws what generate draws, and its controls change it", async ({ page, url }) => {
@@ -251,8 +286,8 @@ async function main() {
   const faults = [];
   let refusals = [];
   const watch = watcher(faults, [url, `blob:${url}`], () => refusals);
-  watch(page);
-  const context = { page, url, run, training, browser, launch, servers, watch };
+  const asked = watch(page);
+  const context = { page, asked, url, run, training, browser, launch, servers, watch };
   for (const { name, act, refusals: of } of checks) {
     const began = Date.now();
     refusals = of(context);
@@ -273,8 +308,8 @@ main()
     console.error(`browser-test: ${error.message}`);
     process.exitCode = 1;
   })
-  .finally(() => {
-    cleanUp();
+  .finally(async () => {
+    await cleanUp();
     // The browser of a check that failed.
     setTimeout(() => process.exit(), 2000).unref();
   });

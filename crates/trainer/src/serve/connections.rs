@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -44,8 +45,8 @@ pub(super) async fn accept(listener: TcpListener, site: Arc<Site>) -> anyhow::Re
             continue;
         };
         let Ok(permit) = free.clone().try_acquire_owned() else {
-            // Written if there is room for it: nobody is waited for.
-            let _ = stream.try_write(TOO_MANY);
+            // Nobody is waited for: the socket does not block.
+            let _ = stream.into_std().and_then(|mut stream| stream.write(TOO_MANY));
             continue;
         };
         let (site, memory) = (site.clone(), memory.clone());
