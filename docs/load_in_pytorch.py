@@ -2,15 +2,8 @@
 
 usage: load_in_pytorch.py DIRECTORY LATENTS.npy IMAGES.npy [LABEL,LABEL,...]
 LATENTS.npy: float32 (B, latent_dim); IMAGES.npy: float32 (B, C, H, W) in [-1, 1]. Labels count the
-classes from 0 and repeat as needed; the default is all in turn. Needs torch and numpy."""
-import json, sys, numpy as np, torch, torch.nn.functional as F
-
-def read_safetensors(path):
-    data = open(path, "rb").read()
-    start = 8 + int.from_bytes(data[:8], "little")
-    values = lambda begin, end: torch.tensor(np.frombuffer(data[start + begin : start + end], "<f4"))
-    entries = ((n, t) for n, t in json.loads(data[8:start]).items() if n != "__metadata__")
-    return {n: values(*t["data_offsets"]).reshape(t["shape"]) for n, t in entries}
+classes from 0 and repeat as needed; the default is all in turn. Needs torch, safetensors and numpy."""
+import json, sys, torch, torch.nn.functional as F
 
 def padding(kernel, stride, large):  # "same": before and after, the larger half after
     total = max((-(-large // stride) - 1) * stride + kernel - large, 0)
@@ -46,37 +39,45 @@ def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
         pool = lambda y: F.avg_pool2d(F.pad(y, padding(arg, arg, v) + padding(arg, arg, h)), arg)
         return pool(x) / pool(torch.ones_like(x))
     if kind == "rescale": return x * arg["scale"] + arg["shift"]
-    if kind == "residual":
-        part = lambda name: run_all(x, arg.get(name, []), below(w, name))
-        return part("body") + part("shortcut")
     if kind == "upsample":
-        how = {"mode": "bilinear", "align_corners": False} if arg["filter"] == "bilinear" else {}
-        return F.interpolate(x, scale_factor=arg["factor"], **how)
-    if kind == "downsample":  # the transpose of bilinear upsampling, rows of weights scaled to a sum of 1
-        scaled = lambda side: F.interpolate(torch.eye(side // arg)[None], size=side, mode="linear")[0]
-        rows, columns = (m / m.sum(1, keepdim=True) for m in (scaled(h), scaled(v)))
-        return rows @ x @ columns.T
-    if kind.startswith("pixel_"): return getattr(F, kind)(x, arg)
+        smooth = {"mode": "bilinear", "align_corners": False} if arg["filter"] == "bilinear" else {}
+        return F.interpolate(x, scale_factor=arg["factor"], **smooth)
+    if kind == "downsample":  # bilinear upsampling transposed, each row's sum scaled to 1
+        def rows(side):
+            up = F.interpolate(torch.eye(side // arg)[None], scale_factor=arg, mode="linear")[0]
+            return up / up.sum(1, keepdim=True)
+        return rows(h) @ x @ rows(v).T
+    if kind == "pixel_shuffle": return F.pixel_shuffle(x, arg)
+    if kind == "pixel_unshuffle": return F.pixel_unshuffle(x, arg)
     if kind == "minibatch_std":
         std = (x.var(0, unbiased=False) + 1e-8).sqrt().mean()
         return torch.cat([x, std.expand(b, 1, h, v)], 1)
-    return x if kind == "dropout" else sys.exit(f"{kind}: this script does not know the layer")
+    return x if kind == "dropout" else sys.exit(f"{kind}: no layer that this script knows")
 
-def below(w, name):  # the tensors whose names start with `name` and a dot, under the rest of their names
-    return {n[len(name) + 1 :]: t for n, t in w.items() if n.startswith(f"{name}.")}
-
-def run_all(x, layers, w):
+def run_all(x, layers, tensors):  # the names of the tensors begin with the layer's number
     for i, layer in enumerate(layers):
         ((kind, arg),) = layer.items() if isinstance(layer, dict) else [(layer, None)]
-        x = run(x, kind, arg, below(w, str(i)))
+        of = lambda prefix: {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
+        if kind == "residual":
+            parts = [run_all(x, arg.get(p, []), of(f"{i}.{p}.")) for p in ("body", "shortcut")]
+            x = parts[0] + parts[1]
+        else:
+            x = run(x, kind, arg, of(f"{i}."))
     return x
 
-directory, latents, images = sys.argv[1:4]
-config = json.load(open(f"{directory}/config.json"))
-tensors = read_safetensors(f"{directory}/model.safetensors")
-x = torch.from_numpy(np.load(latents))[..., None, None]
-if config.get("conditional"):  # latent vectors, then one-hot classes
-    labels, one_hot = range(len(config["classes"])), torch.eye(len(config["classes"]))[..., None, None]
-    labels = [int(label) for label in sys.argv[4].split(",")] if len(sys.argv) > 4 else labels
-    x = torch.cat([x, one_hot[[labels[i % len(labels)] for i in range(len(x))]]], 1)
-np.save(images, run_all(x, config["layers"], below(tensors, "layers")).numpy())
+def forward(config, tensors, latents, labels=None):  # (B, latent_dim) to (B, C, H, W) in [-1, 1]
+    x, count = latents[..., None, None], len(config.get("classes", []))
+    if config.get("conditional"):  # latent vectors, then one-hot classes
+        labels = range(count) if labels is None else labels
+        of = torch.tensor([int(labels[i % len(labels)]) for i in range(len(x))])
+        x = torch.cat([x, F.one_hot(of, count).float()[..., None, None]], 1)
+    return run_all(x, config["layers"], {n.removeprefix("layers."): t for n, t in tensors.items()})
+
+if __name__ == "__main__":
+    import numpy as np
+    from safetensors.torch import load_file
+    directory, latents, images = sys.argv[1:4]
+    config = json.load(open(f"{directory}/config.json"))
+    tensors = load_file(f"{directory}/model.safetensors")
+    labels = sys.argv[4].split(",") if len(sys.argv) > 4 else None
+    np.save(images, forward(config, tensors, torch.from_numpy(np.load(latents)), labels).numpy())

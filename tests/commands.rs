@@ -1,5 +1,7 @@
 //! `recipes`, `summary`, `score` and `interpolate`.
 
+use std::fs;
+
 use gan_data::{ImageSet, Source, Split, idx};
 use serde_json::Value;
 
@@ -133,30 +135,54 @@ fn separate_updates_are_counted() {
     assert!(lines.iter().all(|line| (0.0..=1.0).contains(&line["accuracy"].as_f64().unwrap())));
 }
 
-/// The Python program of a model card, run where the environment names a Python with onnxruntime and
-/// numpy: `CANDLE_GAN_ONNX_PYTHON=.../bin/python cargo test -p trainer --test e2e model_card`.
-#[test]
+/// Runs the Python program of model cards that begins like this, where a variable names a Python with what
+/// it needs, and returns the shapes of what `read` finds.
 #[allow(clippy::print_stderr, reason = "a test that is skipped says why")]
-fn the_program_of_a_model_card_draws() {
-    let Some(python) = std::env::var_os("CANDLE_GAN_ONNX_PYTHON") else {
-        eprintln!("skipped: CANDLE_GAN_ONNX_PYTHON names no Python with onnxruntime");
+fn draw_by_model_card(variable: &str, begins: &str, read: fn(&Place) -> Vec<usize>) {
+    let Some(python) = std::env::var_os(variable) else {
+        eprintln!("skipped: {variable} names no Python");
         return;
     };
     let place = Place::new();
-    for (recipe, run) in
-        [("by-class", "runs/00000-idx-set-by-class"), ("layers", "runs/00001-idx-set-layers")]
-    {
-        place.succeed(&format!("--recipe {recipe}.toml --dataset idx:set --steps 4"));
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let script = fs::read(format!("{root}/docs/load_in_pytorch.py")).unwrap();
+    for recipe in ["by-class", "layers"] {
+        let run = format!("runs/{recipe}");
+        place.succeed(&format!("--recipe {recipe}.toml --dataset idx:set --steps 4 --out {run}"));
+        let run = format!("{run}/00000-idx-set-{recipe}");
         let card = String::from_utf8(place.read(&format!("{run}/generator/README.md"))).unwrap();
-        let (_, program) = card.split_once("```python\n").unwrap();
-        place.write("draw.py", program.split_once("```").unwrap().0);
-        place.succeed(&format!("export-onnx --weights {run}/generator --out generator.onnx"));
+        let mut programs = card.split("```python\n").skip(1).map(|text| text.split("```").next());
+        let program = programs.find_map(|text| text.filter(|text| text.starts_with(begins)));
+        // From beside the generator, as the card says.
+        place.write(&format!("{run}/draw.py"), program.unwrap());
+        place.write(&format!("{run}/load_in_pytorch.py"), &script);
+        place.succeed(&format!("export-onnx --weights {run}/generator --out {run}/generator.onnx"));
         let mut draw = std::process::Command::new(&python);
-        let said = crate::finish(draw.arg("draw.py").current_dir(place.path("")));
+        let said = crate::finish(draw.arg("draw.py").current_dir(place.path(&run)));
         assert_eq!(said.code, Some(0), "{card}\n{said:?}");
-        let images = candle_core::Tensor::read_npy(place.path("images.npy")).unwrap();
-        assert_eq!(images.dims(), [16, 1, 28, 28]);
+        for name in ["images.npy", "images.safetensors"] {
+            let _ = fs::rename(place.path(&run).join(name), place.path(name));
+        }
+        assert_eq!(read(&place), [16, 1, 28, 28]);
     }
+}
+
+/// `CANDLE_GAN_ONNX_PYTHON=.../bin/python cargo test -p trainer --test e2e model_card`.
+#[test]
+fn the_program_of_a_model_card_draws_with_onnxruntime() {
+    draw_by_model_card("CANDLE_GAN_ONNX_PYTHON", "import numpy as np, onnxruntime\n", |place| {
+        candle_core::Tensor::read_npy(place.path("images.npy")).unwrap().dims().to_vec()
+    });
+}
+
+/// `CANDLE_GAN_TORCH_PYTHON=.../bin/python cargo test -p trainer --test e2e model_card`.
+#[test]
+fn the_program_of_a_model_card_draws_with_pytorch() {
+    draw_by_model_card("CANDLE_GAN_TORCH_PYTHON", "import json, torch\n", |place| {
+        let device = candle_core::Device::Cpu;
+        let file = place.path("images.safetensors");
+        candle_core::safetensors::load(file, &device).unwrap()["images"].dims().to_vec()
+    });
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The web page of runs: what it answers, and what it refuses.
 #![cfg(feature = "serve")]
 
+mod limits;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,7 +52,11 @@ impl Answer {
 impl Page {
     /// Starts `serve` with these arguments.
     fn open(place: &Place, args: &str) -> Self {
-        let mut command = place.command(&format!("serve --port 0 --threads 1 {args}"));
+        Self::start(place.command(&format!("serve --port 0 --threads 1 {args}")))
+    }
+
+    /// Starts a command that serves.
+    fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -341,65 +347,81 @@ fn a_run_serves_itself_and_others_take_its_port() {
     assert_eq!(page.get("/api/runs").json()[0]["state"], "training");
 }
 
-#[test]
-fn strangers_and_floods_are_refused() {
-    let place = Place::new();
-    place.succeed(&format!("{SMALL} --steps 2"));
-    let page = Page::open(&place, "");
-    for host in ["evil.example", "localhost:1", "127.0.0.1"] {
-        let request =
-            format!("GET /api/runs HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        assert_eq!(page.send(request.as_bytes()).status, 421, "{host}");
-    }
-    assert_eq!(page.send(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n").status, 421);
-    let port = page.host.rsplit_once(':').unwrap().1;
-    let request = format!("GET / HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
-    assert_eq!(page.send(request.as_bytes()).status, 200);
-    assert_eq!(page.request("PUT", "/api/runs", "Origin: null\r\n", b"").status, 403);
-
-    // 100 MB, said to be so, or sent in one endless chunk.
-    let judge = "/api/runs/00000-idx-set-tiny/judge";
-    let origin = format!("Host: {0}\r\nOrigin: http://{0}\r\nConnection: close\r\n", page.host);
-    let long = format!("POST {judge} HTTP/1.1\r\n{origin}Content-Length: 100000000\r\n\r\n");
-    assert_eq!(page.send(long.as_bytes()).status, 413);
-    let chunked =
-        format!("POST {judge} HTTP/1.1\r\n{origin}Transfer-Encoding: chunked\r\n\r\n5F5E100\r\n");
-    let body = vec![0; 17 << 20];
-    let answer = page.send(&[chunked.as_bytes(), &body[..]].concat());
-    assert!([413, 0].contains(&answer.status), "{}", answer.status);
-
-    // More connections than are kept open end at once; then there is room again.
-    let mut open: Vec<TcpStream> =
-        (0..200).filter_map(|_| TcpStream::connect(&page.host).ok()).collect();
-    thread::sleep(Duration::from_millis(200));
-    let is_open = |stream: &mut TcpStream| {
-        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        stream.read(&mut [0]).is_err_and(|error| {
-            matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)
-        })
-    };
-    let mut count = 0;
-    for stream in &mut open {
-        count += usize::from(is_open(stream));
-    }
-    assert!(count <= 64, "{count}");
-    drop(open);
-    thread::sleep(Duration::from_millis(200));
-    assert_eq!(page.get("/").status, 200);
-}
-
-/// A stream of events tells of a run that is made later, and ends with its reader.
+/// A stream of events tells of a run that is made later, and ends with its reader. The next reader, who
+/// comes when nobody has listened for a while, is told nothing that is out of date.
 #[test]
 fn runs_are_live() {
     let place = Place::new();
     let page = Page::open(&place, "");
-    let mut stream = TcpStream::connect(&page.host).unwrap();
-    stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
-    write!(stream, "GET /api/events HTTP/1.1\r\nHost: {}\r\n\r\n", page.host).unwrap();
-    let mut lines = BufReader::new(stream).lines().map(Result::unwrap);
-    assert_eq!(lines.find(|line| line.starts_with("data:")).unwrap(), "data: []");
+    let listen = || {
+        let mut stream = TcpStream::connect(&page.host).unwrap();
+        stream.set_read_timeout(Some(TIME_LIMIT)).unwrap();
+        write!(stream, "GET /api/events HTTP/1.1\r\nHost: {}\r\n\r\n", page.host).unwrap();
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        lines.filter_map(|line| line.strip_prefix("data: ").map(String::from))
+    };
+    let mut lists = listen();
+    assert_eq!(lists.next().unwrap(), "[]");
     place.succeed(&format!("{SMALL} --steps 2"));
-    let data = lines.find(|line| line.starts_with("data:") && line.contains("finished")).unwrap();
-    let runs: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+    let list = lists.find(|list| list.contains("finished")).unwrap();
+    let runs: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(runs[0]["name"], "00000-idx-set-tiny");
+    drop(lists);
+    // The server learns that the reader is gone from the next list, which it cannot send.
+    place.write("runs/broken/config.json", "{");
+    thread::sleep(Duration::from_secs(5));
+    fs::remove_dir_all(place.path("runs")).unwrap();
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!(listen().next().unwrap(), "[]");
+}
+
+/// A run whose configuration is damaged is there, with the reason why it is not shown.
+#[test]
+fn a_damaged_run_is_listed_as_broken() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 2"));
+    let config = place.read(&format!("{RUN}/config.json"));
+    let page = Page::open(&place, "");
+    for damaged in ["", "{", "{}", "[1]"] {
+        place.write(&format!("{RUN}/config.json"), damaged);
+        let run = &page.get("/api/runs").json()[0];
+        assert_eq!((&run["name"], &run["state"]), (&json!("00000-idx-set-tiny"), &json!("broken")));
+        let error = run["error"].as_str().unwrap();
+        assert!(error.contains("config.json: not a run's configuration"), "{damaged}: {error}");
+        let detail = page.get("/api/runs/00000-idx-set-tiny");
+        assert_eq!((detail.status, detail.text()), (422, error), "{damaged}");
+    }
+    place.write(&format!("{RUN}/config.json"), config);
+    let run = &page.get("/api/runs").json()[0];
+    assert_eq!((&run["state"], &run["error"]), (&json!("finished"), &Value::Null));
+}
+
+/// Links between runs of the directory are followed; links that lead out of it are no runs.
+#[cfg(unix)]
+#[test]
+fn links_lead_no_further_than_the_directory_of_runs() {
+    use std::os::unix::fs::symlink;
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 2"));
+    crate::copy(&place.path(RUN), &place.path("elsewhere/secret"));
+    symlink(place.path("elsewhere/secret"), place.path("runs/absolute")).unwrap();
+    symlink("../elsewhere/secret", place.path("runs/relative")).unwrap();
+    symlink("/nowhere", place.path("runs/broken")).unwrap();
+    symlink("00000-idx-set-tiny", place.path("runs/best")).unwrap();
+    // The directory itself may be a link.
+    symlink("runs", place.path("link")).unwrap();
+    for runs in ["runs", "link"] {
+        let page = Page::open(&place, &format!("--runs {runs}"));
+        let list = page.get("/api/runs").json();
+        let names: Vec<&Value> = list.as_array().unwrap().iter().map(|run| &run["name"]).collect();
+        assert_eq!(names, ["00000-idx-set-tiny", "best"]);
+        assert_eq!(page.get("/api/runs/best/samples/2.png").status, 200);
+        for path in
+            ["runs/absolute", "runs/relative", "runs/absolute/stats", "generators/run/absolute"]
+        {
+            assert_eq!(page.get(&format!("/api/{path}")).status, 404, "{path}");
+        }
+        assert_eq!(page.post("/api/runs/absolute/stop", b"").status, 404);
+        assert!(!page.get("/api/generators").text().contains("absolute"));
+    }
 }

@@ -1,55 +1,20 @@
-// The web page in a real browser: `cargo xtask browser-test` copies this file beside playwright-core and
-// runs it. Environment: PROGRAM (candle-gan), CHROMIUM, WEIGHTS (assets/weights), SCREENSHOTS (a directory,
-// optional), SOAK (minutes of opening and closing pages, optional).
+// The web page in a real browser: `cargo xtask browser-test` copies these files beside playwright-core and runs this
+// one. Environment: PROGRAM (candle-gan), CHROMIUM, WEIGHTS (assets/weights), SCREENSHOTS (a directory, optional), SOAK
+// (minutes of opening and closing pages instead of the test, optional).
 
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
+import { CHROMIUM, PATIENCE, SCREENSHOTS, WEIGHTS, cleanUp, place, runs, serve, succeed, train, until } from "./program.mjs";
+import { soak } from "./soak.mjs";
 
-const { PROGRAM, CHROMIUM, WEIGHTS, SCREENSHOTS, SOAK } = process.env;
-/** Milliseconds that anything may take. The machine may be shared. */
-const PATIENCE = 120_000;
+const { SOAK } = process.env;
 const WIDTHS = [1280, 390];
-
-const place = mkdtempSync(join(tmpdir(), "candle-gan-"));
-const runs = join(place, "runs");
-const children = [];
-
-function start(...args) {
-  const child = spawn(PROGRAM, args, { cwd: place, stdio: ["ignore", "pipe", "pipe"] });
-  children.push(child);
-  child.exited = new Promise((resolve) => child.on("exit", resolve));
-  child.stderr.resume();
-  return child;
-}
-
-function succeed(...args) {
-  const { status, stderr } = spawnSync(PROGRAM, args, { cwd: place, encoding: "utf8" });
-  assert.equal(status, 0, `${args.join(" ")}: ${stderr}`);
-}
-
-async function until(what, check) {
-  const end = Date.now() + PATIENCE;
-  for (;;) {
-    const found = await check();
-    if (found) return found;
-    assert(Date.now() < end, `never: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-}
-
-async function serve() {
-  const child = start("serve", "--port", "0", "--threads", "1", "--runs", runs, "--weights", WEIGHTS);
-  child.stdout.setEncoding("utf8");
-  let line = "";
-  child.stdout.on("data", (text) => (line += text));
-  await until("the address", () => line.includes("\n"));
-  return { url: line.trim(), child };
-}
+/** Milliseconds of the soak that belongs to the test. */
+const SHORT_SOAK = 20_000;
 
 /** Writes one latent as a NumPy file. */
 function writeLatent(path, latent) {
@@ -59,18 +24,28 @@ function writeLatent(path, latent) {
   writeFileSync(path, Buffer.concat([head, Buffer.from(new Float32Array(latent).buffer)]));
 }
 
-/** The values of an image in the page, red of each pixel. */
+/** The values of an image or canvas in the page, red of each pixel. */
 const drawn = (page, source) =>
   page.evaluate(async (source) => {
-    const image = source ? new Image() : document.querySelector("#drawn");
+    const image = source ? new Image() : document.querySelector("#drawn, canvas#image");
     if (source) image.src = source;
-    await image.decode();
+    await image.decode?.();
     const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    [canvas.width, canvas.height] = [image.naturalWidth ?? image.width, image.naturalHeight ?? image.height];
     const context = canvas.getContext("2d");
     context.drawImage(image, 0, 0);
     return [...context.getImageData(0, 0, canvas.width, canvas.height).data].filter((_, i) => i % 4 === 0);
   }, source);
+
+/** Asserts that `generate` draws the image that a page shows of a latent, but for 2 of 255. */
+async function assertGenerated(page, shown, latent, className) {
+  writeLatent(join(place, "latent.npy"), latent);
+  succeed("generate", "--weights", join(WEIGHTS, "digits"), "--latents", "latent.npy", "--class", className, "--format", "png", "--out", "same", "--force");
+  const png = readFileSync(join(place, "same", "000000.png")).toString("base64");
+  const wanted = await drawn(page, `data:image/png;base64,${png}`);
+  const difference = Math.max(...wanted.map((value, i) => Math.abs(value - shown[i])));
+  assert(wanted.length === 784 && difference <= 2, `they differ by ${difference} of 255`);
+}
 
 const latentOf = async (page) => JSON.parse(await page.getAttribute("#drawn", "data-latent"));
 
@@ -82,26 +57,45 @@ async function changes(page, what, act) {
   return latentOf(page);
 }
 
+/** Nothing is wider than the page; pictures in light and dark. */
 async function screenshots(page, name) {
   for (const width of WIDTHS) {
     await page.setViewportSize({ width, height: width > 500 ? 860 : 844 });
     await page.waitForTimeout(300);
     const across = await page.evaluate(() => document.documentElement.scrollWidth);
     assert(across <= width, `${name}: ${across} pixels across at ${width}`);
-    if (SCREENSHOTS) await page.screenshot({ path: join(SCREENSHOTS, `${name}-${width}.png`), fullPage: true });
+    for (const colorScheme of SCREENSHOTS ? ["dark", "light"] : []) {
+      await page.emulateMedia({ colorScheme });
+      await page.screenshot({ path: join(SCREENSHOTS, `${name}-${width}-${colorScheme}.png`), fullPage: true });
+    }
   }
   await page.setViewportSize({ width: WIDTHS[0], height: 860 });
 }
 
 const checks = [];
-const check = (name, act) => checks.push([name, act]);
+/** Adds a check. `refusals` are the requests that fail in it, as in "404 /api/runs/NAME". */
+const check = (name, act, refusals = () => []) => checks.push({ name, act, refusals });
+
+/** The requests of some milliseconds that ask for a path. */
+async function requests(page, asked, time) {
+  const before = asked.length;
+  await page.waitForTimeout(time);
+  const paths = asked.slice(before).map((url) => new URL(url).pathname);
+  return (path) => paths.filter((one) => one === path).length;
+}
 
 check("a run that trains shows its growing curves", async ({ page, url, run }) => {
   await page.goto(url);
   await page.getByRole("link", { name: run }).waitFor();
   await page.getByRole("checkbox").first().check();
   await page.locator(".chart path").first().waitFor();
+  const other = "00001-another";
+  cpSync(join(runs, run), join(runs, other), { recursive: true });
+  await page.getByRole("checkbox", { name: `curves of ${other}` }).check();
+  for (const name of [run, other]) await page.locator(".legend li", { hasText: `${name}, generator` }).waitFor();
   await screenshots(page, "runs");
+  rmSync(join(runs, other), { recursive: true });
+  await page.getByRole("link", { name: other }).waitFor({ state: "detached" });
   await page.getByRole("link", { name: run }).click();
   const curve = page.locator(".chart path").first();
   await curve.waitFor();
@@ -111,6 +105,27 @@ check("a run that trains shows its growing curves", async ({ page, url, run }) =
   await until("the step grows", async () => (await steps()) !== step);
   await page.locator("img.pixels").first().waitFor();
   await screenshots(page, "run");
+});
+
+check("a page asks for little, and for nothing while it is hidden", async ({ page, run, asked }) => {
+  // The list comes by events alone, so that no older one follows a newer one.
+  assert(!asked.some((url) => new URL(url).pathname === "/api/runs"));
+  const shown = await requests(page, asked, 8000);
+  const [curves, grids] = [`/api/runs/${run}/stats`, `/api/runs/${run}`].map(shown);
+  assert(curves >= 1 && curves <= 5 && grids <= 2, `${curves} for curves, ${grids} for grids in 8 s`);
+  const hide = (hidden) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+  await hide(true);
+  // What was asked for before.
+  await page.waitForTimeout(6000);
+  const length = asked.length;
+  await page.waitForTimeout(5000);
+  assert.equal(asked.length, length, "a hidden page asks");
+  await hide(false);
+  await until("a page that is shown again asks", () => asked.length > length + 1);
 });
 
 check("the page draws what generate draws, and its controls change it", async ({ page, url }) => {
@@ -130,12 +145,7 @@ check("the page draws what generate draws, and its controls change it", async ({
   // The directions of the class may arrive meanwhile and move the image once more.
   for (let now; !isDeepStrictEqual((now = await latentOf(page)), latent); latent = now) shown = await drawn(page);
   assert.notDeepEqual(shown, first);
-  writeLatent(join(place, "latent.npy"), latent);
-  succeed("generate", "--weights", join(WEIGHTS, "digits"), "--latents", "latent.npy", "--class", "3", "--format", "png", "--out", "same", "--force");
-  const png = readFileSync(join(place, "same", "000000.png")).toString("base64");
-  const wanted = await drawn(page, `data:image/png;base64,${png}`);
-  const difference = Math.max(...wanted.map((value, i) => Math.abs(value - shown[i])));
-  assert(wanted.length === 784 && difference <= 2, `they differ by ${difference} of 255`);
+  await assertGenerated(page, shown, latent, "3");
   await page.getByRole("button", { name: "Pin as A" }).click();
   await page.getByRole("img", { name: "Pinned image A" }).waitFor();
   await changes(page, "another seed", () => page.getByRole("button", { name: "Random" }).click());
@@ -169,7 +179,52 @@ check("an image is judged, and a broken file is refused in words", async ({ page
   writeFileSync(join(place, "broken.png"), "no image");
   await page.setInputFiles("#file", join(place, "broken.png"));
   await page.getByRole("status").filter({ hasText: "JPEG" }).waitFor();
-}, );
+}, ({ run }) => [`422 /api/runs/${run}/judge`]);
+
+check("the file of export-html draws what generate draws, and asks for nothing", async ({ browser, watch }) => {
+  succeed("export-html", "--weights", join(WEIGHTS, "digits"), "--out", "digits.html");
+  const file = pathToFileURL(join(place, "digits.html")).href;
+  const page = await browser.newPage({ viewport: { width: WIDTHS[0], height: 860 } });
+  const asked = watch(page, [file]);
+  await page.goto(file);
+  const first = await drawn(page);
+  await page.getByRole("button", { name: "3", exact: true }).click();
+  await page.locator("#direction-0").fill("2.5");
+  await page.getByLabel("Truncation").fill("0.8");
+  const shown = await drawn(page);
+  assert.notDeepEqual(shown, first);
+  await assertGenerated(page, shown, JSON.parse(await page.getAttribute("#image", "data-latent")), "3");
+  await screenshots(page, "file");
+  assert.deepEqual(asked, [file]);
+  await page.close();
+});
+
+check("a run that cannot be read is shown with its error", async ({ page, url }) => {
+  mkdirSync(join(runs, "broken"));
+  writeFileSync(join(runs, "broken", "config.json"), "{");
+  await page.goto(url);
+  const row = page.getByRole("row").filter({ hasText: "not a run's configuration" });
+  await row.locator(".pill.broken").waitFor();
+  await row.getByRole("link").click();
+  await page.getByRole("status").filter({ hasText: "not a run's configuration" }).waitFor();
+  await screenshots(page, "broken");
+  rmSync(join(runs, "broken"), { recursive: true });
+});
+
+check("pages come and go, and nothing grows", async ({ launch, servers, run }) => {
+  await soak(launch, servers, run, SHORT_SOAK);
+});
+
+check("a refused stop can be tried again", async ({ page, url, run, training }) => {
+  await page.goto(`${url}#/run/${run}`);
+  await page.route("**/stop", (route) => route.fulfill({ status: 400, body: "not now" }));
+  await page.getByRole("button", { name: "Stop training" }).click();
+  await page.getByRole("button", { name: "Write a checkpoint and stop" }).click();
+  await page.getByRole("status").filter({ hasText: "not now" }).waitFor();
+  await page.unroute("**/stop");
+  assert.equal(training.exitCode, null);
+  assert(await page.getByRole("button", { name: "Stop training" }).isEnabled());
+}, ({ run }) => [`400 /api/runs/${run}/stop`]);
 
 check("stop writes a checkpoint", async ({ page, url, run, training }) => {
   await page.goto(`${url}#/run/${run}`);
@@ -182,67 +237,60 @@ check("stop writes a checkpoint", async ({ page, url, run, training }) => {
   assert(existsSync(join(runs, run, "generator", "model.safetensors")) && Number(last) > 0);
 });
 
-check("a run that is removed is said to be gone, and dark colours are readable", async ({ page, run }) => {
-  await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
-  await screenshots(page, "run-dark");
+check("a run that is removed is said to be gone", async ({ page, run }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
   rmSync(join(runs, run), { recursive: true });
   await page.getByText("This run is not there any more.").waitFor();
 });
 
-/** Resident memory in MiB and open descriptors of a process. */
-function usage(pid) {
-  const memory = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1] / 1024;
-  return { memory, descriptors: readdirSync(`/proc/${pid}/fd`).length };
-}
-
-/** Opens, reloads and closes pages for some minutes. */
-async function soak({ browser, url, server, run }) {
-  const end = Date.now() + SOAK * 60_000;
-  const views = ["", `#/run/${run}`, "#/play/weights/digits", "#/judge", "#/invert"];
-  let [pages, shown] = [0, 0];
-  while (Date.now() < end) {
-    const page = await browser.newPage();
-    await page.goto(url + views[pages++ % views.length]);
-    await page.waitForTimeout(300);
-    await page.reload();
-    await page.waitForTimeout(300);
-    await page.close();
-    if (Date.now() >= shown) {
-      const { memory, descriptors } = usage(server.pid);
-      console.log(`browser-test: ${pages} pages, ${memory.toFixed(1)} MiB, ${descriptors} descriptors`);
-      shown = Date.now() + 60_000;
-    }
-  }
-  await new Promise((resolve) => setTimeout(resolve, 12_000));
-  const { memory, descriptors } = usage(server.pid);
-  console.log(`browser-test: ${pages} pages, ${memory.toFixed(1)} MiB, ${descriptors} descriptors 12 s after the last`);
+/** What of a page is wrong: errors, requests to other places, two requests at a time for the same part of a run. */
+function watcher(faults, own, refusals) {
+  const isRefusal = (message) => {
+    const [, status] = /status of (\d+)/.exec(message.text()) ?? [];
+    return status && refusals().includes(`${status} ${decodeURI(new URL(message.location().url).pathname)}`);
+  };
+  return (page, places = own) => {
+    const asked = [];
+    const open = new Set();
+    const part = (request) => /\/api\/runs\/.*/.exec(new URL(request.url()).pathname)?.[0];
+    page.on("console", (message) => {
+      if (message.type() === "error" && !isRefusal(message)) {
+        faults.push(`console: ${message.text()} ${message.location().url}`);
+      }
+    });
+    page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
+    page.on("request", (request) => {
+      asked.push(request.url());
+      if (!["data:", ...places].some((own) => request.url().startsWith(own))) faults.push(`request: ${request.url()}`);
+      if (open.has(part(request))) faults.push(`again before the answer: ${request.url()}`);
+      if (part(request)) open.add(part(request));
+    });
+    for (const end of ["requestfinished", "requestfailed"]) page.on(end, (request) => open.delete(part(request)));
+    return asked;
+  };
 }
 
 async function main() {
   if (SCREENSHOTS) mkdirSync(SCREENSHOTS, { recursive: true });
-  const training = start("--digit", "5", "--threads", "1", "--steps", "1000000", "--out", runs);
-  const run = await until("a run with a checkpoint", () => {
-    const [name] = existsSync(runs) ? readdirSync(runs).filter((name) => !name.startsWith(".")) : [];
-    return name && existsSync(join(runs, name, "generator")) && name;
-  });
+  const { run, url: trainingUrl, child: training } = await train("--threads", "1");
   const { url, child: server } = await serve();
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  const servers = [
+    { name: "the server", url, child: server },
+    { name: "the run that serves itself", url: trainingUrl, child: training },
+  ];
+  const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  if (SOAK) return soak(launch, servers, run, SOAK * 60_000);
+  const browser = await launch();
   const page = await browser.newPage({ viewport: { width: WIDTHS[0], height: 860 } });
   page.setDefaultTimeout(PATIENCE);
   const faults = [];
-  const isExpected = (text) => /status of 4(04|22)/.test(text);
-  page.on("console", (message) => {
-    if (message.type() === "error" && !isExpected(message.text())) faults.push(`console: ${message.text()}`);
-  });
-  page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
-  page.on("request", (request) => {
-    const is_own = [url, "data:", `blob:${url}`].some((own) => request.url().startsWith(own));
-    if (!is_own) faults.push(`request: ${request.url()}`);
-  });
-  const context = { page, url, run, training, browser, server };
-  if (SOAK) return soak(context).finally(() => browser.close());
-  for (const [name, act] of checks) {
+  let refusals = [];
+  const watch = watcher(faults, [url, `blob:${url}`], () => refusals);
+  const asked = watch(page);
+  const context = { page, asked, url, run, training, browser, launch, servers, watch };
+  for (const { name, act, refusals: of } of checks) {
     const began = Date.now();
+    refusals = of(context);
     try {
       await act(context);
       assert.deepEqual(faults, []);
@@ -260,9 +308,8 @@ main()
     console.error(`browser-test: ${error.message}`);
     process.exitCode = 1;
   })
-  .finally(() => {
-    for (const child of children) child.kill("SIGKILL");
-    rmSync(place, { recursive: true, force: true });
+  .finally(async () => {
+    await cleanUp();
     // The browser of a check that failed.
     setTimeout(() => process.exit(), 2000).unref();
   });

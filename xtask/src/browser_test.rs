@@ -4,6 +4,7 @@
 //! `target/`. Without Chromium, Node or npm the test is skipped with a line that says so.
 
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,7 +15,8 @@ use crate::check::{FailedCheck, built_trainer, find, run_cargo};
 use crate::say::say;
 
 /// What the test consists of, beside the program.
-const FILES: [&str; 3] = ["package.json", "package-lock.json", "test.mjs"];
+const FILES: [&str; 6] =
+    ["package.json", "package-lock.json", "program.mjs", "test.mjs", "soak.mjs", "cost.mjs"];
 
 /// Names of Chromium.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
@@ -24,9 +26,14 @@ pub(crate) struct BrowserTest {
     /// Write screenshots of every view, 1280 and 390 pixels wide, into this directory
     #[arg(long, value_name = "DIR")]
     screenshots: Option<PathBuf>,
-    /// Open, reload and close pages for this time, and print the server's memory, instead of the test
+    /// Open, reload and close pages for this time instead of the test, which does so for 20 seconds: what
+    /// serves them must not grow, and the run must not lose steps
     #[arg(long, value_name = "MINUTES")]
     soak: Option<f64>,
+    /// Measure what an open page costs the run that it shows instead of the test, in this many pairs of 20
+    /// seconds with and without the page; wants a machine that does nothing else
+    #[arg(long, value_name = "PAIRS", conflicts_with = "soak")]
+    cost: Option<NonZeroU32>,
 }
 
 impl BrowserTest {
@@ -60,13 +67,17 @@ impl BrowserTest {
             return Ok(());
         }
         let mut test = Command::new(node);
-        test.arg("test.mjs").env("CHROMIUM", browser).env("WEIGHTS", root.join("assets/weights"));
+        test.arg(if self.cost.is_some() { "cost.mjs" } else { "test.mjs" });
+        test.env("CHROMIUM", browser).env("WEIGHTS", root.join("assets/weights"));
         test.env("PROGRAM", built_trainer(root, "debug"));
         if let Some(directory) = &self.screenshots {
             test.env("SCREENSHOTS", std::path::absolute(directory)?);
         }
         if let Some(minutes) = self.soak {
             test.env("SOAK", minutes.to_string());
+        }
+        if let Some(pairs) = self.cost {
+            test.env("PAIRS", pairs.to_string());
         }
         succeed(&mut test, &place)
     }

@@ -24,7 +24,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Threads that read files.
 const FILE_THREADS: usize = 2;
@@ -104,6 +104,7 @@ impl Server {
             runs: Arc::new(Runs::new(content.runs, content.weights)),
             engine: Engine::start(content.pool)?,
             updates: watch::Sender::new(Arc::from("")),
+            listened: Notify::new(),
         });
         tokio::spawn(site.clone().look());
         connections::accept(listener, site).await

@@ -71,6 +71,7 @@
     state.z = current();
     state.values = Gan.forward(network, state.z, state.label);
     paint($("image"), state.values);
+    $("image").dataset.latent = JSON.stringify([...state.z]);
     $("time").textContent = `${(performance.now() - start).toFixed(1)} ms`;
     for (const output of document.querySelectorAll("output"))
       output.textContent = Number($(output.htmlFor.value).value).toFixed(2);

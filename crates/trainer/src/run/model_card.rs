@@ -16,13 +16,17 @@ pub(crate) const CARD_FILE: &str = "README.md";
 /// Name of the image that the card shows.
 pub(crate) const IMAGE_FILE: &str = "samples.png";
 
-/// What a metric says.
+/// What the numbers of runs say: the beginning of a name and its meaning, a line each. `cargo xtask report`
+/// says the same.
+const MEANINGS: &str = include_str!("../../assets/meanings.tsv");
+
+/// The metrics of a card, and the names by which [`MEANINGS`] has them.
 const METRICS: [(&str, &str); 5] = [
-    ("fd-mnistnet-2k", "Frechet distance from real images by a classifier of digits; 0 is best"),
-    ("fd-r64-2k", "Frechet distance from real images by a random network; 0 is best"),
-    ("precision", "fraction of generated images that look like a real one; 1 is best"),
-    ("recall", "fraction of real images that look like a generated one; 1 is best"),
-    ("accuracy", "fraction of generated images recognised as the class asked for; 1 is best"),
+    ("fd-mnistnet-2k", "fd-mnistnet"),
+    ("fd-r64-2k", "fd-r64"),
+    ("precision", "precision"),
+    ("recall", "recall"),
+    ("accuracy", "class-accuracy"),
 ];
 
 /// What is known about a generator when it is written. The card holds no time and no path of this machine,
@@ -108,7 +112,9 @@ impl ModelCard<'_> {
     fn metrics(&self) -> Vec<(&'static str, &'static str, String)> {
         let quality = self.quality.and_then(|quality| serde_json::to_value(quality).ok());
         let value = |name: &str| quality.as_ref()?.get(name).and_then(Value::as_f64);
-        let of = |(name, meaning): (&'static str, &'static str)| {
+        let of = |(name, known): (&'static str, &str)| {
+            let mut lines = MEANINGS.lines().filter_map(|line| line.split_once('\t'));
+            let (_, meaning) = lines.find(|(of, _)| *of == known)?;
             Some((name, meaning, format!("{:.4}", value(name)?)))
         };
         METRICS.into_iter().filter_map(of).collect()
@@ -136,13 +142,20 @@ impl ModelCard<'_> {
         let (dim, classes) = (generator.latent_dim, generator.classes.len());
         let FeatureShape { channels, height, width } = generator.image;
         let shape = format!("(16, {channels}, {height}, {width}) in [-1, 1]");
-        let latents = match generator.latent_distribution {
-            LatentDistribution::TruncatedNormal => format!(
+        let is_truncated = generator.latent_distribution == LatentDistribution::TruncatedNormal;
+        let torch_latents = match is_truncated {
+            true => format!("torch.nn.init.trunc_normal_(torch.empty(16, {dim}), a=-2, b=2)"),
+            false => format!("torch.randn(16, {dim})"),
+        };
+        let latents = match is_truncated {
+            true => format!(
                 "z = np.random.default_rng(1).standard_normal({}, np.float32)\n\
                  z = z[abs(z) <= 2][: 16 * {dim}].reshape(16, {dim})",
                 32 * dim + 1000
             ),
-            _ => format!("z = np.random.default_rng(1).standard_normal((16, {dim}), np.float32)"),
+            false => {
+                format!("z = np.random.default_rng(1).standard_normal((16, {dim}), np.float32)")
+            }
         };
         let inputs = match generator.conditional {
             true => format!("{{\"z\": z, \"label\": np.arange(16) % {classes}}}"),
@@ -160,7 +173,16 @@ impl ModelCard<'_> {
              weights::save_tensors(\"images.safetensors\".as_ref(), [(\"images\", images)])\n\
              }}\n\
              ```\n\n\
-             In Python, after `candle-gan export-onnx --weights generator --out generator.onnx`:\n\n\
+             In Python with PyTorch, beside `docs/load_in_pytorch.py` of candle-gan:\n\n\
+             ```python\n\
+             import json, torch\n\
+             from safetensors.torch import load_file, save_file\n\
+             from load_in_pytorch import forward\n\
+             config, weights = json.load(open(\"generator/config.json\")), load_file(\"generator/model.safetensors\")\n\
+             images = forward(config, weights, {torch_latents})  # {shape}\n\
+             save_file({{\"images\": images}}, \"images.safetensors\")\n\
+             ```\n\n\
+             In Python with onnxruntime, after `candle-gan export-onnx --weights generator --out generator.onnx`:\n\n\
              ```python\n\
              import numpy as np, onnxruntime\n\
              session = onnxruntime.InferenceSession(\"generator.onnx\")\n\
@@ -217,8 +239,8 @@ mod tests {
         collapse: None,
     };
 
-    /// The file's Rust program is compiled as a documentation test; the Python program runs in an
-    /// end-to-end test.
+    /// The file's Rust program is compiled as a documentation test; the Python programs run in
+    /// end-to-end tests.
     #[test]
     fn the_card_of_a_run_is_the_one_in_testdata() -> Result<()> {
         let config = configuration(&["5"], None)?;

@@ -159,8 +159,7 @@ impl Query<'_> {
 /// A stream that gets the list of runs whenever it changes.
 fn events(site: &Arc<Site>) -> Reply {
     let (mut send, body) = Channel::<Bytes, Infallible>::new(2);
-    let mut updates = site.updates.subscribe();
-    updates.mark_changed();
+    let mut updates = site.listen();
     tokio::spawn(async move {
         loop {
             let frame = match timeout(KEEP_ALIVE, updates.changed()).await {

@@ -12,8 +12,8 @@ use crate::run::record::{Distance, StatsLine};
 use gan_models::{CONFIG_FILE, WEIGHTS_FILE};
 use serde::Serialize;
 use std::collections::HashMap;
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::{self, DirEntry};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -36,16 +36,20 @@ enum State {
     Training,
     Stopped,
     Finished,
+    /// Its configuration cannot be read.
+    Broken,
 }
 
-/// A run in the list.
+/// A run in the list. Of a broken one, name, state and error are known.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Summary {
     name: String,
+    state: State,
+    /// Why the configuration cannot be read.
+    error: Option<String>,
     recipe: String,
     dataset: String,
     classes: Vec<String>,
-    state: State,
     /// The reason, if the last measurement found that the images have collapsed.
     collapse: Option<String>,
     step: u64,
@@ -76,7 +80,8 @@ pub(super) struct Choice {
 
 /// What was read of a run.
 struct Known {
-    config: TrainConfig,
+    /// The configuration, or why it cannot be read.
+    config: Result<TrainConfig, String>,
     /// The time of the configuration file.
     modified: Option<SystemTime>,
     cursor: Cursor,
@@ -141,12 +146,9 @@ impl Runs {
         let run = self.find(name)?;
         let (directory, _) = RunDirectory::open(&run)?;
         let path = directory.samples().join(format!("{step:06}.png"));
-        // A link in somebody else's run may lead anywhere.
-        let is_inside = |path: &Path| -> std::io::Result<bool> {
-            Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(&run)?))
-        };
         let size = fs::metadata(&path).map_or(u64::MAX, |file| file.len());
-        match size <= LARGEST_GRID && is_inside(&path).unwrap_or(false) {
+        // A link in somebody else's run may lead anywhere.
+        match size <= LARGEST_GRID && is_inside(&run, &path).unwrap_or(false) {
             true => gan_files::read(&path).map_err(|_| Failure::not_found()),
             false => Err(Failure::not_found()),
         }
@@ -217,7 +219,7 @@ fn is_generator(path: &Path) -> bool {
 }
 
 /// Names and paths of the directories in a directory, by name; none where there is no such directory.
-/// Names that are no text, and hidden ones, are left out.
+/// Names that are no text, hidden ones, and links that lead out of the directory are left out.
 fn directories(directory: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -228,11 +230,24 @@ fn directories(directory: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     };
     let mut all: Vec<(String, PathBuf)> = entries
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
-        .filter(|(name, path)| !name.starts_with('.') && path.is_dir())
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry)))
+        .filter(|(name, entry)| !name.starts_with('.') && stays_inside(directory, entry))
+        .map(|(name, entry)| (name, entry.path()))
+        .filter(|(_, path)| path.is_dir())
         .collect();
     all.sort();
     Ok(all)
+}
+
+/// Whether an entry of a directory is no link, or one to a place in the same directory.
+fn stays_inside(directory: &Path, entry: &DirEntry) -> bool {
+    let leads_inside = || is_inside(directory, &entry.path()).unwrap_or(false);
+    entry.file_type().is_ok_and(|kind| !kind.is_symlink() || leads_inside())
+}
+
+/// Whether a path leads to a place in a directory, through whatever links.
+fn is_inside(directory: &Path, path: &Path) -> io::Result<bool> {
+    Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(directory)?))
 }
 
 /// The path of the directory of this name in a directory.
@@ -248,7 +263,8 @@ impl Known {
         let mut known = match before {
             Some(known) if known.modified == modified => known,
             _ => {
-                let (_, config) = RunDirectory::open(path).ok()?;
+                let config = RunDirectory::open(path).map(|(_, config)| config);
+                let config = config.map_err(|error| format!("{error:#}"));
                 Self { config, modified, cursor: Cursor::default(), last: None, measured: None }
             }
         };
@@ -271,7 +287,10 @@ impl Known {
     }
 
     fn summary(&self, name: &str, path: &Path) -> Summary {
-        let config = &self.config;
+        let config = match &self.config {
+            Ok(config) => config,
+            Err(error) => return Summary::broken(name, error),
+        };
         let directory = RunDirectory::at(path);
         let checkpoints = directory.checkpoints();
         let of_checkpoint = checkpoint::newest(&checkpoints).ok().flatten();
@@ -291,10 +310,11 @@ impl Known {
             images_per_second.filter(|rate| is_training && *rate > 0.0).map(|rate| images / rate);
         Summary {
             name: name.to_string(),
+            state,
+            error: None,
             recipe: config.recipe.clone(),
             dataset: config.dataset.clone(),
             classes: config.classes.clone(),
-            state,
             collapse: quality.and_then(|quality| quality.collapse.clone()),
             step,
             steps: config.steps,
@@ -302,6 +322,26 @@ impl Known {
             best_step: checkpoint::best_step(&checkpoints),
             images_per_second,
             seconds_left,
+        }
+    }
+}
+
+impl Summary {
+    fn broken(name: &str, error: &str) -> Self {
+        Self {
+            name: name.to_string(),
+            state: State::Broken,
+            error: Some(error.to_string()),
+            recipe: String::new(),
+            dataset: String::new(),
+            classes: Vec::new(),
+            collapse: None,
+            step: 0,
+            steps: 0,
+            distance: None,
+            best_step: None,
+            images_per_second: None,
+            seconds_left: None,
         }
     }
 }

@@ -76,6 +76,33 @@ fn a_page_holds_its_parts_and_nothing_ends_them() -> Result<()> {
     Ok(())
 }
 
+/// The pages in `docs` are those that the command writes today, but for the last digits of the principal
+/// directions, which depend on the processor. The command that writes them is in `docs/cli.md`.
+#[test]
+fn pages_in_docs_are_those_of_today() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let parts = |page: &str| -> Result<([String; 2], Vec<Vec<f32>>)> {
+        let (before, rest) = page.split_once("\"directions\":").context("no directions")?;
+        let (directions, after) = rest.split_once('}').context("no end")?;
+        Ok(([before.to_string(), after.to_string()], serde_json::from_str(directions)?))
+    };
+    for name in ["fives", "digits"] {
+        let weights = root.join("assets/weights").join(name);
+        let (generator, parameters) = Generator::load_trainable(weights, &Device::Cpu)?;
+        let is_half = half_is_enough(&generator, &parameters)?;
+        let today = page(name, &generator, &parameters, is_half)?;
+        let committed = std::fs::read_to_string(root.join(format!("docs/{name}.html")))?;
+        let (today, directions) = parts(&today)?;
+        let (committed, old_directions) = parts(&committed)?;
+        assert!(today == committed, "docs/{name}.html: write it anew, see docs/cli.md");
+        let differences = directions.iter().flatten().zip(old_directions.iter().flatten());
+        let largest = differences.map(|(new, old)| (new - old).abs()).fold(0.0, f32::max);
+        assert_eq!(directions.len(), old_directions.len());
+        assert!(largest < 1e-3, "docs/{name}.html: {largest}");
+    }
+    Ok(())
+}
+
 /// The page's own script, run where the environment names a Node.js:
 /// `CANDLE_GAN_NODE=node cargo test -p trainer --lib export_html`.
 #[test]

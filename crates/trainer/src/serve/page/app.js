@@ -1,6 +1,5 @@
 // Chooses the view by the address, and gives it the runs as they change.
 
-import { el, getJson } from "./dom.js";
 import { invertView, judgeView } from "./images.js";
 import { playView } from "./play.js";
 import { runView } from "./run.js";
@@ -41,8 +40,12 @@ function show() {
 }
 
 function take(list) {
+  offline.hidden = !list.error;
+  if (list.error) {
+    offline.textContent = list.error;
+    return;
+  }
   runs = list;
-  offline.hidden = true;
   view?.update?.(runs);
 }
 
@@ -52,7 +55,10 @@ function disconnected() {
   offline.hidden = false;
 }
 
-/** Listens while the page is visible: a browser opens only few connections to a server. */
+/**
+ * Listens while the page is visible: nothing is drawn that nobody sees, and a browser opens only few connections
+ * to a server. The events alone bring the list of runs, so that no older list follows a newer one.
+ */
 function listen() {
   if (document.hidden) {
     source?.close();
@@ -71,7 +77,4 @@ window.addEventListener("hashchange", () => {
 });
 document.addEventListener("visibilitychange", listen);
 show();
-getJson("/api/runs").then(take, (error) => {
-  main.prepend(el("p", { class: "notice bad", role: "alert" }, error.message));
-});
 listen();

@@ -1,6 +1,6 @@
 // Curves of statistics over the steps, of one run or of several laid over each other.
 
-import { brief, el, distance, getJson, path, whole } from "./dom.js";
+import { brief, distance, el, getJson, path, setText, whole } from "./dom.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 200;
@@ -8,8 +8,8 @@ const LEFT = 52;
 const RIGHT = 8;
 const BOTTOM = 22;
 const TOP = 8;
-/** Lines of statistics that are kept of a run. */
-const MOST_LINES = 20000;
+/** Lines of statistics that are kept of a run: more than a diagram has pixels. */
+const MOST_LINES = 4000;
 
 /** The statistics of a run, read as they grow. */
 export class History {
@@ -17,10 +17,16 @@ export class History {
     this.name = name;
     this.cursor = null;
     this.lines = [];
+    this.reading = null;
   }
 
-  /** Reads what is new. */
-  async refresh() {
+  /** Reads what is new. Whoever asks meanwhile waits for the same answer. */
+  refresh() {
+    this.reading ??= this.read().finally(() => (this.reading = null));
+    return this.reading;
+  }
+
+  async read() {
     let news;
     do {
       const after = this.cursor ? `?after=${this.cursor}` : "";
@@ -28,7 +34,7 @@ export class History {
       if (news.is_new) this.lines = [];
       this.cursor = news.cursor;
       this.lines.push(...news.lines);
-      if (this.lines.length > MOST_LINES) {
+      while (this.lines.length > MOST_LINES) {
         this.lines = this.lines.filter((line, i) => i % 2 === 1 || line.quality);
       }
     } while (news.has_more);
@@ -86,94 +92,137 @@ function thin(points) {
   return kept;
 }
 
-/** A diagram. `update` gets series of { name, color, dash, points: [[step, value]] } and the last step. */
+/** Where the values of a diagram are: the axis from `low` to `high`, and its marks. */
+function axis(values, { log, unit }) {
+  let low = values.reduce((a, b) => Math.min(a, b), Infinity);
+  let high = values.reduce((a, b) => Math.max(a, b), -Infinity);
+  if (!values.length) return log ? { low: 1, high: 10, marks: [] } : { low: 0, high: 1, marks: [] };
+  if (log) {
+    const marks = logTicks(low, high);
+    return { low: Math.min(low, marks[0]), high: Math.max(high, marks.at(-1)), marks };
+  }
+  [low, high] = [Math.min(low, 0), unit ? Math.max(high, 1) : Math.max(high, 0)];
+  if (low === high) high = low + 1;
+  const step = niceStep(high - low, 4);
+  [low, high] = [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
+  return { low, high, marks: ticks(low, high, 4) };
+}
+
+/**
+ * A diagram. `update` gets series of { name, color, dash, points: [[step, value]] } and the last step. What is
+ * out of sight waits, and the axes are drawn anew only if they change: a page must not slow the run down that
+ * it shows.
+ */
 export function chart(title, { log = false, unit = false } = {}) {
+  const axes = svg("g", {});
+  const lines = svg("g", {});
+  const cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" });
   const picture = svg("svg", { role: "img", "aria-label": title });
+  picture.append(axes, lines, cursor);
   const legend = el("ul", { class: "legend" });
   const element = el("section", { class: "card chart" }, el("h2", {}, title), picture, legend);
   let series = [];
   let last = 1;
-  let scale = null;
+  let width = 0;
+  let drawnAxes = "";
   let at = null;
+  let isVisible = false;
+
+  const x = (step) => LEFT + ((width - LEFT - RIGHT) * step) / last;
 
   function draw() {
-    const width = Math.max(picture.clientWidth, 200);
-    const shown = series.flatMap((one) => one.points);
-    const values = shown.map((point) => point[1]);
-    let low = values.reduce((a, b) => Math.min(a, b), Infinity);
-    let high = values.reduce((a, b) => Math.max(a, b), -Infinity);
-    let marks;
-    if (!values.length) {
-      [low, high, marks] = log ? [1, 10, []] : [0, 1, []];
-    } else if (log) {
-      marks = logTicks(low, high);
-      [low, high] = [Math.min(low, marks[0]), Math.max(high, marks.at(-1))];
-    } else {
-      [low, high] = [Math.min(low, 0), unit ? Math.max(high, 1) : Math.max(high, 0)];
-      if (low === high) high = low + 1;
-      const step = niceStep(high - low, 4);
-      [low, high] = [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
-      marks = ticks(low, high, 4);
-    }
+    if (!isVisible || !width) return;
+    const { low, high, marks } = axis(series.flatMap((one) => one.points.map((point) => point[1])), { log, unit });
     const height = (value) => (log ? Math.log10(value) : value);
-    const x = (step) => LEFT + ((width - LEFT - RIGHT) * step) / last;
     const y = (value) =>
       HEIGHT - BOTTOM - ((HEIGHT - BOTTOM - TOP) * (height(value) - height(low))) / (height(high) - height(low));
-    scale = { x, last, width };
+    const wanted = [width, last, low, high].join();
+    if (wanted !== drawnAxes) drawAxes(marks, y);
+    drawnAxes = wanted;
+    while (lines.childElementCount > series.length) lines.lastChild.remove();
+    series.forEach(({ color, dash, points }, i) => {
+      const line = lines.children[i] ?? lines.appendChild(svg("path", {}));
+      line.setAttribute("stroke", `var(${color})`);
+      line.setAttribute("stroke-dasharray", dash ?? "none");
+      line.setAttribute("d", outline(thin(points.map(([step, value]) => [x(step), y(value)]))));
+    });
+    drawLegend();
+  }
+
+  function drawAxes(marks, y) {
     const parts = [];
     for (const mark of marks) {
       parts.push(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(mark), y2: y(mark) }));
       parts.push(svg("text", { x: LEFT - 7, y: y(mark) + 4, "text-anchor": "end" }, label(mark)));
     }
-    for (const step of ticks(0, last, Math.max(2, Math.floor(width / 110)))) {
+    for (const step of ticks(0, last, Math.max(2, Math.floor(width / 110))).filter(Number.isInteger)) {
       const text = step === 0 ? "step 0" : whole(step);
       const anchor = step === 0 ? "start" : x(step) > width - 30 ? "end" : "middle";
       parts.push(svg("text", { x: x(step), y: HEIGHT - 5, "text-anchor": anchor }, text));
     }
-    for (const { color, dash, points } of series) {
-      const places = thin(points.map(([step, value]) => [x(step), y(value)]));
-      if (places.length === 1) {
-        parts.push(svg("circle", { cx: places[0][0], cy: places[0][1], r: 2.5, fill: `var(${color})` }));
-      } else if (places.length) {
-        const d = places.map(([px, py], i) => `${i ? "L" : "M"}${px.toFixed(1)} ${py.toFixed(1)}`).join("");
-        parts.push(svg("path", { d, stroke: `var(${color})`, "stroke-dasharray": dash ?? "none" }));
-      }
-    }
-    if (at != null) parts.push(svg("line", { class: "cursor", x1: x(at), x2: x(at), y1: TOP, y2: HEIGHT - BOTTOM }));
     picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    picture.replaceChildren(...parts);
-    const said = series.map(legendEntry);
-    legend.replaceChildren(...said.map(([, entry]) => entry));
-    picture.setAttribute("aria-label", `${title}: ${said.map(([text]) => text).join(", ") || "nothing yet"}`);
+    axes.replaceChildren(...parts);
   }
 
-  function legendEntry({ name, color, dash, points }) {
-    const value = at == null ? points.at(-1) : nearest(points, at);
-    const sign = svg("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" });
-    sign.append(svg("path", { d: "M0 4H22", stroke: `var(${color})`, "stroke-dasharray": dash ?? "none" }));
-    const text = value ? `${name} ${brief(value[1])}` : name;
-    const step = value && at != null ? el("span", { class: "soft" }, `step ${whole(value[0])}`) : null;
-    return [text, el("li", {}, sign, el("span", { class: "number" }, text), step)];
+  /** Names and values: the last ones, or those under the pointer. */
+  function drawLegend() {
+    cursor.setAttribute("visibility", at == null ? "hidden" : "visible");
+    if (at != null) ["x1", "x2"].forEach((name) => cursor.setAttribute(name, x(at)));
+    while (legend.childElementCount > series.length) legend.lastChild.remove();
+    const all = series.map(({ name, color, dash, points }, i) => {
+      const entry = legend.children[i] ?? legend.appendChild(legendEntry());
+      const value = at == null ? points.at(-1) : nearest(points, at);
+      const [sign, text, step] = entry.children;
+      sign.firstChild.setAttribute("stroke", `var(${color})`);
+      sign.firstChild.setAttribute("stroke-dasharray", dash ?? "none");
+      setText(text, value ? `${name} ${brief(value[1])}` : name);
+      setText(step, value && at != null ? `step ${whole(value[0])}` : "");
+      return text.textContent;
+    });
+    picture.setAttribute("aria-label", `${title}: ${all.join(", ") || "nothing yet"}`);
   }
 
   picture.addEventListener("pointermove", (event) => {
-    if (!scale) return;
-    const along = ((event.offsetX - LEFT) / (scale.width - LEFT - RIGHT)) * scale.last;
-    at = Math.min(Math.max(along, 0), scale.last);
-    draw();
+    if (!width) return;
+    const along = ((event.offsetX - LEFT) / (width - LEFT - RIGHT)) * last;
+    at = Math.min(Math.max(along, 0), last);
+    drawLegend();
   });
   picture.addEventListener("pointerleave", () => {
     at = null;
+    drawLegend();
+  });
+  const size = new ResizeObserver(([entry]) => {
+    width = Math.max(Math.round(entry.contentRect.width), 200);
     draw();
   });
-  const observer = new ResizeObserver(draw);
-  observer.observe(picture);
+  size.observe(picture);
+  const sight = new IntersectionObserver((entries) => {
+    isVisible = entries.at(-1).isIntersecting;
+    draw();
+  });
+  sight.observe(picture);
   const update = (next, end) => {
-    last = Math.max(end, 1);
+    // Up to a round number, so that the axis stays for a while.
+    const round = niceStep(Math.max(end, 1), 20);
+    last = Math.ceil(Math.max(end, 1) / round) * round;
     series = next.filter((one) => one.points.length);
     draw();
   };
-  return { element, update, close: () => observer.disconnect() };
+  const close = () => [size, sight].forEach((observer) => observer.disconnect());
+  return { element, update, close };
+}
+
+function legendEntry() {
+  const sign = svg("svg", { viewBox: "0 0 22 8", "aria-hidden": "true" });
+  sign.append(svg("path", { d: "M0 4H22" }));
+  return el("li", {}, sign, el("span", { class: "number" }), el("span", { class: "soft" }));
+}
+
+/** The path through points; a single one is a dash. */
+function outline(points) {
+  const places = points.map(([px, py]) => `${px.toFixed(1)} ${py.toFixed(1)}`);
+  return places.length === 1 ? `M${places[0]}m-2 0h4` : `M${places.join("L")}`;
 }
 
 const label = (value) => {

@@ -58,23 +58,51 @@ export function distance(of) {
   return name ? { name, value } : null;
 }
 
+/** Sets a text. One that is there already is not drawn again. */
+export function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/**
+ * Calls `work` when it is asked for: one call at a time, so that no older answer follows a newer one, and once
+ * more for what was asked meanwhile. Between the ends and beginnings of calls are `pause` milliseconds.
+ */
+export function repeated(work, pause = 0) {
+  let isAsked = false;
+  let isBusy = false;
+  async function ask() {
+    isAsked = true;
+    if (isBusy) return;
+    isBusy = true;
+    while (isAsked && !ask.isClosed) {
+      isAsked = false;
+      await work();
+      if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+    isBusy = false;
+  }
+  ask.isClosed = false;
+  ask.close = () => (ask.isClosed = true);
+  return ask;
+}
+
 /** A line that says what went wrong, or nothing. */
 export function status() {
   const element = el("p", { role: "status", class: "small bad", hidden: true });
   const say = (text, isBad = true) => {
-    element.textContent = text ?? "";
+    setText(element, text ?? "");
     element.hidden = !text;
     element.classList.toggle("bad", isBad);
   };
   return { element, say };
 }
 
-export const pill = (text, kind) => el("span", { class: `pill ${kind}` }, text);
-
-export function pills(run) {
-  const all = [pill(run.state, run.state)];
-  if (run.collapse) all.push(pill("collapsed", "collapsed"));
-  return el("span", { class: "line" }, all);
+/** Shows a run's state in an element; nothing without a run. */
+export function pills(element, run) {
+  const kinds = [run?.state, run?.collapse && "collapsed"].filter(Boolean);
+  if (element.dataset.kinds === kinds.join()) return;
+  element.dataset.kinds = kinds.join();
+  element.replaceChildren(el("span", { class: "line" }, kinds.map((kind) => el("span", { class: `pill ${kind}` }, kind))));
 }
 
 /** A slider with its name and value. */

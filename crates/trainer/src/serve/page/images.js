@@ -64,7 +64,7 @@ export function judgeView(name) {
     said,
     (body, signal) => request(path("runs", select.value, "judge"), { method: "POST", body, signal }),
     ({ seen, decisions, digit, step }) => {
-      const largest = Math.max(...decisions.map(([, value]) => Math.abs(value)), 1e-9);
+      const largest = Math.max(...decisions.map(([, value]) => Math.abs(value)), 1);
       const rows = decisions.flatMap(([className, value]) => [
         el("span", {}, className == null ? "Decision" : `As class ${className}`),
         el("meter", { min: -largest, max: largest, value, low: 0, high: 0, optimum: largest, "aria-label": "decision value" }),

@@ -1,7 +1,7 @@
 // The list of runs, and the curves of those that are chosen.
 
 import { curves, History } from "./curves.js";
-import { brief, distance, duration, el, pills, status, whole } from "./dom.js";
+import { brief, distance, duration, el, pills, repeated, setText, status, whole } from "./dom.js";
 
 /** The runs that are laid over each other, kept while the page is open. */
 const chosen = new Map();
@@ -22,21 +22,16 @@ export function runsView() {
   const diagrams = curves();
   const hint = el("p", { class: "soft small" }, "Choose runs in the first column to see their curves over each other.");
   const rows = new Map();
-  let isBusy = false;
 
-  async function refresh() {
-    if (isBusy) return;
-    isBusy = true;
+  const refresh = repeated(async () => {
     try {
-      const histories = [...chosen.values()];
-      await Promise.all(histories.map((history) => history.refresh().catch(() => chosen.delete(history.name))));
+      await Promise.all([...chosen.values()].map((history) => history.refresh()));
       said.say();
     } catch (error) {
       said.say(error.message);
     }
-    isBusy = false;
     draw();
-  }
+  });
 
   function draw() {
     diagrams.element.hidden = chosen.size === 0;
@@ -62,16 +57,21 @@ export function runsView() {
     step.dataset.label = "step";
     const state = el("td");
     const element = el("tr", {}, el("td", {}, box), el("td", { class: "name" }, link), state, data, step, fd, rate);
+    let shown = null;
     const update = (run) => {
-      state.replaceChildren(pills(run));
+      const now = JSON.stringify(run);
+      if (now === shown) return;
+      shown = now;
+      pills(state, run);
       const classes = run.classes.length ? `, ${run.classes.join(", ")}` : "";
-      data.textContent = `${run.dataset}${classes}; ${run.recipe}`;
+      setText(data, run.error ?? `${run.dataset}${classes}; ${run.recipe}`);
+      data.classList.toggle("bad", run.error != null);
       const left = run.seconds_left != null ? `, ${duration(run.seconds_left)} left` : "";
-      step.textContent = `${whole(run.step)} of ${whole(run.steps)}${left}`;
+      setText(step, run.error ? "none" : `${whole(run.step)} of ${whole(run.steps)}${left}`);
       const measured = distance(run.distance);
-      fd.textContent = measured ? brief(measured.value) : "none";
+      setText(fd, measured ? brief(measured.value) : "none");
       fd.title = measured?.name ?? "";
-      rate.textContent = run.images_per_second ? whole(run.images_per_second) : "none";
+      setText(rate, run.images_per_second ? whole(run.images_per_second) : "none");
     };
     return { element, update };
   }
@@ -96,11 +96,15 @@ export function runsView() {
     });
     empty.hidden = runs.length > 0;
     table.hidden = runs.length === 0;
-    refresh();
+    if (chosen.size || !diagrams.element.hidden) refresh();
   }
 
   const list = el("section", { class: "card" }, table, empty);
   const element = el("div", { class: "stack" }, el("h1", {}, "Runs"), list, hint, said.element, diagrams.element);
   draw();
-  return { element, update, close: diagrams.close };
+  const close = () => {
+    refresh.close();
+    diagrams.close();
+  };
+  return { element, update, close };
 }
