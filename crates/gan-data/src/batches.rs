@@ -1,5 +1,6 @@
 //! An endless, seeded stream of batches.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
@@ -7,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::range::{from_units, to_unit};
-use crate::{Dataset, Error, Result};
+use crate::{Error, Images, Result};
 
 /// The images and labels of one training step.
 #[derive(Clone, Debug)]
@@ -22,12 +23,13 @@ pub struct Batch {
 ///
 /// Image i of the stream is image i mod n of epoch i / n, where n is the size of the data set. The
 /// order of an epoch is a Fisher-Yates shuffle drawn from ChaCha8, with the seed as key and the
-/// epoch as stream. A batch thus depends only on the data set, the batch size, the seed and its
-/// index: training resumes at the next index. If n is not a multiple of the batch size, some
-/// batches span two epochs. No image is dropped.
+/// epoch as stream; of [sharded](Images::Sharded) images it is a shuffle of the files, and then of
+/// each run of as many images as the shuffle buffer has. A batch thus depends only on the data set,
+/// the batch size, the seed and its index: training resumes at the next index. If n is not a multiple
+/// of the batch size, some batches span two epochs. No image is dropped.
 #[derive(Clone, Debug)]
 pub struct Batches {
-    dataset: Arc<Dataset>,
+    images: Arc<Images>,
     batch_size: usize,
     seed: u64,
     /// The epoch that `order` belongs to.
@@ -36,25 +38,25 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Creates a stream of batches of `batch_size` images from an owned or shared data set.
+    /// Creates a stream of batches of `batch_size` images of an owned data set or of shared images.
     ///
     /// # Errors
     ///
     /// [`Error::ZeroBatchSize`]; [`Error::BatchTooLarge`] if the data set has fewer images.
-    pub fn new(dataset: impl Into<Arc<Dataset>>, batch_size: usize, seed: u64) -> Result<Self> {
-        let dataset = dataset.into();
+    pub fn new(images: impl Into<Arc<Images>>, batch_size: usize, seed: u64) -> Result<Self> {
+        let images = images.into();
         if batch_size == 0 {
             return Err(Error::ZeroBatchSize);
         }
-        if batch_size > dataset.len() {
+        if batch_size > images.len() {
             return Err(Error::BatchTooLarge {
                 batch_size,
-                images: dataset.len(),
-                dataset: dataset.name().into(),
+                images: images.len(),
+                dataset: images.name().into(),
             });
         }
-        let order = order(dataset.len(), seed, 0);
-        Ok(Self { dataset, batch_size, seed, epoch: 0, order })
+        let order = images.order(seed, 0);
+        Ok(Self { images, batch_size, seed, epoch: 0, order })
     }
 
     /// Returns batch `k`, counted from 0. Sequential access is cheapest: it shuffles each epoch once.
@@ -69,20 +71,35 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] if the tensor cannot be created.
+    /// [`Error::Tensor`] if the tensor cannot be created; for sharded images also [`Error::Read`] and
+    /// [`Error::ManyUnreadable`].
     pub fn batch(&mut self, k: u64) -> Result<Batch> {
-        let shape = self.dataset.shape();
-        let images = self.dataset.len() as u128;
-        let mut values = Vec::with_capacity(self.batch_size * shape.len());
-        let mut labels = Vec::with_capacity(self.batch_size);
+        self.part(k, 0..self.batch_size)
+    }
+
+    /// Returns the images `part` of batch `k`, which one of several machines computes with: only these
+    /// are read. The parts of all machines are the batch, whatever their number.
+    ///
+    /// # Shapes
+    ///
+    /// `part`: a range in 0..B that is not empty; a larger one is cut. Result: its images.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`batch`](Self::batch).
+    pub fn part(&mut self, k: u64, part: Range<usize>) -> Result<Batch> {
+        let (images, shape) = (self.images.clone(), self.images.shape());
+        let count = images.len() as u128;
+        let part = part.start..part.end.min(self.batch_size);
+        let mut values = Vec::with_capacity(part.len() * shape.len());
+        let mut labels = Vec::with_capacity(part.len());
         let start = u128::from(k) * self.batch_size as u128;
-        for position in start..start + self.batch_size as u128 {
+        for position in part.map(|place| start + place as u128) {
             // Both fit: a batch is no larger than an epoch, so epoch <= k.
-            let epoch = (position / images) as u64;
-            let index = self.index(epoch, (position % images) as usize);
-            let image = self.dataset.image(index).unwrap_or_default();
-            values.extend(image.iter().map(|&byte| to_unit(byte)));
-            labels.push(self.dataset.labels()[index]);
+            let epoch = (position / count) as u64;
+            let index = self.index(epoch, (position % count) as usize);
+            let put = |image: &[u8]| values.extend(image.iter().map(|&byte| to_unit(byte)));
+            labels.push(images.read(index, put)?);
         }
         let images = from_units(values, shape)?;
         Ok(Batch { images, labels })
@@ -91,15 +108,15 @@ impl Batches {
     /// Returns the index of the image at `position` in `epoch`.
     fn index(&mut self, epoch: u64, position: usize) -> usize {
         if self.epoch != epoch {
-            self.order = order(self.dataset.len(), self.seed, epoch);
+            self.order = self.images.order(self.seed, epoch);
             self.epoch = epoch;
         }
         self.order[position]
     }
 
-    /// Returns the data set.
-    pub fn dataset(&self) -> &Dataset {
-        &self.dataset
+    /// Returns the images.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// Returns the batch size, B.
@@ -109,36 +126,46 @@ impl Batches {
 
     /// Returns the number of batches in an epoch, usually not a whole number.
     pub fn steps_per_epoch(&self) -> f64 {
-        self.dataset.len() as f64 / self.batch_size as f64
+        self.images.len() as f64 / self.batch_size as f64
     }
 
     /// Returns the number of batches that cover `epochs` epochs, rounded up.
     pub fn steps(&self, epochs: u64) -> u64 {
-        let images = u128::from(epochs) * self.dataset.len() as u128;
+        let images = u128::from(epochs) * self.images.len() as u128;
         let steps = images.div_ceil(self.batch_size as u128);
         steps.try_into().unwrap_or(u64::MAX)
     }
 }
 
 /// Returns the order of the images 0 to `count` - 1 in an epoch.
+pub(crate) fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    shuffle(&mut order, &mut epoch_random(seed, epoch));
+    order
+}
+
+/// Returns the random numbers that the order of an epoch is drawn from.
+pub(crate) fn epoch_random(seed: u64, epoch: u64) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(epoch);
+    random
+}
+
+/// Shuffles items as Fisher and Yates do.
 ///
 /// `rand`'s distributions are not used because their values change between versions. A draw from
 /// 0..n is the upper half of a 64-bit random number times n; its bias is below n / 2^64.
-pub(crate) fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(epoch);
-    let mut order: Vec<usize> = (0..count).collect();
-    for last in (1..count).rev() {
+pub(crate) fn shuffle<T>(items: &mut [T], random: &mut ChaCha8Rng) {
+    for last in (1..items.len()).rev() {
         let product = u128::from(random.next_u64()) * (last as u128 + 1);
-        order.swap(last, (product >> 64) as usize);
+        items.swap(last, (product >> 64) as usize);
     }
-    order
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageShape, range};
+    use crate::{Dataset, ImageShape, range};
 
     /// `count` images of 1 x 1 x 2 with their number as both pixels and label.
     fn numbered(count: u8) -> Dataset {
@@ -175,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_batch_depends_only_on_its_index() {
-        let dataset = Arc::new(numbered(10));
+        let dataset: Arc<Images> = numbered(10).into();
         let mut forward = Batches::new(dataset.clone(), 4, 7).unwrap();
         let expected: Vec<_> = (0..20).map(|k| labels(&mut forward, k)).collect();
         let mut backward = Batches::new(dataset.clone(), 4, 7).unwrap();
@@ -185,6 +212,20 @@ mod tests {
         let mut other = Batches::new(dataset, 4, 8).unwrap();
         let other: Vec<_> = (0..20).map(|k| labels(&mut other, k)).collect();
         assert_ne!(other, expected);
+    }
+
+    /// Several machines compute one batch.
+    #[test]
+    fn the_parts_are_the_batch() {
+        let mut batches = Batches::new(numbered(10), 4, 7).unwrap();
+        let (Batch { images, labels }, mut parts) = (batches.batch(2).unwrap(), Vec::new());
+        for part in [0..1, 1..3, 3..9] {
+            parts.push(batches.part(2, part).unwrap());
+        }
+        assert_eq!(parts.iter().flat_map(|part| part.labels.clone()).collect::<Vec<_>>(), labels);
+        let parts: Vec<Tensor> = parts.into_iter().map(|part| part.images).collect();
+        let joined = Tensor::cat(&parts, 0).unwrap();
+        assert_eq!(range::to_bytes(&joined).unwrap(), range::to_bytes(&images).unwrap());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod schedule;
 
 use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
+use crate::dataset;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
 use crate::run::generator::SavedGenerator;
@@ -18,6 +19,7 @@ use crate::run::{grid, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
+use gan_data::Stream;
 use gan_training::Gan;
 use images::TrainingImages;
 use interrupt::Interrupt;
@@ -40,7 +42,7 @@ pub enum Outcome {
 /// A loss that is not finite; files that cannot be written.
 pub(crate) fn train(
     gan: &mut Gan,
-    mut images: TrainingImages,
+    images: TrainingImages,
     config: &TrainConfig,
     (directory, device): (&RunDirectory, &Device),
     progress: ProgressName,
@@ -48,9 +50,11 @@ pub(crate) fn train(
     let interrupt = Interrupt::listen(directory.stop())?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;
+    let mut stream = Stream::new(images.batches, gan.step(), 0..config.training.batch_size)?;
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
-        let batch = images.batches.batch(gan.step())?;
+        let batch = stream.next()?;
+        dataset::warn_of(stream.take_skipped());
         let real = batch.images.to_device(device)?;
         let step = gan.train_step(&real, &batch.labels);
         let output = step.inspect_err(|_| reporter.fail(gan)).map_err(explain)?;

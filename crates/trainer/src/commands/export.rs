@@ -20,6 +20,7 @@ pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Resul
             SplitName::Train => Split::Train,
             SplitName::Test => Split::Test,
         })?;
+        let dataset = dataset.into_memory()?;
         folder::write(&args.out, &dataset)?;
         writeln!(
             print,

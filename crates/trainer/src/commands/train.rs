@@ -23,11 +23,12 @@ use crate::train_loop::{self, Outcome};
 use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use describe::describe;
-use gan_data::{Batches, Dataset, DatasetInfo, Split};
+use gan_data::{Batches, DatasetInfo, Images, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
 use serde_json::json;
 use std::io::{Write, sink};
+use std::sync::Arc;
 use std::time::Instant;
 
 #[cfg(feature = "serve")]
@@ -145,18 +146,22 @@ impl Session {
     /// Loads the images and makes or restores the networks.
     fn begin(args: &TrainArgs) -> Result<Self> {
         let device = device::device(args.session.device.device)?;
-        let mut images: Option<Dataset> = None;
+        let mut images: Option<Images> = None;
         let (config, resumed) = configure(args, |data| {
             let loaded = images.insert(data.load(Split::Train)?);
-            Ok(DatasetInfo::of(loaded)?)
+            Ok(loaded.info()?)
         })?;
         let images = images.context("no images are loaded")?;
-        tracing::info!("{}: {}", config.dataset, describe(&images)?);
+        if let Images::Memory(images) = &images {
+            tracing::info!("{}: {}", config.dataset, describe(images)?);
+        }
+        let buffer = config.shards.as_ref().map_or(1, |shards| shards.shuffle_buffer);
+        let images = images.with_buffer(buffer);
         let (images, held_out) = images.hold_out(config.holdout.unwrap_or(0.0))?;
         if let Some(held_out) = &held_out {
             tracing::info!("{} images are held out, to measure with", held_out.len());
         }
-        let batches = Batches::new(images, config.training.batch_size, config.seed)?;
+        let batches = Batches::new(Arc::new(images), config.training.batch_size, config.seed)?;
         let images = TrainingImages { batches, held_out };
         let (gan, device) = networks(&config, resumed.as_ref(), args, device)?;
         Ok(Self { config, images, gan, device, resumed })

@@ -71,7 +71,7 @@ impl<'a> Reporter<'a> {
         let real = directory.real();
         if !real.exists() {
             let by_class = generator.config().conditional;
-            grid::write_real(&real, images.batches.dataset(), by_class)?;
+            grid::write_real(&real, images.training()?, by_class)?;
         }
         let monitor = match schedule.measures() {
             true => monitor(images, &generator, config),
@@ -250,7 +250,7 @@ fn monitor(
             let monitor = monitor?;
             if config.generator.conditional && !monitor.recognises() {
                 let TrainConfig { dataset, classes, holdout, .. } = config;
-                let shape = images.reference().shape();
+                let shape = images.batches.images().shape();
                 let trained_on = TrainedOn { dataset, shape, classes, holdout: *holdout };
                 tracing::info!(
                     "classes are not recognised yet; a classifier is trained by {}",
