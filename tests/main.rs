@@ -23,6 +23,7 @@ mod pipes;
 mod plain_output;
 mod reproducibility;
 mod serve;
+mod shards;
 mod sizes;
 mod special_files;
 mod starting;

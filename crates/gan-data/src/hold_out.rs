@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::batches::order;
+use crate::order::order;
 use crate::{Dataset, Result};
 
 /// The seed of the choice. It is not the training's, so that runs of all seeds hold out the same

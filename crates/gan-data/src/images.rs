@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::order::order;
 use crate::shards::ShardedImages;
-use crate::{Dataset, DatasetInfo, Error, ImageShape, Result};
+use crate::{Dataset, Error, ImageShape, Result};
 
 /// The images of a data set.
 #[derive(Debug)]
@@ -11,12 +12,18 @@ pub enum Images {
     /// All are in memory.
     Memory(Dataset),
     /// Each is decoded when it is needed.
-    Sharded(ShardedImages),
+    Sharded(Box<ShardedImages>),
 }
 
 impl From<Dataset> for Images {
     fn from(dataset: Dataset) -> Self {
         Self::Memory(dataset)
+    }
+}
+
+impl From<ShardedImages> for Images {
+    fn from(images: ShardedImages) -> Self {
+        Self::Sharded(Box::new(images))
     }
 }
 
@@ -28,7 +35,7 @@ impl From<Dataset> for Arc<Images> {
 
 impl Images {
     /// Names, labels and classes: the data set itself, or one that has numbers in place of pixels.
-    fn outline(&self) -> &Dataset {
+    pub(crate) fn outline(&self) -> &Dataset {
         match self {
             Self::Memory(dataset) => dataset,
             Self::Sharded(images) => images.outline(),
@@ -68,20 +75,6 @@ impl Images {
         self.outline().non_empty_classes()
     }
 
-    /// Describes the images.
-    ///
-    /// # Errors
-    ///
-    /// Images that exist cause none.
-    pub fn info(&self) -> Result<DatasetInfo> {
-        match self {
-            Self::Memory(dataset) => DatasetInfo::of(dataset),
-            Self::Sharded(images) => {
-                Ok(DatasetInfo::of(images.outline())?.with_shape(self.shape()))
-            }
-        }
-    }
-
     /// Keeps the images of these classes, as [`Dataset::filter_classes`] does.
     ///
     /// # Errors
@@ -92,7 +85,7 @@ impl Images {
             Self::Memory(dataset) => Self::Memory(dataset.filter_classes(classes)?),
             Self::Sharded(images) => {
                 let outline = images.outline().clone().filter_classes(classes)?;
-                Self::Sharded(images.with_outline(outline))
+                images.with_outline(outline).into()
             }
         })
     }
@@ -102,7 +95,7 @@ impl Images {
     pub fn with_buffer(self, images: usize) -> Self {
         match self {
             Self::Memory(dataset) => Self::Memory(dataset),
-            Self::Sharded(sharded) => Self::Sharded(sharded.with_buffer(images)),
+            Self::Sharded(sharded) => sharded.with_buffer(images).into(),
         }
     }
 
@@ -120,7 +113,7 @@ impl Images {
             }
             Self::Sharded(images) => {
                 let (training, held_out) = images.outline().clone().hold_out(fraction)?;
-                let part = |outline| Self::Sharded(images.with_outline(outline));
+                let part = |outline| images.with_outline(outline).into();
                 (part(training), held_out.map(part))
             }
         })
@@ -154,7 +147,7 @@ impl Images {
     /// Returns the order of the images in an epoch.
     pub(crate) fn order(&self, seed: u64, epoch: u64) -> Vec<usize> {
         match self {
-            Self::Memory(dataset) => crate::batches::order(dataset.len(), seed, epoch),
+            Self::Memory(dataset) => order(dataset.len(), seed, epoch),
             Self::Sharded(images) => images.order(seed, epoch),
         }
     }
@@ -179,7 +172,7 @@ impl Images {
     }
 
     /// Returns the error of each image that could not be decoded, and was left out, since the last
-    /// call.
+    /// call; no more than 100 in all.
     pub fn take_skipped(&self) -> Vec<Error> {
         match self {
             Self::Memory(_) => Vec::new(),

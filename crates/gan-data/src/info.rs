@@ -34,6 +34,15 @@ impl DatasetInfo {
         Self::new(dataset.name(), dataset.shape(), labels, classes)
     }
 
+    /// Returns the description of images in memory or in files.
+    ///
+    /// # Errors
+    ///
+    /// Images that exist cause none.
+    pub fn of_images(images: &Images) -> Result<Self> {
+        Ok(Self::of(images.outline())?.with_shape(images.shape()))
+    }
+
     /// Describes one split of a data set. It reads as little of the files as it can.
     ///
     /// - MNIST and IDX directories: the label file and the header of the image file are read.
@@ -66,7 +75,7 @@ impl DatasetInfo {
             Source::Folder(directory) => Self::list(directory, split, options)?,
             Source::Shards(place) => {
                 let images = Arc::new(Shards::open(place)?).images(options)?;
-                Some(Images::Sharded(images).info()?)
+                Some(Self::of_images(&images.into())?)
             }
         };
         // If something is wrong, loading everything reports it.

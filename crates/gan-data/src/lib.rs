@@ -51,6 +51,7 @@ mod images;
 mod info;
 mod limits;
 mod mnist;
+mod order;
 pub mod png;
 pub mod range;
 mod shape;

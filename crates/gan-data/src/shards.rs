@@ -5,6 +5,7 @@
 //! [`ShardedImages`], of which any image can be read by its number.
 
 mod find;
+mod listing;
 #[cfg(feature = "tar")]
 mod tar;
 #[cfg(test)]
@@ -18,13 +19,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::batches::{epoch_random, order, shuffle};
+use listing::{Label, Listing, entry_path};
+
 use crate::files::directory_name;
 use crate::folder::{self, Colour, Options};
+use crate::order::{epoch_random, order, shuffle};
 use crate::{Dataset, Error, ImageShape, Result};
-
-/// The label of an image, if it has one.
-type Label = Option<u32>;
 
 /// The default number of images of a shuffle buffer.
 pub const BUFFER: usize = 10_000;
@@ -38,19 +38,13 @@ const SAMPLE_SEED: u64 = 0;
 const ASKED: usize = 100;
 /// The number of images, one after another, of which one must be readable.
 const TRIES: usize = 100;
+/// The number of images that are left out whose errors are kept.
+const NAMED: usize = 100;
 /// The largest number of classes.
 const MAX_CLASSES: usize = 30_000;
 
 /// What an image's number is in a [`Dataset`] that has numbers in place of pixels.
 const NUMBER: ImageShape = ImageShape { channels: 1, height: 1, width: size_of::<u32>() };
-
-/// The images of a shard, in order.
-struct Listing<T> {
-    images: T,
-    labels: Vec<Label>,
-    /// A hash of names, places, sizes and labels.
-    hash: u64,
-}
 
 /// A file of many images.
 #[derive(Debug)]
@@ -266,12 +260,6 @@ fn list(path: PathBuf) -> Result<(Shard, Vec<Label>)> {
     Ok((Shard { path, images, hash }, labels))
 }
 
-impl<T> Listing<T> {
-    fn map<U>(self, to: impl FnOnce(T) -> U) -> Listing<U> {
-        Listing { images: to(self.images), labels: self.labels, hash: self.hash }
-    }
-}
-
 /// The shard of an image, and its number there.
 fn locate(starts: &[usize], image: usize) -> (usize, usize) {
     let shard = starts.partition_point(|&start| start <= image) - 1;
@@ -294,11 +282,6 @@ fn classes(name: &str, labels: &[u32], images: usize) -> Result<(Vec<String>, Ve
 
 fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// What a file in a shard is called in messages.
-fn entry_path(shard: &Path, name: &str) -> PathBuf {
-    format!("{}:{name}", shard.display()).into()
 }
 
 /// Images of [`Shards`], which are decoded when they are needed.
@@ -406,7 +389,7 @@ impl ShardedImages {
             Err(error) if self.options.strict => Err(error),
             Err(error) => {
                 let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-                if skipped.images.insert(index) {
+                if skipped.images.insert(index) && skipped.images.len() <= NAMED {
                     skipped.errors.push(error);
                 }
                 Ok(None)

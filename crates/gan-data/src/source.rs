@@ -53,7 +53,7 @@ impl Source {
             Self::Idx(directory) => idx::load(directory, split),
             Self::Folder(folder) => return folder::load(folder, split, options),
             Self::Shards(place) => {
-                let images = Images::Sharded(Arc::new(Shards::open(place)?).images(options)?);
+                let images = Images::from(Arc::new(Shards::open(place)?).images(options)?);
                 let dataset = images.in_memory()?.clone();
                 return Ok(Loaded { dataset, skipped: images.take_skipped() });
             }

@@ -106,7 +106,7 @@ impl Selection {
     /// Those of [`Source::load_with`].
     pub(crate) fn all(&self, split: Split) -> Result<Images> {
         Ok(match &self.shards {
-            Some(shards) => Images::Sharded(shards.images(&self.options)?),
+            Some(shards) => shards.images(&self.options)?.into(),
             None => load(&self.source, split, &self.options)?.into(),
         })
     }
@@ -117,7 +117,7 @@ impl Selection {
     /// Those of [`DatasetInfo::read`]; classes that the data set does not have.
     pub(crate) fn info(&self, split: Split) -> Result<DatasetInfo> {
         let info = match &self.shards {
-            Some(_) => self.all(split)?.info()?,
+            Some(_) => DatasetInfo::of_images(&self.all(split)?)?,
             None => DatasetInfo::read(&self.source, split, &self.options)?,
         };
         let non_empty = info.non_empty_classes();
@@ -234,7 +234,7 @@ pub(crate) fn load(source: &Source, split: Split, options: &Options) -> Result<D
 }
 
 /// Logs a warning for each image that is left out.
-pub(crate) fn warn_of(skipped: Vec<gan_data::Error>) {
+fn warn_of(skipped: Vec<gan_data::Error>) {
     let count = skipped.len();
     for error in skipped.into_iter().take(NAMED) {
         tracing::warn!("left out: {:#}", anyhow::Error::from(error));

@@ -10,7 +10,6 @@ mod schedule;
 
 use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
-use crate::dataset;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
 use crate::run::generator::SavedGenerator;
@@ -54,7 +53,7 @@ pub(crate) fn train(
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
         let batch = stream.next()?;
-        dataset::warn_of(stream.take_skipped());
+        reporter.warn_of(stream.take_skipped());
         let real = batch.images.to_device(device)?;
         let step = gan.train_step(&real, &batch.labels);
         let output = step.inspect_err(|_| reporter.fail(gan)).map_err(explain)?;

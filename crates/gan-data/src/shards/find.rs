@@ -39,7 +39,7 @@ pub(super) fn find(place: &Path) -> Result<Vec<PathBuf>> {
 fn is_shard(name: &str) -> bool {
     let extension = Path::new(name).extension();
     let is = |known: &&str| extension.is_some_and(|found| found.eq_ignore_ascii_case(known));
-    !name.starts_with('.') && EXTENSIONS.iter().any(|known| is(&known))
+    !name.starts_with('.') && EXTENSIONS.iter().any(is)
 }
 
 /// Whether a name is a pattern's, in which `*` stands for any text.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Label, Listing, entry_path};
+use super::listing::{Label, Listing, entry_path};
 use crate::contents::{FNV_BASIS, fnv};
 use crate::files::open;
 use crate::{Error, Result};

@@ -3,7 +3,7 @@
 #![cfg(feature = "tar")]
 
 use super::*;
-use crate::{Batch, Batches, Images, Stream, png, range};
+use crate::{Batch, Batches, DatasetInfo, Images, Stream, png, range};
 use std::fs;
 use tempfile::TempDir;
 
@@ -66,7 +66,7 @@ fn images(place: &Path) -> Result<ShardedImages> {
 }
 
 fn batches(place: &Path, buffer: usize) -> Batches {
-    let images = Images::Sharded(images(place).unwrap().with_buffer(buffer));
+    let images = Images::from(images(place).unwrap().with_buffer(buffer));
     Batches::new(Arc::new(images), 4, 42).unwrap()
 }
 
@@ -207,10 +207,10 @@ fn a_batch_depends_only_on_its_index() {
 #[test]
 fn parts_have_the_classes_and_samples_of_the_whole() {
     let place = set(&[30, 30]);
-    let all = Images::Sharded(images(place.path()).unwrap());
+    let all = Images::from(images(place.path()).unwrap());
     let kept = all.filter_classes(&["2".into(), "0".into()]).unwrap();
     assert_eq!((kept.len(), kept.classes()), (40, &["2".to_owned(), "0".to_owned()][..]));
-    assert_eq!(kept.info().unwrap().shape().len(), SIZE * SIZE);
+    assert_eq!(DatasetInfo::of_images(&kept).unwrap().shape().len(), SIZE * SIZE);
     let (training, held_out) = kept.hold_out(0.1).unwrap();
     let held_out = held_out.unwrap();
     assert_eq!((training.len(), held_out.len()), (36, 4));

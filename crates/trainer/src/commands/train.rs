@@ -149,7 +149,7 @@ impl Session {
         let mut images: Option<Images> = None;
         let (config, resumed) = configure(args, |data| {
             let loaded = images.insert(data.load(Split::Train)?);
-            Ok(loaded.info()?)
+            Ok(DatasetInfo::of_images(loaded)?)
         })?;
         let images = images.context("no images are loaded")?;
         if let Images::Memory(images) = &images {

@@ -251,7 +251,7 @@ pub(crate) fn resolved(run: NewRunOptions) -> Result<(TrainConfig, gan_data::Bat
     let args = TrainArgs { run, ..TrainArgs::default() };
     let request = Request::new(&args)?;
     let dataset = request.data().load(gan_data::Split::Train)?;
-    let config = request.resolve(&dataset.info()?)?;
+    let config = request.resolve(&DatasetInfo::of_images(&dataset)?)?;
     let batches = gan_data::Batches::new(
         std::sync::Arc::new(dataset),
         config.training.batch_size,

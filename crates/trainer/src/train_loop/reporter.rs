@@ -135,6 +135,13 @@ impl<'a> Reporter<'a> {
         Ok(())
     }
 
+    /// Warns of images that are left out.
+    pub(crate) fn warn_of(&self, skipped: Vec<gan_data::Error>) {
+        for error in skipped {
+            self.progress.warn(&format!("left out: {:#}", anyhow::Error::from(error)));
+        }
+    }
+
     /// Completes the statistics up to the current step, whose report failed, so that a session can
     /// continue from it without a gap.
     ///

@@ -8,7 +8,7 @@ use crate::quality::Extractor;
 use crate::quality::recognizer::TrainedOn;
 use anyhow::{Result, ensure};
 use gan_data::folder::{Colour, Size};
-use gan_data::{Dataset, ImageShape, Split};
+use gan_data::{Dataset, DatasetInfo, ImageShape, Split};
 
 /// The real images that a generator is compared with.
 pub(super) struct RealImages {
@@ -55,7 +55,7 @@ impl RealImages {
         );
         let holdout = match (run, args.holdout) {
             (Some(run), None) => run.holdout,
-            (_, asked) => dataset::holdout(data.source(), asked, &all.info()?)?,
+            (_, asked) => dataset::holdout(data.source(), asked, &DatasetInfo::of_images(&all)?)?,
         };
         let (training, held_out) = all.hold_out(holdout.unwrap_or(0.0))?;
         if let (Some(run), Some(_)) = (run, &held_out) {
