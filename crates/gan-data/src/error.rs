@@ -400,6 +400,18 @@ pub enum Error {
         text: String,
     },
 
+    /// A Parquet file has no column of images.
+    #[error(
+        "{path}: no column of images; looked for image as struct{{bytes, path}} or binary, found {}",
+        columns.join(", ")
+    )]
+    NoImageColumn {
+        /// The file.
+        path: PathBuf,
+        /// The names of its columns.
+        columns: Vec<String>,
+    },
+
     /// A sharded set has more classes than networks are made for.
     #[error("{dataset}: {classes} different labels; at most {most} classes are supported")]
     TooManyClasses {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::files::directory_name;
 use crate::folder::{self, Options};
-use crate::shards::Shards;
+use crate::shards::{ShardedImages, Shards};
 use crate::{Dataset, HubDataset, ImageShape, Images, Result, Source, Split, idx, mnist};
 
 /// Shape of the images of MNIST and of the hub's data sets.
@@ -74,7 +74,7 @@ impl DatasetInfo {
             }
             Source::Folder(directory) => Self::list(directory, split, options)?,
             Source::Shards(place) => {
-                let images = Arc::new(Shards::open(place)?).images(options)?;
+                let images = ShardedImages::new(Arc::new(Shards::open(place)?), options)?;
                 Some(Self::of_images(&images.into())?)
             }
         };

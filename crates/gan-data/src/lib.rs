@@ -30,6 +30,7 @@
 //!   a licence of its own: [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/). A
 //!   program that includes the files must name the authors and the licence.
 //! - `tar` (on by default): [`Source::Shards`] of tar files.
+//! - `parquet`: [`Source::Shards`] of Parquet files.
 //! - `hub`: [`Source::Hub`], data sets that `candle-datasets` downloads.
 
 #![forbid(unsafe_code)]

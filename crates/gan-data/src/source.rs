@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::folder::{self, Loaded};
 use crate::hub::{self, HubDataset};
-use crate::shards::Shards;
+use crate::shards::{ShardedImages, Shards};
 use crate::{Dataset, Error, Images, Result, Split, idx, mnist};
 
 /// Where to load a data set from: `mnist`, `idx:DIR`, `folder:DIR`, `shards:DIR`, `hub:mnist` or
@@ -53,7 +53,8 @@ impl Source {
             Self::Idx(directory) => idx::load(directory, split),
             Self::Folder(folder) => return folder::load(folder, split, options),
             Self::Shards(place) => {
-                let images = Images::from(Arc::new(Shards::open(place)?).images(options)?);
+                let images =
+                    Images::from(ShardedImages::new(Arc::new(Shards::open(place)?), options)?);
                 let dataset = images.in_memory()?.clone();
                 return Ok(Loaded { dataset, skipped: images.take_skipped() });
             }

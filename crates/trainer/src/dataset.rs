@@ -4,7 +4,7 @@ use crate::cli::options::{DataOptions, ImageOptions};
 use crate::quality::MIN_IMAGES;
 use anyhow::{Context, Result, bail, ensure};
 use gan_data::folder::{self, Colour, Loaded, Options, Size};
-use gan_data::shards::{SAMPLE, Shards};
+use gan_data::shards::{SAMPLE, ShardedImages, Shards};
 use gan_data::{Dataset, DatasetInfo, Images, Source, Split};
 use std::sync::Arc;
 use std::time::Instant;
@@ -106,7 +106,7 @@ impl Selection {
     /// Those of [`Source::load_with`].
     pub(crate) fn all(&self, split: Split) -> Result<Images> {
         Ok(match &self.shards {
-            Some(shards) => shards.images(&self.options)?.into(),
+            Some(shards) => ShardedImages::new(shards.clone(), &self.options)?.into(),
             None => load(&self.source, split, &self.options)?.into(),
         })
     }

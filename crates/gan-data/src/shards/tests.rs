@@ -1,10 +1,11 @@
 //! Tests of sets of tar files.
 
-#![cfg(feature = "tar")]
-
 use super::*;
-use crate::{Batch, Batches, DatasetInfo, Images, Stream, png, range};
+use crate::folder::{Colour, Options};
+use crate::{Batch, Batches, DatasetInfo, Error, ImageShape, Images, Result, Stream, png, range};
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 const SIZE: usize = 8;
@@ -62,7 +63,7 @@ fn options() -> Options {
 }
 
 fn images(place: &Path) -> Result<ShardedImages> {
-    Arc::new(Shards::open(place)?).images(&options())
+    ShardedImages::new(Arc::new(Shards::open(place)?), &options())
 }
 
 fn batches(place: &Path, buffer: usize) -> Batches {
@@ -236,10 +237,10 @@ fn size_and_colour_follow_from_the_images() {
     fs::write(directory.path().join("a.tar"), tar_file(&files)).unwrap();
     let shards = Arc::new(Shards::open(directory.path()).unwrap());
     assert_eq!(shards.suggest_size().unwrap(), 32);
-    assert_eq!(shards.images(&options()).unwrap().shape().channels, 3);
-    let grey = shards.images(&options().colour(Some(Colour::Grey))).unwrap();
+    assert_eq!(ShardedImages::new(shards.clone(), &options()).unwrap().shape().channels, 3);
+    let grey = ShardedImages::new(shards.clone(), &options().colour(Some(Colour::Grey))).unwrap();
     assert_eq!(grey.image(1).unwrap().0.len(), SIZE * SIZE);
-    let error = shards.images(&options().size(4)).unwrap_err();
+    let error = ShardedImages::new(shards.clone(), &options().size(4)).unwrap_err();
     assert!(matches!(error, Error::TargetSize { .. }));
 }
 
@@ -258,7 +259,7 @@ fn what_is_no_image_is_left_out() {
     assert!(skipped[0].ends_with("a.tar:2.png: neither a JPEG nor a PNG image"), "{skipped:?}");
     assert!(images.take_skipped().is_empty());
     assert_eq!(images.sample().unwrap().len(), 2);
-    let strict = images.shards.images(&options().strict(true)).unwrap();
+    let strict = ShardedImages::new(images.shards.clone(), &options().strict(true)).unwrap();
     assert!(matches!(strict.image(1), Err(Error::NotAnImage { .. })));
     let none = error_of(&tar_file(&[("1.png", b"no image"), ("2.png", b"neither")]));
     assert!(none.ends_with(": 2 images in a row cannot be read; the first: a.tar:1.png: neither a JPEG nor a PNG image"), "{none}");
