@@ -11,8 +11,8 @@ use crate::{Batch, Batches, Error, Images, Result};
 const MAX_READERS: usize = 8;
 
 /// The batches from one on, as one machine computes with them. [Sharded](Images::Sharded) images are
-/// read and decoded ahead by threads of their own, half as many as there are processors, two batches
-/// each at most; the batches are the same whatever their number.
+/// read and decoded ahead by threads of their own, as many as there are processors but no more than 8,
+/// two batches each at most; the batches are the same whatever their number.
 #[derive(Debug)]
 pub struct Stream {
     batches: Batches,
@@ -32,8 +32,7 @@ impl Stream {
         let count = match batches.images() {
             Images::Memory(_) => 0,
             Images::Sharded(_) => {
-                let processors = available_parallelism().map_or(1, |count| count.get());
-                (processors / 2).clamp(1, MAX_READERS)
+                available_parallelism().map_or(1, |count| count.get()).min(MAX_READERS)
             }
         };
         let reader = |number: usize| {

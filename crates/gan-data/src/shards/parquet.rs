@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use parquet::basic::{ConvertedType, Type};
+use parquet::basic::{Compression, ConvertedType, Type};
 use parquet::column::reader::{ColumnReader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int32Type, Int64Type};
 use parquet::errors::ParquetError;
@@ -65,6 +65,11 @@ pub(super) fn list(path: &Path) -> Result<Listing<Groups>> {
     let mut groups = Groups { column, starts: vec![0], bytes: Vec::new() };
     let (mut labels, mut rows) = (Vec::new(), 0);
     for (number, group) in reader.metadata().row_groups().iter().enumerate() {
+        let codec = group.column(column).compression();
+        if !matches!(codec, Compression::UNCOMPRESSED | Compression::SNAPPY) {
+            let text = format!("its images are compressed by {codec}, not by SNAPPY or not at all");
+            return Err(shard_error(path, text));
+        }
         let count = usize::try_from(group.num_rows()).unwrap_or(usize::MAX);
         let bytes = u64::try_from(group.column(column).uncompressed_size()).unwrap_or(u64::MAX);
         if bytes > MAX_GROUP || u32::try_from(count).is_err() {
