@@ -371,3 +371,28 @@ fn a_format_that_is_off_is_named() {
     let error = Shards::open(place.path()).unwrap_err().to_string();
     assert!(error.contains("a.parquet needs a program built with `--features parquet`"), "{error}");
 }
+
+/// No byte of a file makes the reader panic or read without end.
+#[test]
+fn damage_does_no_harm() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.tar");
+    let files = [
+        ("1.png", &image(1)[..]),
+        ("1.cls", b"3"),
+        ("2.png", &image(2)),
+        ("2.json", b"{\"label\": 5}"),
+    ];
+    let whole = tar_file(&files);
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        fs::write(&path, damaged).unwrap();
+        let _ = images(directory.path()).and_then(|images| images.image(1).map(drop));
+    }
+    // The second of the two blocks at the end is not needed.
+    for length in 0..whole.len() - 512 {
+        fs::write(&path, &whole[..length]).unwrap();
+        assert!(images(directory.path()).is_err(), "{length} of {} bytes", whole.len());
+    }
+}
