@@ -24,6 +24,7 @@ mod plain_output;
 mod ranks;
 mod reproducibility;
 mod serve;
+mod shards;
 mod sizes;
 mod special_files;
 mod starting;

@@ -6,7 +6,10 @@
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor};
-use gan_data::{DatasetInfo, ImageShape, Source, Split, folder, idx as idx_files, png};
+use gan_data::shards::{ShardedImages, Shards};
+use gan_data::{
+    Batches, DatasetInfo, ImageShape, Images, Source, Split, folder, idx as idx_files, png,
+};
 use gan_models::{CONFIG_FILE, Generator, WEIGHTS_FILE};
 use gan_training::{Gan, Recipe};
 use rand::SeedableRng;
@@ -14,6 +17,7 @@ use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use tempfile::TempDir;
 use trainer::cli::commands::{NetworkOptions, SummaryArgs};
 use trainer::cli::options::{DataOptions, DatasetOption, StrictOption};
@@ -24,7 +28,7 @@ use trainer::cli::{Cli, Command};
 pub type Reader = fn(&[u8]) -> Result<()>;
 
 /// The name of each fuzz target, and what it calls.
-pub const READERS: [(&str, Reader); 9] = [
+pub const READERS: [(&str, Reader); 10] = [
     ("idx", idx),
     ("idx_gz", idx),
     ("png", image),
@@ -34,6 +38,7 @@ pub const READERS: [(&str, Reader); 9] = [
     ("run_config", run_config),
     ("checkpoint", checkpoint),
     ("stats", stats),
+    ("tar", tar),
 ];
 
 /// The images and labels beside a file that needs some: two classes, two images each.
@@ -132,6 +137,20 @@ pub fn stats(bytes: &[u8]) -> Result<()> {
     let run = directory([("stats.jsonl", bytes)])?;
     trainer::fuzzing::statistics(&run.path().join("stats.jsonl"))?;
     xtask::Report { run: Some(run.path().into()), out: None }.make()?;
+    Ok(())
+}
+
+/// A file of a sharded set, of which batches are drawn.
+pub fn tar(bytes: &[u8]) -> Result<()> {
+    let set = directory([("a.tar", bytes)])?;
+    let options = folder::Options::new().size(8).strict(false);
+    let shards = Arc::new(Shards::open(set.path())?);
+    let images: Images = ShardedImages::new(shards, &options)?.into();
+    let sample = images.in_memory()?.len();
+    ensure!(sample <= images.len(), "more images than there are");
+    let mut batches = Batches::new(Arc::new(images), 1, 0)?;
+    batches.batch(0)?;
+    batches.batch(u64::MAX)?;
     Ok(())
 }
 

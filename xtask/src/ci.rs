@@ -23,17 +23,17 @@ enum Check {
 }
 
 /// The checks, the cheapest first.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     cargo(&["fmt", "--all", "--check"]),
     Check::Tidy,
     Check::Deny,
-    // With the feature that the tests leave out.
+    // With the features that the tests leave out.
     cargo(&[
         "clippy",
         "--workspace",
         "--all-targets",
         "--features",
-        "trainer/hub",
+        "trainer/hub,trainer/parquet",
         "--",
         "-D",
         "warnings",
@@ -44,6 +44,7 @@ const CHECKS: [Check; 11] = [
     },
     cargo(&["xtask", "package", "--quick"]),
     cargo(&["test", "--workspace"]),
+    cargo(&["test", "--package", "gan-data", "--features", "parquet", "--lib", "shards"]),
     Check::Cargo {
         args: &["test", "--profile", "checked", "--package", "gan-kernels"],
         env: &[("GAN_KERNELS_CHECKED", "1")],

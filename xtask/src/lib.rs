@@ -22,6 +22,7 @@ mod report;
 mod run_directory;
 mod sanitize;
 mod say;
+mod shard_test;
 mod tidy;
 mod torture;
 mod trainer;
@@ -69,6 +70,8 @@ enum Task {
     Sanitize(sanitize::Sanitize),
     /// Run the fuzz targets, which read damaged files, on nightly Rust with cargo-fuzz
     Fuzz(fuzz::Fuzz),
+    /// Train on a set of tar files that is larger than the memory it may take, 1 GB
+    ShardTest(shard_test::ShardTest),
     /// Kill and starve runs of the trainer, resume them, and compare them with undisturbed ones
     Torture(torture::Torture),
 }
@@ -91,6 +94,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Task::Tidy => say(tidy::run(&workspace_root())?),
         Task::Sanitize(sanitize) => sanitize.run(&workspace_root())?,
         Task::Fuzz(fuzz) => fuzz.run(&workspace_root())?,
+        Task::ShardTest(test) => test.run(&workspace_root())?,
         Task::Torture(torture) => torture.run(&workspace_root())?,
     }
     Ok(())

@@ -4,11 +4,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::Tensor;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 use crate::range::{from_units, to_unit};
-use crate::{Dataset, Error, Result};
+use crate::{Error, Images, Result};
 
 /// The images and labels of one training step.
 #[derive(Clone, Debug)]
@@ -23,12 +21,13 @@ pub struct Batch {
 ///
 /// Image i of the stream is image i mod n of epoch i / n, where n is the size of the data set. The
 /// order of an epoch is a Fisher-Yates shuffle drawn from ChaCha8, with the seed as key and the
-/// epoch as stream. A batch thus depends only on the data set, the batch size, the seed and its
-/// index: training resumes at the next index. If n is not a multiple of the batch size, some
-/// batches span two epochs. No image is dropped.
+/// epoch as stream; of [sharded](Images::Sharded) images it is a shuffle of the files, and then of
+/// each run of as many images as the shuffle buffer has. A batch thus depends only on the data set,
+/// the batch size, the seed and its index: training resumes at the next index. If n is not a multiple
+/// of the batch size, some batches span two epochs. No image is dropped.
 #[derive(Clone, Debug)]
 pub struct Batches {
-    dataset: Arc<Dataset>,
+    images: Arc<Images>,
     batch_size: usize,
     seed: u64,
     /// The images of each batch that are read.
@@ -39,25 +38,25 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Creates a stream of batches of `batch_size` images from an owned or shared data set.
+    /// Creates a stream of batches of `batch_size` images of an owned data set or of shared images.
     ///
     /// # Errors
     ///
     /// [`Error::ZeroBatchSize`]; [`Error::BatchTooLarge`] if the data set has fewer images.
-    pub fn new(dataset: impl Into<Arc<Dataset>>, batch_size: usize, seed: u64) -> Result<Self> {
-        let dataset = dataset.into();
+    pub fn new(images: impl Into<Arc<Images>>, batch_size: usize, seed: u64) -> Result<Self> {
+        let images = images.into();
         if batch_size == 0 {
             return Err(Error::ZeroBatchSize);
         }
-        if batch_size > dataset.len() {
+        if batch_size > images.len() {
             return Err(Error::BatchTooLarge {
                 batch_size,
-                images: dataset.len(),
-                dataset: dataset.name().into(),
+                images: images.len(),
+                dataset: images.name().into(),
             });
         }
-        let order = order(dataset.len(), seed, 0);
-        Ok(Self { dataset, batch_size, seed, part: 0..batch_size, epoch: 0, order })
+        let order = images.order(seed, 0);
+        Ok(Self { images, batch_size, seed, part: 0..batch_size, epoch: 0, order })
     }
 
     /// Reads these images of each batch alone, as one of several ranks does.
@@ -83,20 +82,20 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// [`Error::Tensor`] if the tensor cannot be created.
+    /// [`Error::Tensor`] if the tensor cannot be created; for sharded images also [`Error::Read`] and
+    /// [`Error::ManyUnreadable`].
     pub fn batch(&mut self, k: u64) -> Result<Batch> {
-        let shape = self.dataset.shape();
-        let images = self.dataset.len() as u128;
+        let (images, shape) = (self.images.clone(), self.images.shape());
+        let count = images.len() as u128;
         let mut values = Vec::with_capacity(self.part.len() * shape.len());
         let mut labels = Vec::with_capacity(self.part.len());
         let start = u128::from(k) * self.batch_size as u128;
-        for position in self.part.clone().map(|index| start + index as u128) {
+        for position in self.part.clone().map(|place| start + place as u128) {
             // Both fit: a batch is no larger than an epoch, so epoch <= k.
-            let epoch = (position / images) as u64;
-            let index = self.index(epoch, (position % images) as usize);
-            let image = self.dataset.image(index).unwrap_or_default();
-            values.extend(image.iter().map(|&byte| to_unit(byte)));
-            labels.push(self.dataset.labels()[index]);
+            let epoch = (position / count) as u64;
+            let index = self.index(epoch, (position % count) as usize);
+            let put = |image: &[u8]| values.extend(image.iter().map(|&byte| to_unit(byte)));
+            labels.push(images.read(index, put)?);
         }
         let images = from_units(values, shape)?;
         Ok(Batch { images, labels })
@@ -105,15 +104,15 @@ impl Batches {
     /// Returns the index of the image at `position` in `epoch`.
     fn index(&mut self, epoch: u64, position: usize) -> usize {
         if self.epoch != epoch {
-            self.order = order(self.dataset.len(), self.seed, epoch);
+            self.order = self.images.order(self.seed, epoch);
             self.epoch = epoch;
         }
         self.order[position]
     }
 
-    /// Returns the data set.
-    pub fn dataset(&self) -> &Dataset {
-        &self.dataset
+    /// Returns the images.
+    pub fn images(&self) -> &Images {
+        &self.images
     }
 
     /// Returns the batch size, B.
@@ -123,36 +122,21 @@ impl Batches {
 
     /// Returns the number of batches in an epoch, usually not a whole number.
     pub fn steps_per_epoch(&self) -> f64 {
-        self.dataset.len() as f64 / self.batch_size as f64
+        self.images.len() as f64 / self.batch_size as f64
     }
 
     /// Returns the number of batches that cover `epochs` epochs, rounded up.
     pub fn steps(&self, epochs: u64) -> u64 {
-        let images = u128::from(epochs) * self.dataset.len() as u128;
+        let images = u128::from(epochs) * self.images.len() as u128;
         let steps = images.div_ceil(self.batch_size as u128);
         steps.try_into().unwrap_or(u64::MAX)
     }
 }
 
-/// Returns the order of the images 0 to `count` - 1 in an epoch.
-///
-/// `rand`'s distributions are not used because their values change between versions. A draw from
-/// 0..n is the upper half of a 64-bit random number times n; its bias is below n / 2^64.
-pub(crate) fn order(count: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(epoch);
-    let mut order: Vec<usize> = (0..count).collect();
-    for last in (1..count).rev() {
-        let product = u128::from(random.next_u64()) * (last as u128 + 1);
-        order.swap(last, (product >> 64) as usize);
-    }
-    order
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageShape, range};
+    use crate::{Dataset, ImageShape, range};
 
     /// `count` images of 1 x 1 x 2 with their number as both pixels and label.
     fn numbered(count: u8) -> Dataset {
@@ -165,14 +149,6 @@ mod tests {
 
     fn labels(batches: &mut Batches, k: u64) -> Vec<u32> {
         batches.batch(k).unwrap().labels
-    }
-
-    #[test]
-    fn the_order_never_changes() {
-        // From a separate implementation of ChaCha8 and of `seed_from_u64`.
-        assert_eq!(order(10, 42, 0), [9, 7, 2, 5, 0, 1, 4, 3, 8, 6]);
-        assert_eq!(order(10, 42, 1), [8, 2, 4, 6, 9, 0, 5, 3, 1, 7]);
-        assert_eq!(order(10, 42, 1 << 40), [4, 6, 2, 5, 9, 8, 1, 3, 7, 0]);
     }
 
     #[test]
@@ -189,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_batch_depends_only_on_its_index() {
-        let dataset = Arc::new(numbered(10));
+        let dataset: Arc<Images> = numbered(10).into();
         let mut forward = Batches::new(dataset.clone(), 4, 7).unwrap();
         let expected: Vec<_> = (0..20).map(|k| labels(&mut forward, k)).collect();
         let mut backward = Batches::new(dataset.clone(), 4, 7).unwrap();
@@ -203,8 +179,8 @@ mod tests {
 
     #[test]
     fn parts_of_a_batch_are_the_batch() {
-        let dataset = Arc::new(numbered(10));
-        let whole = || Batches::new(dataset.clone(), 4, 7).unwrap();
+        let images: Arc<Images> = numbered(10).into();
+        let whole = || Batches::new(images.clone(), 4, 7).unwrap();
         for k in 0..5 {
             let parts = [0..1, 1..1, 1..4].map(|part| labels(&mut whole().narrow(part), k));
             assert_eq!(parts.concat(), labels(&mut whole(), k));

@@ -354,6 +354,104 @@ pub enum Error {
         looked_for: &'static str,
     },
 
+    /// A shard, or a label in it, cannot be read as what its name says.
+    #[error("{path}: not a valid {format} file")]
+    Shard {
+        /// The shard, or the file in it.
+        path: PathBuf,
+        /// "tar", "Parquet", "JSON" or "label".
+        format: &'static str,
+        /// The cause.
+        source: BoxError,
+    },
+
+    /// A shard ends before its images do.
+    #[error("{path}: truncated: {entry:?} would end at byte {end}, the file ends at byte {length}")]
+    TruncatedShard {
+        /// The shard.
+        path: PathBuf,
+        /// The file in it.
+        entry: String,
+        /// Where the file would end.
+        end: u64,
+        /// Size of the shard in bytes.
+        length: u64,
+    },
+
+    /// An image in a shard has no label, while others have one.
+    #[error(
+        "{path}: an image without a label, while {labelled} images of the set have one; labels are \
+         whole numbers in NAME.cls or as \"label\" in NAME.json of a tar file, or in the column label \
+         of a Parquet file"
+    )]
+    Unlabelled {
+        /// The first such image.
+        path: PathBuf,
+        /// Number of images with a label.
+        labelled: usize,
+    },
+
+    /// The text of a label in a shard is no label.
+    #[error("{path}: {text:?} is no label; a whole number from 0 to {} is needed", u32::MAX)]
+    NotALabel {
+        /// The file in the shard.
+        path: PathBuf,
+        /// Its text.
+        text: String,
+    },
+
+    /// A Parquet file has no column of images.
+    #[error(
+        "{path}: no column of images; looked for image as struct{{bytes, path}} or binary, found {}",
+        columns.join(", ")
+    )]
+    NoImageColumn {
+        /// The file.
+        path: PathBuf,
+        /// The names of its columns.
+        columns: Vec<String>,
+    },
+
+    /// A sharded set has more classes than networks are made for.
+    #[error("{dataset}: {classes} different labels; at most {most} classes are supported")]
+    TooManyClasses {
+        /// The data set.
+        dataset: String,
+        /// Number of different labels.
+        classes: usize,
+        /// The largest number.
+        most: usize,
+    },
+
+    /// A shard is another one than it was.
+    #[error("{path}: since the run began, {name} {change}; restore the files, or begin a new run")]
+    ChangedShard {
+        /// The set.
+        path: PathBuf,
+        /// The file's name.
+        name: String,
+        /// What has changed.
+        change: &'static str,
+    },
+
+    /// Many images in a row cannot be decoded.
+    #[error("{path}: {images} images in a row cannot be read; the first")]
+    ManyUnreadable {
+        /// The set.
+        path: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// The error of the first image.
+        source: Box<Error>,
+    },
+
+    /// A thread that reads images cannot be started, or ended early.
+    #[error("no thread to read images")]
+    Thread {
+        /// The cause.
+        source: io::Error,
+    },
+
     /// The data set does not have the named class.
     #[error("{dataset} has no class {class:?}; it has {}", known.join(", "))]
     UnknownClass {
@@ -409,7 +507,7 @@ pub enum Error {
 
     /// A text names no data source.
     #[error(
-        "unknown dataset {given:?}; known are mnist, idx:DIR, folder:DIR, hub:mnist, hub:fashion-mnist{}",
+        "unknown dataset {given:?}; known are mnist, idx:DIR, folder:DIR, shards:DIR, hub:mnist, hub:fashion-mnist{}",
         directory_hint(given)
     )]
     UnknownSource {

@@ -8,14 +8,16 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::files::directory_name;
+use crate::files::{directory_name, open};
 use crate::{Dataset, Error, ImageShape, Result, Split};
 
 pub use colour::Colour;
+pub(crate) use decode::dimensions;
 pub use decode::{decode, read};
 pub use size::{NotASize, Size};
 pub use write::write;
@@ -160,7 +162,7 @@ pub fn load(folder: &Path, split: Split, options: &Options) -> Result<Loaded> {
 const SUGGESTED: [usize; 5] = [16, 28, 32, 48, 64];
 
 /// Largest number of images that [`suggest_size`] reads the headers of.
-const ASKED: usize = 200;
+pub(crate) const ASKED: usize = 200;
 
 /// Suggests a size for a folder whose images have none yet: the largest of 16, 28, 32, 48 and 64
 /// pixels that at least half of the training images have on their shorter side.
@@ -171,11 +173,16 @@ const ASKED: usize = 200;
 pub fn suggest_size(folder: &Path) -> Result<usize> {
     let Found { files, .. } = find(folder, Split::Train)?;
     let some = files.iter().step_by(files.len().div_ceil(ASKED).max(1));
-    let sides = some.filter_map(|(path, _)| decode::dimensions(path).ok());
-    let mut sides: Vec<usize> = sides.map(|(width, height)| width.min(height)).collect();
+    let of = |path: &Path| dimensions(path, BufReader::new(open(path)?));
+    let sides = some.filter_map(|(path, _)| of(path).ok());
+    Ok(suggested(sides.map(|(width, height)| width.min(height)).collect()))
+}
+
+/// Suggests a size for images whose shorter sides are these.
+pub(crate) fn suggested(mut sides: Vec<usize>) -> usize {
     sides.sort_unstable();
     let fits = |size: &&usize| sides.get(sides.len() / 2).is_some_and(|middle| *size <= middle);
-    Ok(SUGGESTED.iter().rev().find(fits).copied().unwrap_or(Options::SIZE))
+    SUGGESTED.iter().rev().find(fits).copied().unwrap_or(Options::SIZE)
 }
 
 /// The image files of a split.

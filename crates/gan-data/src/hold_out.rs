@@ -1,8 +1,6 @@
 //! A part of a data set that is held out from training.
 
-use std::collections::HashMap;
-
-use crate::batches::order;
+use crate::order::order;
 use crate::{Dataset, Result};
 
 /// The seed of the choice. It is not the training's, so that runs of all seeds hold out the same
@@ -53,18 +51,29 @@ fn held_out(set: &Dataset, fraction: f64) -> Vec<bool> {
         if left == 0 {
             continue;
         }
-        let mut copies: HashMap<Option<&[u8]>, Vec<usize>> = HashMap::new();
-        images.iter().for_each(|&image| copies.entry(set.image(image)).or_default().push(image));
-        let order: Vec<usize> =
-            order(images.len(), SEED, 0).into_iter().map(|place| images[place]).collect();
-        // First copies together, then single ones until the number is right.
-        let together = order.iter().map(|&image| copies[&set.image(image)].as_slice());
-        for group in together.chain(order.chunks(1)) {
-            if group.len() <= left && !held_out[group[0]] {
+        // Copies follow each other.
+        let mut sorted = images.clone();
+        sorted.sort_by_key(|&image| set.image(image));
+        let copies = |image: usize| {
+            let pixels = set.image(image);
+            let start = sorted.partition_point(|&other| set.image(other) < pixels);
+            let end = sorted.partition_point(|&other| set.image(other) <= pixels);
+            &sorted[start..end]
+        };
+        let order = order(images.len(), SEED, 0).into_iter().map(|place| images[place]);
+        for image in order.clone() {
+            if held_out[image] || left == 0 {
+                continue;
+            }
+            let group = copies(image);
+            if group.len() <= left {
                 group.iter().for_each(|&image| held_out[image] = true);
                 left -= group.len();
             }
         }
+        // Those that remain have more copies than are wanted, so a part of one is taken.
+        let rest = order.clone().find(|&image| left > 0 && !held_out[image]).map(copies);
+        rest.iter().flat_map(|group| &group[..left]).for_each(|&image| held_out[image] = true);
     }
     held_out
 }
@@ -132,6 +141,10 @@ mod tests {
         let held_out = set.hold_out(0.1).unwrap().1.unwrap();
         assert!(held_out.len() == 6 && !held_out.pixels().contains(&0));
         assert_eq!(images(vec![7; 60]).hold_out(0.1).unwrap().1.unwrap().len(), 6);
+        // Where all are too many, only those of one image are in both parts.
+        let set = images((0..60).map(|number| number / 20).collect());
+        let held_out = set.hold_out(0.1).unwrap().1.unwrap();
+        assert_eq!(held_out.pixels(), [held_out.pixels()[0]; 6]);
     }
 
     #[test]

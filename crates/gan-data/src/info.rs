@@ -1,12 +1,14 @@
 //! The description of a data set: image shape, classes and number of images, without pixels.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use crate::files::directory_name;
 use crate::folder::{self, Options};
-use crate::{Dataset, HubDataset, ImageShape, Result, Source, Split, idx, mnist};
+use crate::shards::{ShardedImages, Shards};
+use crate::{Dataset, HubDataset, ImageShape, Images, Result, Source, Split, idx, mnist};
 
 /// Shape of the images of MNIST and of the hub's data sets.
 const MNIST_SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
@@ -32,10 +34,20 @@ impl DatasetInfo {
         Self::new(dataset.name(), dataset.shape(), labels, classes)
     }
 
+    /// Returns the description of images in memory or in files.
+    ///
+    /// # Errors
+    ///
+    /// Images that exist cause none.
+    pub fn of_images(images: &Images) -> Result<Self> {
+        Ok(Self::of(images.outline())?.with_shape(images.shape()))
+    }
+
     /// Describes one split of a data set. It reads as little of the files as it can.
     ///
     /// - MNIST and IDX directories: the label file and the header of the image file are read.
     /// - Hub data sets: the description is built in; nothing is downloaded.
+    /// - Sharded sets: the images are listed, and some are decoded if no colour mode is given.
     /// - Directories of images: the files are listed. If no [`Options::colour`] is given, images are
     ///   decoded until one has colour, all of them if none has. A damaged image counts here, while
     ///   [`Source::load_with`] leaves it out. With [`Options::strict`], all images are decoded, and
@@ -61,6 +73,10 @@ impl DatasetInfo {
                 idx::read_header(directory, split)?.map(|(shape, outline)| Self { shape, outline })
             }
             Source::Folder(directory) => Self::list(directory, split, options)?,
+            Source::Shards(place) => {
+                let images = ShardedImages::new(Arc::new(Shards::open(place)?), options)?;
+                Some(Self::of_images(&images.into())?)
+            }
         };
         // If something is wrong, loading everything reports it.
         info.map_or_else(|| Self::of(&source.load_with(split, options)?.dataset), Ok)

@@ -29,7 +29,9 @@
 //!   program (9.9 MB). MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges and has
 //!   a licence of its own: [CC BY-SA 3.0](https://creativecommons.org/licenses/by-sa/3.0/). A
 //!   program that includes the files must name the authors and the licence.
-//! - `hub` (on by default): [`Source::Hub`], data sets that `candle-datasets` downloads.
+//! - `tar` (on by default): [`Source::Shards`] of tar files.
+//! - `parquet`: [`Source::Shards`] of Parquet files.
+//! - `hub`: [`Source::Hub`], data sets that `candle-datasets` downloads.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -46,14 +48,18 @@ mod hold_out;
 mod hub;
 pub mod idx;
 mod image_set;
+mod images;
 mod info;
 mod limits;
 mod mnist;
+mod order;
 pub mod png;
 pub mod range;
 mod shape;
+pub mod shards;
 mod source;
 mod split;
+mod stream;
 
 pub use batches::{Batch, Batches};
 /// The tensor library of this crate's public types. Its version must match the caller's.
@@ -63,7 +69,9 @@ pub use dataset::{Dataset, class_position};
 pub use error::{BoxError, Error, Result};
 pub use hub::HubDataset;
 pub use image_set::ImageSet;
+pub use images::Images;
 pub use info::DatasetInfo;
 pub use shape::ImageShape;
 pub use source::Source;
 pub use split::Split;
+pub use stream::Stream;

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::folder::{self, Loaded};
 use crate::hub::{self, HubDataset};
-use crate::{Dataset, Error, Result, Split, idx, mnist};
+use crate::shards::{ShardedImages, Shards};
+use crate::{Dataset, Error, Images, Result, Split, idx, mnist};
 
-/// Where to load a data set from: `mnist`, `idx:DIR`, `folder:DIR`, `hub:mnist` or
+/// Where to load a data set from: `mnist`, `idx:DIR`, `folder:DIR`, `shards:DIR`, `hub:mnist` or
 /// `hub:fashion-mnist`.
 ///
 /// It converts from and to this text (`FromStr`, `Display`).
@@ -21,6 +23,8 @@ pub enum Source {
     Idx(PathBuf),
     /// `folder:DIR`: an image folder, see [`folder::load`].
     Folder(PathBuf),
+    /// `shards:DIR` or `shards:DIR/NAME*`: files of many images each, see [`Shards::open`].
+    Shards(PathBuf),
     /// `hub:NAME`: a data set of the Hugging Face hub, downloaded once and cached.
     Hub(HubDataset),
 }
@@ -35,22 +39,33 @@ impl Source {
         Ok(self.load_with(split, &folder::Options::default())?.dataset)
     }
 
-    /// Loads a split. The options apply to a [`Source::Folder`], the only source with images that can
-    /// be skipped.
+    /// Loads a split. The options apply to the sources whose images are [resized](Self::is_resized),
+    /// the only ones with images that can be skipped. Of a [`Source::Shards`] it loads
+    /// [some images](Images::in_memory).
     ///
     /// # Errors
     ///
-    /// Those of [`idx::load`] and [`folder::load`]; [`Error::Hub`]; [`Error::FeatureDisabled`] for
-    /// [`Source::Mnist`] without the feature `mnist` and for [`Source::Hub`] without the feature
-    /// `hub`.
+    /// Those of [`idx::load`], [`folder::load`] and [`Shards::open`]; [`Error::Hub`];
+    /// [`Error::FeatureDisabled`] for a source whose feature is off.
     pub fn load_with(&self, split: Split, options: &folder::Options) -> Result<Loaded> {
         let dataset = match self {
             Self::Mnist => mnist::load(split),
             Self::Idx(directory) => idx::load(directory, split),
             Self::Folder(folder) => return folder::load(folder, split, options),
+            Self::Shards(place) => {
+                let images =
+                    Images::from(ShardedImages::new(Arc::new(Shards::open(place)?), options)?);
+                let dataset = images.in_memory()?.clone();
+                return Ok(Loaded { dataset, skipped: images.take_skipped() });
+            }
             Self::Hub(dataset) => hub::load(*dataset, split),
         };
         Ok(Loaded { dataset: dataset?, skipped: Vec::new() })
+    }
+
+    /// Returns whether the images are JPEG and PNG files of any size, which are decoded and resized.
+    pub fn is_resized(&self) -> bool {
+        matches!(self, Self::Folder(_) | Self::Shards(_))
     }
 
     /// Returns whether there are test images of their own, beside the training images.
@@ -64,6 +79,7 @@ impl Source {
             Self::Mnist | Self::Hub(_) => Ok(true),
             Self::Idx(directory) => idx::has_test_images(directory),
             Self::Folder(folder) => Ok(folder::has_splits(folder)),
+            Self::Shards(_) => Ok(false),
         }
     }
 }
@@ -79,6 +95,7 @@ impl FromStr for Source {
             None if text == "mnist" => Ok(Self::Mnist),
             Some(("idx", directory)) if !directory.is_empty() => Ok(Self::Idx(directory.into())),
             Some(("folder", folder)) if !folder.is_empty() => Ok(Self::Folder(folder.into())),
+            Some(("shards", place)) if !place.is_empty() => Ok(Self::Shards(place.into())),
             Some(("hub", "mnist")) => Ok(Self::Hub(HubDataset::Mnist)),
             Some(("hub", "fashion-mnist")) => Ok(Self::Hub(HubDataset::FashionMnist)),
             _ => Err(Error::UnknownSource { given: text.into() }),
@@ -92,6 +109,7 @@ impl fmt::Display for Source {
             Self::Mnist => f.write_str("mnist"),
             Self::Idx(directory) => write!(f, "idx:{}", directory.display()),
             Self::Folder(folder) => write!(f, "folder:{}", folder.display()),
+            Self::Shards(place) => write!(f, "shards:{}", place.display()),
             Self::Hub(dataset) => write!(f, "hub:{}", dataset.name()),
         }
     }
@@ -107,6 +125,7 @@ mod tests {
             ("mnist", Source::Mnist),
             ("idx:some/folder", Source::Idx("some/folder".into())),
             ("folder:faces", Source::Folder("faces".into())),
+            ("shards:big/train-*.tar", Source::Shards("big/train-*.tar".into())),
             (r"idx:C:\sets", Source::Idx(r"C:\sets".into())),
             ("hub:mnist", Source::Hub(HubDataset::Mnist)),
             ("hub:fashion-mnist", Source::Hub(HubDataset::FashionMnist)),

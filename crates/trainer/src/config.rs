@@ -10,6 +10,7 @@ use gan_models::{DiscriminatorConfig, GeneratorConfig, Layer, total_memory};
 use gan_training::{Gan, Hyperparameters, Intervals, Regularization, nest_flat_keys};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The configuration of a run, saved as `config.json` in its directory. Two runs with the same
@@ -39,6 +40,9 @@ pub(crate) struct TrainConfig {
     /// Fraction of the images of a data set without test images that is held out from training.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holdout: Option<f64>,
+    /// The files of a sharded set, and how their images are shuffled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shards: Option<ShardsConfig>,
     /// The chosen classes, in the order of their labels. Empty means all.
     pub classes: Vec<String>,
     /// Number of images of these classes that are trained on.
@@ -59,6 +63,16 @@ pub(crate) struct TrainConfig {
     pub generator: GeneratorConfig,
     /// The discriminator.
     pub discriminator: DiscriminatorConfig,
+}
+
+/// What determines the order of a sharded set's images, beside the seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ShardsConfig {
+    /// Number of images of the shuffle buffer.
+    pub shuffle_buffer: usize,
+    /// The name of each file, and a hash of its images' names, sizes and labels.
+    pub files: BTreeMap<String, String>,
 }
 
 impl TrainConfig {

@@ -19,7 +19,7 @@ use crate::run::{grid, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
-use gan_data::Batches;
+use gan_data::{Batches, Stream};
 use gan_training::Gan;
 use images::TrainingImages;
 use interrupt::Interrupt;
@@ -42,7 +42,7 @@ pub enum Outcome {
 /// A loss that is not finite; files that cannot be written.
 pub(crate) fn train(
     gan: &mut Gan,
-    mut images: TrainingImages,
+    images: TrainingImages,
     config: &TrainConfig,
     (directory, device): (&RunDirectory, &Device),
     progress: ProgressName,
@@ -50,9 +50,11 @@ pub(crate) fn train(
     let interrupt = Interrupt::listen(directory.stop())?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;
+    let mut stream = Stream::new(images.batches, gan.step())?;
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
-        let batch = images.batches.batch(gan.step())?;
+        let batch = stream.next()?;
+        reporter.warn_of(stream.take_skipped());
         let real = batch.images.to_device(device)?;
         let step = gan.train_step(&real, &batch.labels);
         let output = step.inspect_err(|_| reporter.fail(gan)).map_err(explain)?;
@@ -90,13 +92,14 @@ pub(crate) fn train(
 /// A loss that is not finite; a rank that failed.
 pub(crate) fn follow(
     gan: &mut Gan,
-    batches: &mut Batches,
+    batches: Batches,
     steps: u64,
     device: &Device,
 ) -> Result<Outcome> {
     Interrupt::leave_to_first_rank()?;
+    let mut stream = Stream::new(batches, gan.step())?;
     while gan.step() < steps {
-        let batch = batches.batch(gan.step())?;
+        let batch = stream.next()?;
         let step = gan.train_step(&batch.images.to_device(device)?, &batch.labels);
         step.inspect_err(|error| {
             if error.is_shared() {

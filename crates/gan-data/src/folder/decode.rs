@@ -1,6 +1,6 @@
 //! Decodes JPEG and PNG files, crops and resamples the images.
 
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{BufRead, Cursor, Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use zune_jpeg::errors::DecodeErrors;
 
 use super::colour::Colour;
 use super::size::Size;
-use crate::files::{open, read as read_file};
+use crate::files::read as read_file;
 use crate::limits::{MAX_PIXELS, SIDES, SIZES};
 use crate::png::{Rows, blend, decode_png};
 use crate::{Error, Result};
@@ -68,14 +68,14 @@ pub fn decode(file: &Path, bytes: &[u8], size: Size, colour: Option<Colour>) -> 
     Ok(planes[..channels].iter().flat_map(|plane| pixels.iter().map(plane)).collect())
 }
 
-/// Reads the width and height of an image from the beginning of its file.
+/// Reads the width and height of an image from the beginning of its file; `path` is its name for error
+/// messages.
 ///
 /// # Errors
 ///
 /// [`Error::Read`], [`Error::NotAnImage`], [`Error::Decode`].
-pub(super) fn dimensions(path: &Path) -> Result<(usize, usize)> {
+pub(crate) fn dimensions(path: &Path, mut file: impl BufRead + Seek) -> Result<(usize, usize)> {
     let unreadable = |source| Error::Read { path: path.into(), source };
-    let mut file = BufReader::new(open(path)?);
     if file.fill_buf().map_err(unreadable)?.starts_with(b"\xff\xd8") {
         return Ok(jpeg_decoder(path, file)?.dimensions().unwrap_or_default());
     }

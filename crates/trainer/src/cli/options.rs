@@ -5,14 +5,14 @@ use clap::{Args, Id};
 use gan_data::folder::Size;
 use std::path::PathBuf;
 
-/// Heading of the options for `--dataset folder:DIR` in help texts.
-const DIRECTORIES: &str = "Directories of images (--dataset folder:DIR)";
+/// Heading of the options for images that are resized, in help texts.
+const DIRECTORIES: &str = "Images of any size (--dataset folder:DIR or shards:DIR)";
 
 /// The data set.
 #[derive(Args, Clone, Debug, Default)]
 pub struct DatasetOption {
     /// Where the images come from [default: mnist, or as in the run that is evaluated].
-    #[arg(long, value_name = "mnist|idx:DIR|folder:DIR|hub:mnist|hub:fashion-mnist")]
+    #[arg(long, value_name = "mnist|idx:DIR|folder:DIR|shards:DIR|hub:mnist|hub:fashion-mnist")]
     pub dataset: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct ClassesOption {
     pub digit: Vec<String>,
 }
 
-/// How the images of a directory are read.
+/// How images of any size are read.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ImageOptions {
     /// Size that images are resized to: a number of pixels for squares, else columns and rows [default:

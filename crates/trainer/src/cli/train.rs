@@ -28,6 +28,9 @@ pub struct NewRunOptions {
     /// 0 for none [default: 0.1 if that is 20 images or more].
     #[arg(long, value_name = "FRACTION")]
     pub holdout: Option<f64>,
+    /// Images that are shuffled together, for --dataset shards:DIR [default: 10000].
+    #[arg(long, value_name = "N")]
+    pub shuffle_buffer: Option<usize>,
     /// A built-in recipe or a recipe file [default: by size, channels and classes of the images].
     #[arg(long, value_name = "NAME|FILE.toml")]
     pub recipe: Option<String>,

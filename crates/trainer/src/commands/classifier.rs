@@ -54,11 +54,13 @@ fn images(args: &ClassifierArgs) -> Result<(Dataset, Dataset)> {
         "{} has one class: a classifier needs two or more",
         selection.source()
     );
-    let holdout = dataset::holdout(selection.source(), args.holdout, &DatasetInfo::of(&all)?)?;
+    let holdout =
+        dataset::holdout(selection.source(), args.holdout, &DatasetInfo::of_images(&all)?)?;
     let classes = all.classes().to_vec();
     let (training, held_out) = all.hold_out(holdout.unwrap_or(0.0))?;
+    let training = training.into_memory()?;
     let test = match held_out {
-        Some(held_out) => held_out,
+        Some(held_out) => held_out.into_memory()?,
         None if selection.source().has_test_images()? => {
             dataset::load(selection.source(), Split::Test, selection.options())?
                 .filter_classes(&classes)?

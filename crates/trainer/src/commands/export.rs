@@ -21,6 +21,7 @@ pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Resul
             SplitName::Train => Split::Train,
             SplitName::Test => Split::Test,
         })?;
+        let dataset = dataset.into_memory()?;
         match args.format {
             DatasetFormat::Png => folder::write(&args.out, &dataset)?,
             DatasetFormat::Idx => {

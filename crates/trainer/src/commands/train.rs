@@ -26,11 +26,12 @@ use anyhow::{Context, Result, ensure};
 use candle_core::Device;
 use describe::describe;
 use facts::facts;
-use gan_data::{Batches, Dataset, DatasetInfo, Split};
+use gan_data::{Batches, DatasetInfo, Images, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
 use serde_json::json;
 use std::io::{Write, sink};
+use std::sync::Arc;
 use std::time::Instant;
 
 #[cfg(feature = "serve")]
@@ -60,7 +61,7 @@ fn run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Resul
     let session = ranks.agree(Session::begin(args, ranks))?;
     if ranks.size() > 1 {
         let Session { config, images, gan, device, .. } = &session;
-        let facts = ranks.agree(facts(config, images.batches.dataset(), gan, device))?;
+        let facts = ranks.agree(facts(config, images.batches.images(), gan, device))?;
         ranks.check_same(&facts)?;
     }
     ranks.end(match args.session.progress {
@@ -161,18 +162,22 @@ impl Session {
     /// Loads the images and makes or restores the networks.
     fn begin(args: &TrainArgs, ranks: &Ranks) -> Result<Self> {
         let device = device::device(args.session.device.device)?;
-        let mut images: Option<Dataset> = None;
+        let mut images: Option<Images> = None;
         let (config, resumed) = configure(args, ranks, |data| {
             let loaded = images.insert(data.load(Split::Train)?);
-            Ok(DatasetInfo::of(loaded)?)
+            Ok(DatasetInfo::of_images(loaded)?)
         })?;
         let images = images.context("no images are loaded")?;
-        tracing::info!("{}: {}", config.dataset, describe(&images)?);
+        if let Images::Memory(images) = &images {
+            tracing::info!("{}: {}", config.dataset, describe(images)?);
+        }
+        let buffer = config.shards.as_ref().map_or(1, |shards| shards.shuffle_buffer);
+        let images = images.with_buffer(buffer);
         let (images, held_out) = images.hold_out(config.holdout.unwrap_or(0.0))?;
         if let Some(held_out) = &held_out {
             tracing::info!("{} images are held out, to measure with", held_out.len());
         }
-        let batches = Batches::new(images, config.training.batch_size, config.seed)?;
+        let batches = Batches::new(Arc::new(images), config.training.batch_size, config.seed)?;
         let (gan, device) = networks(&config, resumed.as_ref(), args, device)?;
         let gan = gan.with_communicator(ranks.communicator())?;
         let images = TrainingImages { batches: batches.narrow(gan.own_images()), held_out };
@@ -181,7 +186,7 @@ impl Session {
 
     /// Trains as a rank that reports nothing.
     fn follow(mut self) -> Result<Outcome> {
-        let batches = &mut self.images.batches;
+        let batches = self.images.batches;
         train_loop::follow(&mut self.gan, batches, self.config.steps, &self.device)
     }
 

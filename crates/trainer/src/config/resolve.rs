@@ -3,13 +3,14 @@
 //! [`Request::new`] looks up the names that were typed, [`Request::resolve`] merges flags, recipe and
 //! what the data set holds. Neither reads an image.
 
-use super::TrainConfig;
+use super::{ShardsConfig, TrainConfig};
 use crate::cli::train::{LossOptions, NewRunOptions, SessionOptions, TrainArgs};
 use crate::dataset::{self, Selection};
 use crate::recipe;
 use anyhow::{Context, Result, anyhow, ensure};
 use gan_data::folder::Colour;
-use gan_data::{DatasetInfo, ImageShape};
+use gan_data::shards::{BUFFER, Shards};
+use gan_data::{DatasetInfo, ImageShape, Source};
 use gan_models::{ClassCondition, DiscriminatorConfig, GeneratorConfig};
 use gan_training::{Recipe, Regularization, TrainingLength};
 
@@ -90,6 +91,7 @@ impl<'a> Request<'a> {
             size: data.size(),
             colour: data.size().map(|_| Colour::of(shape.channels)),
             holdout,
+            shards: shards(data.shards(), run.shuffle_buffer, data.source())?,
             classes: match data.classes() {
                 [] => Vec::new(),
                 _ => info.classes().to_vec(),
@@ -112,10 +114,14 @@ impl<'a> Request<'a> {
 /// Returns the data set of a run that is resumed.
 ///
 /// # Errors
-/// A data set that this program does not know.
+/// A data set that this program does not know; shards that have changed.
 pub(crate) fn data_of(config: &TrainConfig, session: &SessionOptions) -> Result<Selection> {
     let TrainConfig { dataset, size, colour, classes, .. } = config;
-    Selection::of_run(dataset, *size, *colour, classes, session.strict.strict)
+    let data = Selection::of_run(dataset, *size, *colour, classes, session.strict.strict)?;
+    if let (Some(shards), Some(known)) = (data.shards(), &config.shards) {
+        shards.check(&known.files)?;
+    }
+    Ok(data)
 }
 
 /// Returns the configuration of a run that is resumed, with a new number of steps.
@@ -147,6 +153,27 @@ pub(crate) fn resume(
         config.steps = steps(length, info.images(), config.training.batch_size);
     }
     Ok(config)
+}
+
+/// Returns the files of a sharded set, and the size of its shuffle buffer.
+///
+/// # Errors
+/// A shuffle buffer of no image, or for images that are not sharded.
+fn shards(
+    shards: Option<&Shards>,
+    buffer: Option<usize>,
+    source: &Source,
+) -> Result<Option<ShardsConfig>> {
+    ensure!(buffer != Some(0), "--shuffle-buffer 0: it must hold at least 1 image");
+    ensure!(
+        shards.is_some() || buffer.is_none(),
+        "--shuffle-buffer: all images of {source} are shuffled; it goes with --dataset shards:DIR"
+    );
+    let files = |shards: &Shards| ShardsConfig {
+        shuffle_buffer: buffer.unwrap_or(BUFFER),
+        files: shards.fingerprints(),
+    };
+    Ok(shards.map(files))
 }
 
 /// Returns the training length that the flags set.
@@ -236,8 +263,12 @@ pub(crate) fn resolved(run: NewRunOptions) -> Result<(TrainConfig, gan_data::Bat
     let args = TrainArgs { run, ..TrainArgs::default() };
     let request = Request::new(&args)?;
     let dataset = request.data().load(gan_data::Split::Train)?;
-    let config = request.resolve(&DatasetInfo::of(&dataset)?)?;
-    let batches = gan_data::Batches::new(dataset, config.training.batch_size, config.seed)?;
+    let config = request.resolve(&DatasetInfo::of_images(&dataset)?)?;
+    let batches = gan_data::Batches::new(
+        std::sync::Arc::new(dataset),
+        config.training.batch_size,
+        config.seed,
+    )?;
     Ok((config, batches))
 }
 
@@ -320,7 +351,7 @@ mod tests {
     #[test]
     fn epochs_become_steps() -> Result<()> {
         let (config, batches) = resolved(NewRunOptions::default())?;
-        let images = batches.dataset().len();
+        let images = batches.images().len();
         for epochs in [0, 1, 7, u64::MAX] {
             let want = batches.steps(epochs);
             assert_eq!(
@@ -329,7 +360,7 @@ mod tests {
             );
         }
         assert_eq!(steps(TrainingLength::Steps(3), images, config.training.batch_size), 3);
-        let dataset = batches.dataset().clone();
+        let dataset = batches.images().in_memory()?.clone();
         assert_eq!(
             Batches::new(dataset, images, 0)?.steps(2),
             steps(TrainingLength::Epochs(2), images, images)

@@ -42,11 +42,11 @@ impl QualityMonitor {
         generator: &Generator,
         seed: u64,
     ) -> Result<Option<Self>> {
-        let real = images.reference();
+        let real = images.reference()?;
         if real.len() < MIN_IMAGES {
             return Ok(None);
         }
-        let Some(extractor) = Extractor::of(images.batches.dataset())? else { return Ok(None) };
+        let Some(extractor) = Extractor::of(images.training()?)? else { return Ok(None) };
         let every = real.len().div_ceil(REAL_IMAGES);
         let pixels: Vec<u8> =
             real.pixels().chunks(real.shape().len()).step_by(every).flatten().copied().collect();

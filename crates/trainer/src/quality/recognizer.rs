@@ -4,7 +4,7 @@
 use crate::sampling;
 use anyhow::{Context, Result};
 use gan_data::folder::{Colour, Size};
-use gan_data::{Dataset, ImageShape, range};
+use gan_data::{Dataset, ImageShape, Source, range};
 use gan_files::shell_word;
 use gan_metrics::{Classifier, Predictions};
 use std::path::{Path, PathBuf};
@@ -123,7 +123,7 @@ impl TrainedOn<'_> {
         let Self { dataset, shape, classes, holdout } = self;
         let word = |text: &str| shell_word(Path::new(text));
         let mut command = format!("candle-gan classifier --dataset {}", word(dataset));
-        if dataset.starts_with("folder:") {
+        if dataset.parse().is_ok_and(|source: Source| source.is_resized()) {
             let size = Size::from(*shape);
             command += &format!(" --size {size} --colour {}", Colour::of(shape.channels));
         }

@@ -71,7 +71,7 @@ impl<'a> Reporter<'a> {
         let real = directory.real();
         if !real.exists() {
             let by_class = generator.config().conditional;
-            grid::write_real(&real, images.batches.dataset(), by_class)?;
+            grid::write_real(&real, images.training()?, by_class)?;
         }
         let monitor = match schedule.measures() {
             true => monitor(images, &generator, config),
@@ -133,6 +133,13 @@ impl<'a> Reporter<'a> {
             write_grid(self.directory, samples, gan.step(), &mut self.statistics)?;
         }
         Ok(())
+    }
+
+    /// Warns of images that are left out.
+    pub(crate) fn warn_of(&self, skipped: Vec<gan_data::Error>) {
+        for error in skipped {
+            self.progress.warn(&format!("left out: {:#}", anyhow::Error::from(error)));
+        }
     }
 
     /// Completes the statistics up to the current step, whose report failed, so that a session can
@@ -250,7 +257,7 @@ fn monitor(
             let monitor = monitor?;
             if config.generator.conditional && !monitor.recognises() {
                 let TrainConfig { dataset, classes, holdout, .. } = config;
-                let shape = images.reference().shape();
+                let shape = images.batches.images().shape();
                 let trained_on = TrainedOn { dataset, shape, classes, holdout: *holdout };
                 tracing::info!(
                     "classes are not recognised yet; a classifier is trained by {}",

@@ -2,12 +2,12 @@
 
 use crate::cli::commands::EvaluateArgs;
 use crate::config::TrainConfig;
-use crate::dataset;
+use crate::dataset::{self, Selection};
 use crate::format;
 use crate::quality::Extractor;
 use crate::quality::recognizer::TrainedOn;
 use anyhow::{Result, ensure};
-use gan_data::folder::{Colour, Options, Size};
+use gan_data::folder::{Colour, Size};
 use gan_data::{Dataset, DatasetInfo, ImageShape, Split};
 
 /// The real images that a generator is compared with.
@@ -40,14 +40,10 @@ impl RealImages {
         let named = args.dataset.dataset.as_ref();
         let dataset = named.or(run.map(|run| &run.dataset)).map_or("mnist", String::as_str);
         let run = run.filter(|run| run.dataset == dataset);
-        let source = dataset::source(dataset)?;
         // A directory of images has no size of its own.
-        let options = Options::new()
-            .size(Size::from(shape))
-            .colour(Some(Colour::of(shape.channels)))
-            .strict(false);
-        let load = |split| dataset::load(&source, split, &options);
-        let all = load(Split::Train)?;
+        let (size, colour) = (Size::from(shape), Colour::of(shape.channels));
+        let data = Selection::of_run(dataset, Some(size), Some(colour), &[], false)?;
+        let all = data.all(Split::Train)?;
         let known = all.non_empty_classes();
         let classes = if classes.is_empty() { &known } else { classes };
         let all = all.filter_classes(classes)?;
@@ -59,17 +55,18 @@ impl RealImages {
         );
         let holdout = match (run, args.holdout) {
             (Some(run), None) => run.holdout,
-            (_, asked) => dataset::holdout(&source, asked, &DatasetInfo::of(&all)?)?,
+            (_, asked) => dataset::holdout(data.source(), asked, &DatasetInfo::of_images(&all)?)?,
         };
         let (training, held_out) = all.hold_out(holdout.unwrap_or(0.0))?;
         if let (Some(run), Some(_)) = (run, &held_out) {
-            check_run(run, args, &training)?;
+            check_run(run, args, training.len())?;
         }
         let holdout = holdout.filter(|_| held_out.is_some());
         let test = match held_out {
             Some(held_out) => held_out,
-            None => load(Split::Test)?.filter_classes(classes)?,
+            None => data.all(Split::Test)?.filter_classes(classes)?,
         };
+        let (training, test) = (training.into_memory()?, test.into_memory()?);
         ensure!(
             training.pixels() != test.pixels(),
             "{dataset}: has no test images of its own, which show the best values that are possible; \
@@ -91,7 +88,7 @@ impl RealImages {
 }
 
 /// Checks that the images held out are those that the run held out.
-fn check_run(run: &TrainConfig, args: &EvaluateArgs, training: &Dataset) -> Result<()> {
+fn check_run(run: &TrainConfig, args: &EvaluateArgs, training: usize) -> Result<()> {
     if let (Some(asked), Some(holdout)) = (args.holdout, run.holdout) {
         ensure!(
             asked == holdout || holdout == 0.0,
@@ -101,10 +98,10 @@ fn check_run(run: &TrainConfig, args: &EvaluateArgs, training: &Dataset) -> Resu
     let is_whole =
         args.classes.digit.is_empty() && run.holdout.is_some_and(|holdout| holdout > 0.0);
     ensure!(
-        !is_whole || training.len() == run.images,
+        !is_whole || training == run.images,
         "{} has {} images to train on now, the run was trained on {}: those held out are others",
         run.dataset,
-        training.len(),
+        training,
         run.images
     );
     Ok(())

@@ -4,7 +4,7 @@ use crate::config::TrainConfig;
 use crate::device;
 use anyhow::Result;
 use candle_core::Device;
-use gan_data::Dataset;
+use gan_data::Images;
 use gan_models::Parameters;
 use gan_training::Gan;
 use serde_json::Value;
@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hasher};
 /// Failures of the device.
 pub(super) fn facts(
     config: &TrainConfig,
-    data: &Dataset,
+    images: &Images,
     gan: &Gan,
     device: &Device,
 ) -> Result<Vec<(String, String)>> {
@@ -27,7 +27,7 @@ pub(super) fn facts(
     ];
     leaves("configuration key ", &serde_json::to_value(config)?, &mut facts);
     facts.extend([
-        ("the checksum of the data set".to_string(), format!("{:016x}", checksum_of_images(data))),
+        ("the checksum of the data set".to_string(), format!("{:016x}", checksum_of_images(images))),
         ("the step".to_string(), gan.step().to_string()),
         ("the checksum of the networks".to_string(), format!("{:016x}", checksum_of(networks)?)),
     ]);
@@ -47,12 +47,16 @@ fn leaves(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
     }
 }
 
-/// The checksum of a data set's images and labels. It is that of one build of the program.
-fn checksum_of_images(data: &Dataset) -> u64 {
+/// The checksum of images and labels in memory. Of sharded images it is that of their number: the
+/// configuration has the sizes of their files. It is that of one build of the program.
+fn checksum_of_images(images: &Images) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for (index, label) in data.labels().iter().enumerate() {
-        hasher.write(data.image(index).unwrap_or_default());
-        hasher.write_u32(*label);
+    hasher.write_usize(images.len());
+    if let Images::Memory(dataset) = images {
+        for (index, label) in dataset.labels().iter().enumerate() {
+            hasher.write(dataset.image(index).unwrap_or_default());
+            hasher.write_u32(*label);
+        }
     }
     hasher.finish()
 }
@@ -83,7 +87,7 @@ mod tests {
         let facts_of = |run: NewRunOptions| -> Result<Vec<(String, String)>> {
             let (config, batches) = resolved(run)?;
             let device = Device::Cpu;
-            facts(&config, batches.dataset(), &config.gan(&device)?, &device)
+            facts(&config, batches.images(), &config.gan(&device)?, &device)
         };
         let mut run = NewRunOptions::default();
         run.data.classes.digit = vec!["5".to_string()];
