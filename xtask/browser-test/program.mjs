@@ -73,11 +73,11 @@ export async function serve() {
   return { url: await found(child, /^(http:.*)$/), child };
 }
 
-/** Resident memory in MiB, and numbers of open descriptors and threads of a process. */
+/** Memory in MiB, without files such as the program's own, and open descriptors and threads of a process. */
 export function usage({ pid }) {
   const status = readFileSync(`/proc/${pid}/status`, "utf8");
   const of = (name) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)[1]);
-  return { memory: of("VmRSS") / 1024, descriptors: readdirSync(`/proc/${pid}/fd`).length, threads: of("Threads") };
+  return { memory: of("RssAnon") / 1024, descriptors: readdirSync(`/proc/${pid}/fd`).length, threads: of("Threads") };
 }
 
 /** Ends all programs and removes their files, some of which a browser may still write while it ends. */
