@@ -8,6 +8,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::check::find;
 
+/// The namespaces.
+const NAMES: [&str; 2] = ["candle-gan-test-a", "candle-gan-test-b"];
+
 /// Addresses of the hosts; the namespaces have no others, so any will do.
 const NETWORK: &str = "10.77.0.0/24";
 const ADDRESSES: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
@@ -29,7 +32,6 @@ pub(super) fn missing() -> Option<&'static str> {
 
 /// Two hosts. They are removed when this is dropped.
 pub(super) struct Hosts {
-    names: [String; 2],
     /// What starts Open MPI's daemon on the second, in the place of ssh.
     agent: PathBuf,
     place: PathBuf,
@@ -41,8 +43,6 @@ impl Hosts {
     /// # Errors
     /// Files that cannot be written.
     pub(super) fn make(place: &Path) -> Result<Option<Self>> {
-        let id = std::process::id();
-        let names = ["a", "b"].map(|host| format!("candle-gan-{id}-{host}"));
         let agent = place.join("agent.sh");
         let daemon = place.join("daemon");
         for directory in [&daemon, &place.join("launcher")] {
@@ -51,23 +51,25 @@ impl Hosts {
         // Open MPI calls it as it would call ssh: HOST COMMAND.
         let text = format!(
             "#!/bin/sh\nshift\nexec ip netns exec {} env TMPDIR='{}' sh -c \"$*\"\n",
-            names[1],
+            NAMES[1],
             daemon.display()
         );
         fs::write(&agent, text)?;
-        let hosts = Self { names, agent, place: place.to_path_buf() };
+        let hosts = Self { agent, place: place.to_path_buf() };
         Ok(hosts.connect().is_ok().then_some(hosts))
     }
 
     fn connect(&self) -> Result<()> {
-        let [a, b] = &self.names;
-        for name in &self.names {
+        let [a, b] = NAMES;
+        for name in NAMES {
+            // A test that was killed has left it.
+            let _ = ip(&format!("netns delete {name}"));
             ip(&format!("netns add {name}"))?;
             ip(&format!("-n {name} link set lo up"))?;
         }
         ip(&format!("link add eth-a netns {a} type veth peer name eth-b netns {b}"))?;
         for (name, (device, address)) in
-            self.names.iter().zip(["eth-a", "eth-b"].into_iter().zip(ADDRESSES))
+            NAMES.into_iter().zip(["eth-a", "eth-b"].into_iter().zip(ADDRESSES))
         {
             ip(&format!("-n {name} address add {address}/24 dev {device}"))?;
             ip(&format!("-n {name} link set {device} up"))?;
@@ -78,7 +80,7 @@ impl Hosts {
     /// The command that runs a program on so many ranks, half of them on each host.
     pub(super) fn launch(&self, program: &Path, ranks: usize) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.names[0], "mpirun"]);
+        command.args(["netns", "exec", NAMES[0], "mpirun"]);
         command.env("TMPDIR", self.place.join("launcher"));
         command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
         let on_each = ranks / 2;
@@ -100,7 +102,7 @@ impl Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        for name in &self.names {
+        for name in NAMES {
             let _ = ip(&format!("netns delete {name}"));
         }
     }
