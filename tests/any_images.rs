@@ -268,6 +268,12 @@ fn a_class_folder_has_a_classifier() {
     let report = evaluate(&place, args);
     let fractions = &report["generated"]["class_fractions"];
     assert!(fractions[1].as_f64().unwrap() > 0.9, "{report}");
+    // One of fewer epochs does not take its place, and the report names the one that counts.
+    let by = json!({ "epochs": 20, "seed": 0, "precision": "high" });
+    assert_eq!(report["recognised_by"], by);
+    place.succeed("classifier --dataset folder:set --size 16 --epochs 1 --seed 3 --holdout 0.1");
+    assert_eq!(place.names("cache/classifiers").len(), 2);
+    assert_eq!(evaluate(&place, args)["recognised_by"], by);
     assert!(report["collapse"].as_str().unwrap().ends_with("of class light"), "{report}");
 }
 

@@ -384,14 +384,14 @@ fn damage_does_no_harm() {
         ("2.json", b"{\"label\": 5}"),
     ];
     let whole = tar_file(&files);
-    for at in 0..whole.len() {
+    for at in (0..whole.len()).step_by(5) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);
         fs::write(&path, damaged).unwrap();
         let _ = images(directory.path()).and_then(|images| images.image(1).map(drop));
     }
     // The second of the two blocks at the end is not needed.
-    for length in 0..whole.len() - 512 {
+    for length in (0..whole.len() - 512).step_by(61) {
         fs::write(&path, &whole[..length]).unwrap();
         assert!(images(directory.path()).is_err(), "{length} of {} bytes", whole.len());
     }

@@ -4,7 +4,7 @@ use crate::cli::commands::ClassifierArgs;
 use crate::dataset::{self, Selection};
 use crate::device;
 use crate::format::duration;
-use crate::quality::recognizer::{self, predict};
+use crate::quality::recognizer::{self, Trained, predict};
 use crate::quality::training::train;
 use anyhow::{Context, Result, ensure};
 use gan_data::{Dataset, DatasetInfo, Split};
@@ -17,12 +17,16 @@ use std::time::Instant;
 /// # Errors
 /// Images of one class; a file that cannot be written.
 pub(crate) fn classifier(args: &ClassifierArgs, print: &mut (dyn Write + Send)) -> Result<()> {
-    device::set_precision(args.precision.precision.unwrap_or_default());
+    let precision = args.precision.precision.unwrap_or_default();
+    device::set_precision(precision);
     device::pool(args.threads)?.install(|| {
         let (training, test) = images(args)?;
         let path = match &args.out {
             Some(directory) => directory.join("model.safetensors"),
-            None => recognizer::cache_file(&training)?,
+            None => {
+                let (epochs, seed) = (args.epochs, args.seed.or_zero());
+                recognizer::cache_file(&training, Trained { epochs, seed, precision })?
+            }
         };
         let started = Instant::now();
         let trained = train(training, args.epochs, args.seed.or_zero())?;

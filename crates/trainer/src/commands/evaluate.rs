@@ -207,6 +207,7 @@ impl Measured {
             collapse,
             nearest,
             seconds,
+            recognised_by: extractor.recognizer().and_then(|recognizer| recognizer.trained),
             classifier: self.real.classifier(&extractor),
             train_on_fake: match args.train_on_fake {
                 true => Some(self.train_on_fake(args, &extractor)?),

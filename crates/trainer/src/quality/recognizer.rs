@@ -1,16 +1,23 @@
 //! Classifiers that recognise the classes of images: the built-in one of digits, and those that
 //! `classifier` has trained on a data set and left in the user's cache.
 
+use crate::cli::values::PrecisionName;
 use crate::sampling;
 use anyhow::{Context, Result};
 use gan_data::folder::{Colour, Size};
 use gan_data::{Dataset, ImageShape, Source, range};
 use gan_files::shell_word;
 use gan_metrics::{Classifier, Predictions};
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::fmt;
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
 /// The environment variable that names the directory of the cache.
 pub(crate) const CACHE: &str = "CANDLE_GAN_CACHE";
+/// The directory of classifiers in the cache.
+const CLASSIFIERS: &str = "classifiers";
 /// Number of images that are converted to a tensor at a time.
 pub(super) const CHUNK: usize = 1000;
 /// Number of classes of the built-in classifier: the digits.
@@ -20,6 +27,45 @@ const DIGITS: u32 = 10;
 pub(crate) struct Recognizer {
     pub(crate) classifier: Classifier,
     pub(crate) classes: Vec<String>,
+    /// How it was trained, unless it is built in.
+    pub(crate) trained: Option<Trained>,
+}
+
+/// How a classifier was trained: what its weights depend on, beside the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Trained {
+    pub(crate) epochs: u64,
+    pub(crate) seed: u64,
+    pub(crate) precision: PrecisionName,
+}
+
+impl Trained {
+    /// The end of the name of a file in the cache.
+    fn file_name(self) -> String {
+        let precision = match self.precision {
+            PrecisionName::High => "high",
+            PrecisionName::Highest => "highest",
+        };
+        format!("-epochs-{}-seed-{}-{precision}.safetensors", self.epochs, self.seed)
+    }
+
+    /// Reads the end of a file's name.
+    fn of_file(name: &str) -> Option<Self> {
+        let (epochs, rest) = name.strip_prefix("-epochs-")?.split_once("-seed-")?;
+        let (seed, precision) = rest.strip_suffix(".safetensors")?.split_once('-')?;
+        let precision = match precision {
+            "high" => PrecisionName::High,
+            "highest" => PrecisionName::Highest,
+            _ => return None,
+        };
+        Some(Self { epochs: epochs.parse().ok()?, seed: seed.parse().ok()?, precision })
+    }
+}
+
+impl fmt::Display for Trained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "trained for {} epochs with seed {}", self.epochs, self.seed)
+    }
 }
 
 impl Recognizer {
@@ -29,20 +75,21 @@ impl Recognizer {
     /// A failed tensor operation.
     pub(crate) fn of_digits() -> Result<Self> {
         let classes = (0..DIGITS).map(|digit| digit.to_string()).collect();
-        Ok(Self { classifier: Classifier::mnist()?, classes })
+        Ok(Self { classifier: Classifier::mnist()?, classes, trained: None })
     }
 
-    /// The classifier in the cache that was trained on these very images. One that cannot be read is
-    /// a warning.
+    /// The classifier in the cache that was trained on these very images; of several, the one of the most
+    /// epochs and the lowest seed. One that cannot be read is a warning.
     pub(crate) fn cached(training: &Dataset) -> Option<Self> {
         if training.classes().len() < 2 {
             return None;
         }
-        let path = cache_file(training).ok().filter(|path| path.exists())?;
+        let (trained, path) = longest_trained(training)?;
         let loaded = Classifier::load(&path, training.shape().into());
         match loaded.map(|classifier| (classifier.classes(), classifier)) {
             Ok((known, classifier)) if known == training.classes().len() => {
-                Some(Self { classifier, classes: training.classes().to_vec() })
+                let classes = training.classes().to_vec();
+                Some(Self { classifier, classes, trained: Some(trained) })
             }
             Ok((known, _)) => {
                 tracing::warn!("{}: {known} classes; the file is not used", path.display());
@@ -85,13 +132,28 @@ pub(crate) fn predict(
     Ok(all)
 }
 
-/// Returns the file in the user's cache of the classifier of these images.
+/// Returns the file in the user's cache of the classifier of these images that is trained so.
 ///
 /// # Errors
 /// A user without a home directory.
-pub(crate) fn cache_file(training: &Dataset) -> Result<PathBuf> {
-    let name = format!("{:016x}.safetensors", training.fingerprint());
-    Ok(cache()?.join("classifiers").join(name))
+pub(crate) fn cache_file(training: &Dataset, trained: Trained) -> Result<PathBuf> {
+    let name = format!("{:016x}{}", training.fingerprint(), trained.file_name());
+    Ok(cache()?.join(CLASSIFIERS).join(name))
+}
+
+/// Returns the file of the classifier of these images that counts, and how that was trained.
+fn longest_trained(training: &Dataset) -> Option<(Trained, PathBuf)> {
+    let start = format!("{:016x}", training.fingerprint());
+    let entries = fs::read_dir(cache().ok()?.join(CLASSIFIERS)).ok()?;
+    let of = |entry: DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        Some((Trained::of_file(name.strip_prefix(&start)?)?, entry.path()))
+    };
+    let found = entries.filter_map(|entry| of(entry.ok()?));
+    let rank = |trained: &Trained| {
+        (trained.epochs, Reverse(trained.seed), trained.precision == PrecisionName::High)
+    };
+    found.max_by_key(|(trained, _)| rank(trained))
 }
 
 /// Returns the directory of the cache: `CANDLE_GAN_CACHE`, or `candle-gan` in `XDG_CACHE_HOME` or in
@@ -153,6 +215,19 @@ mod tests {
             "candle-gan classifier --dataset 'folder:my icons' --size 48x32 --colour rgb --class 'a,b \
              c' --holdout 0.1"
         );
+    }
+
+    #[test]
+    fn file_names_say_how_classifiers_were_trained() {
+        for precision in [PrecisionName::High, PrecisionName::Highest] {
+            let trained = Trained { epochs: 12, seed: 7, precision };
+            assert_eq!(Trained::of_file(&trained.file_name()), Some(trained));
+        }
+        for name in
+            [".safetensors", "-epochs-1-seed-2.safetensors", "-epochs-x-seed-2-high.safetensors"]
+        {
+            assert_eq!(Trained::of_file(name), None, "{name}");
+        }
     }
 
     #[test]

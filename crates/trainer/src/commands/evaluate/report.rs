@@ -2,6 +2,7 @@
 
 use super::images::{Images, sample};
 use super::nearest::Nearest;
+use crate::quality::recognizer::Trained;
 use crate::quality::{Extractor, count_name};
 use anyhow::Result;
 use candle_core::Tensor;
@@ -43,6 +44,9 @@ pub(super) struct Report {
     pub(super) nearest: Option<Nearest>,
     /// Time that all of the above took.
     pub(super) seconds: f64,
+    /// How the classifier was trained that recognises classes, where one of the cache does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) recognised_by: Option<Trained>,
     /// The command that trains a classifier of the images, where their classes are not recognised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) classifier: Option<String>,
@@ -232,6 +236,9 @@ impl Report {
                 trained.images,
                 100.0 * trained.accuracy
             )?;
+        }
+        if let Some(trained) = &self.recognised_by {
+            writeln!(print, "classes are recognised by a classifier {trained}")?;
         }
         if let Some(command) = &self.classifier {
             writeln!(
