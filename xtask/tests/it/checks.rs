@@ -110,8 +110,10 @@ mod ci {
             "ROOT none deny check licenses bans sources",
             "ROOT none deny check advisories",
             "ci: passed",
-            "ci: cargo clippy --workspace --all-targets --features trainer/hub -- -D warnings",
-            "ROOT none clippy --workspace --all-targets --features trainer/hub -- -D warnings",
+            "ci: cargo clippy --workspace --all-targets --features trainer/hub,trainer/parquet -- \
+             -D warnings",
+            "ROOT none clippy --workspace --all-targets --features trainer/hub,trainer/parquet -- \
+             -D warnings",
             "ci: passed",
             "ci: RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps",
             "ROOT -D warnings doc --workspace --no-deps",
@@ -122,16 +124,22 @@ mod ci {
             "ci: cargo test --workspace",
             "ROOT none test --workspace",
             "ci: passed",
+            "ci: cargo test --package gan-data --features parquet --lib shards",
+            "ROOT none test --package gan-data --features parquet --lib shards",
+            "ci: passed",
             "ci: GAN_KERNELS_CHECKED='1' cargo test --profile checked --package gan-kernels",
             "ROOT none test --profile checked --package gan-kernels",
             "ci: passed",
             "ci: cargo xtask browser-test",
             "ROOT none xtask browser-test",
             "ci: passed",
+            "ci: cargo xtask cluster-test",
+            "ROOT none xtask cluster-test",
+            "ci: passed",
             "ci: cargo xtask downstream",
             "ROOT none xtask downstream",
             "ci: passed",
-            "ci: all 10 checks passed",
+            "ci: all 12 checks passed",
         ];
         assert_eq!(lines, want);
     }
@@ -165,8 +173,8 @@ mod ci {
         let (code, lines, err) = ci(&place, "test $1 != clippy || exit 101");
         assert_eq!(code, Some(1));
         assert_eq!(err, "error: clippy failed with exit code 101\n");
-        let last =
-            "ROOT none clippy --workspace --all-targets --features trainer/hub -- -D warnings";
+        let last = "ROOT none clippy --workspace --all-targets --features \
+                    trainer/hub,trainer/parquet -- -D warnings";
         assert_eq!(lines.last().unwrap(), last);
     }
 

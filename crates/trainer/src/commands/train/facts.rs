@@ -27,7 +27,10 @@ pub(super) fn facts(
     ];
     leaves("configuration key ", &serde_json::to_value(config)?, &mut facts);
     facts.extend([
-        ("the checksum of the data set".to_string(), format!("{:016x}", checksum_of_images(images))),
+        (
+            "the checksum of the data set".to_string(),
+            format!("{:016x}", checksum_of_images(images)),
+        ),
         ("the step".to_string(), gan.step().to_string()),
         ("the checksum of the networks".to_string(), format!("{:016x}", checksum_of(networks)?)),
     ]);
