@@ -315,6 +315,9 @@ fn a_run_is_stopped_by_the_page_alone() {
     let last = place.names(&format!("{RUN}/checkpoints")).pop().unwrap();
     assert_eq!(run["state"], "stopped");
     assert_eq!(run["step"].as_u64(), last.parse().ok());
+    let stats = String::from_utf8(place.read(&format!("{RUN}/stats.jsonl"))).unwrap();
+    let line: Value = serde_json::from_str(stats.lines().last().unwrap()).unwrap();
+    assert_eq!(line["step"], run["step"], "the checkpoint is of the last step");
     let answer = page.post(stop, b"");
     assert_eq!((answer.status, answer.text()), (400, "no process trains this run"));
     assert!(!place.path(&format!("{RUN}/stop")).exists());

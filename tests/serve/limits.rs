@@ -53,6 +53,7 @@ fn large_bodies_are_refused() {
     let body = vec![0; LARGEST_BODY + (1 << 20)];
     let answer = page.send(&[chunked.as_bytes(), &body[..]].concat());
     assert!([413, 0].contains(&answer.status), "{}", answer.status);
+    assert_eq!(page.get("/").status, 200);
 }
 
 /// What comes back within a moment, or `None` if the connection is open and silent.

@@ -234,7 +234,9 @@ check("stop writes a checkpoint", async ({ page, url, run, training }) => {
   assert.equal(await training.exited, 130);
   await page.locator(".pill.stopped").waitFor();
   const last = readdirSync(join(runs, run, "checkpoints")).filter((name) => /^\d+$/.test(name)).sort().at(-1);
-  assert(existsSync(join(runs, run, "generator", "model.safetensors")) && Number(last) > 0);
+  const lines = readFileSync(join(runs, run, "stats.jsonl"), "utf8").trim().split("\n");
+  assert.equal(Number(last), JSON.parse(lines.at(-1)).step, "a checkpoint of the last step");
+  assert(existsSync(join(runs, run, "generator", "model.safetensors")));
 });
 
 check("a run that is removed is said to be gone", async ({ page, run }) => {

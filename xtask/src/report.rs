@@ -12,7 +12,7 @@ mod tables;
 
 use std::fs;
 use std::num::NonZeroUsize;
-use std::path::{MAIN_SEPARATOR, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -93,7 +93,7 @@ impl Report {
         let (config, lines) = (config.unwrap_or_default(), lines.unwrap_or_default());
         let record = Record { name, config, lines, evaluation };
         // The page says what is missing without saying where the run lies on this machine.
-        let place = format!("{}{MAIN_SEPARATOR}", run.display());
+        let place = run.join("").display().to_string();
         let shown: Vec<String> = left_out.iter().map(|what| what.replace(&place, "")).collect();
         let page = page::page(
             &record,

@@ -132,7 +132,7 @@ fn a_report_speaks_for_itself() {
     place.write("run/config.json", config.to_string());
     fs::remove_file(place.path("run/curves.svg")).unwrap();
     let run = place.path("run").display().to_string();
-    place.succeed(&format!("report --run {run}"));
+    place.succeed(&format!("report --run {run}/"));
     let page = place.page("run/report.html");
     assert_alone(&page);
     let images = images(&page);

@@ -43,13 +43,13 @@
     const { a, b } = state.pins, t = Number($("between").value);
     const scale = Number($("truncation").value);
     // Pinned latents have the sliders in them.
-    if (a && b && t > 0) return slerp(a.z, b.z, t);
+    if (a && b && t > 0) return { z: slerp(a.z, b.z, t), label: t < 0.5 ? a.label : b.label };
     const z = latent(Number($("seed").value)).map((v) => v * scale);
     sliders.forEach((slider, k) => {
       const by = Number(slider.value);
       if (by) z.forEach((_, i) => { z[i] += by * directions[k][i]; });
     });
-    return z;
+    return { z, label: state.label };
   }
 
   // Bytes as `candle-gan generate` rounds them.
@@ -68,8 +68,10 @@
 
   function draw() {
     const start = performance.now();
-    state.z = current();
-    state.values = Gan.forward(network, state.z, state.label);
+    const { z, label } = current();
+    state.z = z;
+    state.drawn = label;
+    state.values = Gan.forward(network, z, label);
     paint($("image"), state.values);
     $("image").dataset.latent = JSON.stringify([...state.z]);
     $("time").textContent = `${(performance.now() - start).toFixed(1)} ms`;
@@ -90,7 +92,7 @@
   }
 
   function pin(name) {
-    state.pins[name] = { z: state.z.slice() };
+    state.pins[name] = { z: state.z.slice(), label: state.drawn };
     paint($(`image-${name}`), state.values);
     $("between").disabled = !(state.pins.a && state.pins.b);
   }
@@ -101,7 +103,12 @@
       const button = Object.assign(document.createElement("button"), { textContent: name });
       const press = () => [...$("classes").querySelectorAll("button")].forEach((other, at) =>
         other.setAttribute("aria-pressed", at === state.label));
-      button.addEventListener("click", () => { state.label = label; press(); draw(); });
+      button.addEventListener("click", () => {
+        state.label = label;
+        $("between").value = 0;
+        press();
+        draw();
+      });
       $("classes").append(button, " ");
       press();
     });
@@ -109,7 +116,11 @@
   for (const name of ["a", "b"]) [$(`image-${name}`).width, $(`image-${name}`).height] = [width, height];
   $("directions").hidden = directions.length === 0;
   directions.forEach((_, at) => slider(`${at + 1}`, at));
-  document.addEventListener("input", draw);
+  // Every other control leaves the interpolation.
+  document.addEventListener("input", (event) => {
+    if (event.target.id !== "between") $("between").value = 0;
+    draw();
+  });
   $("again").addEventListener("click", () => {
     $("seed").value = Math.floor(Math.random() * 4294967296);
     $("between").value = 0;

@@ -1,5 +1,6 @@
 //! Accepts connections and limits what they can take: their number, the time of their headers, the size
-//! and time of their bodies, and the memory of all bodies together.
+//! and time of their bodies, the memory of all bodies together, and the time that an answer waits to be
+//! read.
 
 use super::api;
 use super::reply::{Failure, Reply, failure};
@@ -17,6 +18,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
 
 /// Connections that are open at a time; more are told so and closed.
 const CONNECTIONS: usize = 64;
@@ -26,6 +28,8 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text
 const HEADERS_IN: Duration = Duration::from_secs(10);
 /// Time that the body of a request may take.
 const BODY_IN: Duration = Duration::from_secs(20);
+/// Time that a client may read nothing of an answer.
+const NOTHING_READ: Duration = Duration::from_secs(20);
 /// Largest body of a request: an image file, 16 MiB.
 const LARGEST_BODY: usize = 16 << 20;
 /// Most bytes of all bodies at a time, those that wait for the networks too.
@@ -50,12 +54,14 @@ pub(super) async fn accept(listener: TcpListener, site: Arc<Site>) -> anyhow::Re
             continue;
         };
         let (site, memory) = (site.clone(), memory.clone());
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(NOTHING_READ));
         tokio::spawn(async move {
             let answer = service_fn(|request| answer(site.clone(), memory.clone(), request));
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEADERS_IN).max_buf_size(BUFFER);
             // A connection that breaks is the browser's business.
-            let _ = http.serve_connection(TokioIo::new(stream), answer).await;
+            let _ = http.serve_connection(TokioIo::new(Box::pin(stream)), answer).await;
             drop(permit);
         });
     }

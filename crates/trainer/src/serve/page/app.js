@@ -9,6 +9,9 @@ const VIEWS = { runs: runsView, run: runView, play: playView, judge: judgeView, 
 const main = document.querySelector("#view");
 const offline = document.querySelector("#offline");
 
+/** Milliseconds until a refused connection is tried again. */
+const RETRY = 5000;
+
 let view = null;
 let runs = null;
 let source = null;
@@ -66,7 +69,13 @@ function listen() {
   } else if (!source) {
     source = new EventSource("/api/events");
     source.onmessage = (event) => take(JSON.parse(event.data));
-    source.onerror = disconnected;
+    source.onerror = () => {
+      disconnected();
+      // Refused, as with too many connections: the browser does not try again by itself.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      source = null;
+      setTimeout(listen, RETRY);
+    };
   }
 }
 
@@ -76,5 +85,10 @@ window.addEventListener("hashchange", () => {
   scrollTo(0, 0);
 });
 document.addEventListener("visibilitychange", listen);
+// Its address is no view's.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 show();
 listen();

@@ -34,11 +34,15 @@ export class History {
       if (news.is_new) this.lines = [];
       this.cursor = news.cursor;
       this.lines.push(...news.lines);
-      while (this.lines.length > MOST_LINES) {
-        this.lines = this.lines.filter((line, i) => i % 2 === 1 || line.quality);
-      }
+      while (this.lines.length > MOST_LINES) this.lines = half(this.lines);
     } while (news.has_more);
   }
+}
+
+/** Every second line, and of the others those with a measurement, if they are not too many themselves. */
+function half(lines) {
+  const kept = lines.filter((line, i) => i % 2 === 1 || line.quality);
+  return kept.length <= MOST_LINES ? kept : lines.filter((line, i) => i % 2 === 1);
 }
 
 const svg = (tag, attributes, text) => {
