@@ -114,7 +114,7 @@ impl Test {
             let moment = self.times[index].mul_f64(self.below(1000) as f64 / 1000.0);
             let mut running = self.train(ranks, &format!("{RUN} --out {out}"))?;
             std::thread::sleep(moment);
-            if !running.kill(rank)? {
+            if !running.kill(&self.program, rank)? {
                 // It was over, or had not begun.
                 running.end()?;
                 continue;
@@ -124,15 +124,24 @@ impl Test {
             let seconds = start.elapsed().as_secs_f64();
             let what = format!("rank {rank} of {ranks} killed after {:.1} s", moment.as_secs_f64());
             require_clean(&ended, rank, start.elapsed(), &what)?;
+            let step = self.newest_checkpoint(&out);
             let resumed = self.resume(&out, &what)?;
             self.require_same(&out, &what)?;
             say(format_args!(
-                "cluster-test: {number}: {what}, all ended in {seconds:.1} s; resumed on {resumed}, the \
-                 same bytes"
+                "cluster-test: {number}: {what}, all ended in {seconds:.1} s; resumed from step {step} on \
+                 {resumed}, the same bytes"
             ));
             return Ok(());
         }
         Err(FailedCheck(format!("no run of {TRIES} could be killed")).into())
+    }
+
+    /// The step of a run's newest checkpoint, 0 where there is none.
+    fn newest_checkpoint(&self, out: &str) -> u64 {
+        let run = run_in(&self.place.join(out));
+        let entries = run.and_then(|run| fs::read_dir(run.join("checkpoints")).ok());
+        let names = entries.into_iter().flatten().flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| name.to_str()?.parse().ok()).max().unwrap_or(0)
     }
 
     /// Resumes a run on a random number of ranks, or begins it where it had not begun. Returns that

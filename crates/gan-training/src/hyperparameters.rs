@@ -18,7 +18,7 @@ pub struct Hyperparameters {
     pub batch_size: usize,
     /// Equal parts of a batch, K, whose losses and gradients are computed one after the other or by
     /// several ranks ([`crate::Communicator`]). It bounds memory, since the activations of one part
-    /// are kept at a time, and it decides the bytes of a run, which the number of ranks does not:
+    /// are kept at a time, those of all where an update can be skipped, and it decides the bytes of a run, which the number of ranks does not:
     /// every part has random numbers of its own, and gradients are summed in the order of the parts.
     /// Batch statistics are those of a part, and running statistics the mean of what the parts leave.
     #[serde(default = "one", skip_serializing_if = "is_one")]
@@ -234,6 +234,19 @@ impl Hyperparameters {
     /// Images of a micro-batch.
     pub fn micro_batch_size(&self) -> usize {
         self.batch_size / self.micro_batches.max(1)
+    }
+
+    /// Images whose activations are kept at a time, on one rank: those of a micro-batch, or of all where
+    /// the loss on all decides whether there is an update.
+    pub fn images_in_memory(&self) -> usize {
+        match self.update {
+            UpdateScheme::Separate(separate)
+                if separate.skip_if_loss_below != LossThresholds::default() =>
+            {
+                self.batch_size
+            }
+            _ => self.micro_batch_size(),
+        }
     }
 
     fn check_separate(&self, separate: SeparateUpdates) -> Result<()> {

@@ -115,7 +115,7 @@ impl TrainConfig {
             .iter()
             .map(|layer| layer.output.len() as u128 + layer.inner_values as u128)
             .sum();
-        let size = training.micro_batch_size();
+        let size = training.images_in_memory();
         let (bytes, memory) = (4 * values * size as u128, total_memory().into());
         ensure!(
             bytes <= memory,

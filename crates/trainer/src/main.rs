@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::format;
-use trainer::{INTERRUPTED, Outcome, cli::Cli, is_first_rank};
+use trainer::cli::{Cli, Command};
+use trainer::{INTERRUPTED, Outcome, is_first_rank};
 
 /// Every training step allocates and frees the same large buffers. The system's allocator gives
 /// them back to the kernel each time and pays for the page faults, a third of the step; this one
@@ -22,8 +23,9 @@ const FAILED: u8 = 2;
 fn main() -> ExitCode {
     gan_kernels::keep_freed_memory();
     let cli = Cli::parse();
-    // Of several ranks, one speaks.
-    let default_level = if is_first_rank() { "info" } else { "off" };
+    // Of several ranks that train, one speaks.
+    let trains = matches!(cli.command, None | Some(Command::Train(_)));
+    let default_level = if trains && !is_first_rank() { "off" } else { "info" };
     // A message is one line, whatever names are in it.
     let fields = format::debug_fn(|out, field, value| match field.name() {
         "message" => write!(out, "{}", Line(format_args!("{value:?}"))),
@@ -42,7 +44,7 @@ fn main() -> ExitCode {
     match trainer::run(&cli, &mut std::io::stdout()) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Interrupted) => ExitCode::from(INTERRUPTED),
-        Err(_) if !is_first_rank() => ExitCode::from(FAILED),
+        Err(_) if trains && !is_first_rank() => ExitCode::from(FAILED),
         Err(error) => {
             // The chain of causes on one line; not through the log, which can be turned off.
             let text = format!("{error:#}");

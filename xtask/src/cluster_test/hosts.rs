@@ -11,6 +11,9 @@ use crate::check::find;
 /// The namespaces.
 const NAMES: [&str; 2] = ["candle-gan-test-a", "candle-gan-test-b"];
 
+/// Seconds that a run may take.
+const LIMIT: &str = "300";
+
 /// Addresses of the hosts; the namespaces have no others, so any will do.
 const NETWORK: &str = "10.77.0.0/24";
 const ADDRESSES: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
@@ -80,7 +83,8 @@ impl Hosts {
     /// The command that runs a program on so many ranks, half of them on each host.
     pub(super) fn launch(&self, program: &Path, ranks: usize) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", NAMES[0], "mpirun"]);
+        // Ranks that wait for each other for ever fail the test.
+        command.args(["netns", "exec", NAMES[0], "timeout", "--signal=KILL", LIMIT, "mpirun"]);
         command.env("TMPDIR", self.place.join("launcher"));
         command.args(["--allow-run-as-root", "--oversubscribe", "--bind-to", "none"]);
         let on_each = ranks / 2;
@@ -130,16 +134,15 @@ impl Running {
         Ok(Self(command.spawn().context("starting a run")?))
     }
 
-    /// Kills a rank. Returns whether it was there.
-    pub(super) fn kill(&mut self, rank: usize) -> Result<bool> {
+    /// Kills a rank of a program. Returns whether it was there.
+    pub(super) fn kill(&mut self, program: &Path, rank: usize) -> Result<bool> {
+        let program = fs::canonicalize(program)?;
         let wanted = format!("OMPI_COMM_WORLD_RANK={rank}");
         for entry in fs::read_dir("/proc")?.flatten() {
             let Ok(variables) = fs::read(entry.path().join("environ")) else { continue };
             let mut variables = variables.split(|byte| *byte == 0);
-            let program = fs::read_link(entry.path().join("exe")).unwrap_or_default();
-            if variables.any(|variable| variable == wanted.as_bytes())
-                && program.ends_with("target/cluster-test/candle-gan")
-            {
+            let exe = fs::read_link(entry.path().join("exe")).unwrap_or_default();
+            if variables.any(|variable| variable == wanted.as_bytes()) && exe == program {
                 let id = entry.file_name();
                 let killed = Command::new("kill").arg("-KILL").arg(id).status();
                 return Ok(killed.context("starting kill")?.success());

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::mem;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon::prelude::*;
 
@@ -131,7 +131,8 @@ impl ShardedImages {
         }
         let first = first.unwrap_or(index);
         let path = self.shards.place.clone();
-        match self.decoded(first)? {
+        let number = self.number(first);
+        match self.decode_named(number, &self.shards.encoded(number)?) {
             Ok(pixels) => Ok((pixels, self.outline.labels()[first])),
             Err(source) => {
                 Err(Error::ManyUnreadable { path, images: tries, source: Box::new(source) })
@@ -139,30 +140,35 @@ impl ShardedImages {
         }
     }
 
-    /// Decodes an image. One that cannot be decoded is noted.
+    /// Decodes an image. One that cannot be decoded is noted, by its name the first time.
     fn decode(&self, index: usize) -> Result<Option<Vec<u8>>> {
-        match self.decoded(index)? {
-            Ok(pixels) => Ok(Some(pixels)),
-            Err(error) if self.options.strict => Err(error),
-            Err(error) => {
-                let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
-                if skipped.images.insert(index) && skipped.images.len() <= NAMED {
-                    skipped.errors.push(error);
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    /// Reads and decodes an image; the inner error is the image's.
-    fn decoded(&self, index: usize) -> Result<Result<Vec<u8>>> {
-        let Options { size, colour, .. } = self.options;
+        let Options { size, colour, strict, .. } = self.options;
         let number = self.number(index);
         let bytes = self.shards.encoded(number)?;
-        let decoded = folder::decode(&self.shards.place, &bytes, size, colour);
-        // The name of an image is looked up where it is needed alone.
-        let named = |_| folder::decode(&self.shards.name(number), &bytes, size, colour);
-        Ok(decoded.or_else(named))
+        if let Ok(pixels) = folder::decode(&self.shards.place, &bytes, size, colour) {
+            return Ok(Some(pixels));
+        }
+        let is_named = {
+            let mut skipped = self.skipped();
+            skipped.images.insert(index) && skipped.images.len() <= NAMED
+        };
+        if strict {
+            return self.decode_named(number, &bytes).map(Some);
+        }
+        if is_named && let Err(error) = self.decode_named(number, &bytes) {
+            self.skipped().errors.push(error);
+        }
+        Ok(None)
+    }
+
+    /// Decodes an image whose name an error has. The name is looked up in the file.
+    fn decode_named(&self, number: usize, bytes: &[u8]) -> Result<Vec<u8>> {
+        let Options { size, colour, .. } = self.options;
+        folder::decode(&self.shards.name(number), bytes, size, colour)
+    }
+
+    fn skipped(&self) -> MutexGuard<'_, Skipped> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number in the files of an image.
@@ -173,7 +179,7 @@ impl ShardedImages {
 
     /// Returns the errors of the images that were left out since the last call.
     pub(crate) fn take_skipped(&self) -> Vec<Error> {
-        mem::take(&mut self.skipped.lock().unwrap_or_else(PoisonError::into_inner).errors)
+        mem::take(&mut self.skipped().errors)
     }
 
     /// The images of the sample, in order.

@@ -66,6 +66,12 @@ impl<'a> Request<'a> {
         recipe = recipe::set(recipe, &run.set).with_context(|| format!("recipe {name}"))?;
         run.apply(&mut recipe);
         if run.micro_batches.is_none() && recipe.training.micro_batches == 1 {
+            let batch_size = recipe.training.batch_size;
+            ensure!(
+                batch_size.is_multiple_of(ranks),
+                "batch size {batch_size}: {ranks} ranks need equal parts of it; --batch-size {} fits",
+                batch_size.next_multiple_of(ranks)
+            );
             recipe.training.micro_batches = ranks;
         }
         let holdout = dataset::holdout(data.source(), run.holdout, info)?;

@@ -13,12 +13,13 @@ const SECTIONS: [&str; 2] = ["training", "schedule"];
 const PATHS: [&str; 3] = ["dataset", "recipe_file", "init_from"];
 
 /// Each flag, and the JSON pointer of its value in the configuration.
-const FLAGS: [(&str, &str); 19] = [
+const FLAGS: [(&str, &str); 20] = [
     ("--init-from", "/init_from"),
     ("--dataset", "/dataset"),
     ("--size", "/size"),
     ("--colour", "/colour"),
     ("--holdout", "/holdout"),
+    ("--shuffle-buffer", "/shards/shuffle_buffer"),
     ("--steps", "/steps"),
     ("--batch-size", "/batch_size"),
     ("--micro-batches", "/micro_batches"),
@@ -132,6 +133,7 @@ mod tests {
     fn flags_are_those_of_the_configuration() {
         let config = json!({
             "recipe": "mine", "recipe_file": "my/mine.toml", "dataset": "idx:my set's", "classes": ["3", "5"], "steps": 300,
+            "shards": { "shuffle_buffer": 5, "files": [] },
             "set": ["ema_decay=0.5"], "init_from": "/home/me/runs/a_b",
             "seed": 7, "loss": "least_squares", "precision": "high",
             "regularization": { "gradient_penalty": 0.5 },
@@ -143,7 +145,7 @@ mod tests {
             command,
             "cargo run -p trainer -- --recipe my/mine.toml \\\n  --class 3,5 \\\n  \
              --set ema_decay=0.5 \\\n  \
-             --init-from a_b \\\n  --dataset 'idx:my set'\\''s' \\\n  --steps 300 \\\n  --seed 7 \\\n  \
+             --init-from a_b \\\n  --dataset 'idx:my set'\\''s' \\\n  --shuffle-buffer 5 \\\n  --steps 300 \\\n  --seed 7 \\\n  \
              --precision high \\\n  --loss least-squares \\\n  --condition projection \\\n  \
              --r1-gamma 0.5 \\\n  --lr 0.001 0.0002"
         );

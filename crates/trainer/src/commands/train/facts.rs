@@ -13,7 +13,7 @@ use std::hash::{DefaultHasher, Hasher};
 /// Names and values, in the order in which they are compared.
 ///
 /// # Errors
-/// Failures of the device.
+/// Failures of the device; the program's file, if it cannot be read.
 pub(super) fn facts(
     config: &TrainConfig,
     images: &Images,
@@ -23,6 +23,7 @@ pub(super) fn facts(
     let networks = [gan.generator_parameters(), gan.discriminator_parameters()];
     let mut facts = vec![
         ("the version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+        ("the checksum of the program".to_string(), format!("{:016x}", checksum_of_program()?)),
         ("the arithmetic".to_string(), device::describe_arithmetic(device)),
     ];
     leaves("configuration key ", &serde_json::to_value(config)?, &mut facts);
@@ -62,6 +63,17 @@ fn checksum_of_images(images: &Images) -> u64 {
         }
     }
     hasher.finish()
+}
+
+/// The checksum of the program's file: each rank makes its own updates, and another build may round
+/// otherwise.
+///
+/// # Errors
+/// A file that cannot be read.
+fn checksum_of_program() -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&std::fs::read(std::env::current_exe()?)?);
+    Ok(hasher.finish())
 }
 
 /// The checksum of networks' parameters.
