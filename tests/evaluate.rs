@@ -74,6 +74,8 @@ fn metrics_of_an_untrained_generator_are_bad() {
     let distance = metric(&report, "generated", "fd-mnistnet-200");
     assert!(distance > 20.0 * metric(&report, "real", "fd-mnistnet-892"), "{report}");
     assert!(metric(&report, "generated", "precision-mnistnet-200") < 0.1, "{report}");
+    // For the run's report.
+    assert_eq!(place.json("runs/00000-mnist-5-tiny/evaluation.json"), report);
     let by_weights = "--weights runs/00000-mnist-5-tiny/generator --count 200";
     let again = evaluate(&place, by_weights);
     assert_eq!(again["generated"], report["generated"]);

@@ -27,6 +27,7 @@ use rand_chacha::ChaCha8Rng;
 use real::RealImages;
 use report::{Measurement, Report, TrainOnFake};
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// Maximum number of generated images; all are held in memory, with their features.
@@ -38,7 +39,10 @@ const IMAGES: usize = 10_000;
 /// Number of images that `--train-on-fake` trains a classifier on.
 const TRAIN_ON_FAKE: usize = 60_000;
 
-/// Measures images and prints the result.
+/// The file of a run that holds the last measurement of one of its generators.
+const EVALUATION_FILE: &str = "evaluation.json";
+
+/// Measures images and prints the result. That of a run's generator is written into the run, too.
 ///
 /// # Errors
 /// Images, runs or classes that do not exist; images that cannot be measured.
@@ -52,9 +56,17 @@ pub(crate) fn evaluate(args: &EvaluateArgs, print: &mut (dyn Write + Send)) -> R
         nearest::check(path)?;
     }
     device::pool(args.threads)?.install(|| {
-        let report = Measured::find(args)?.report(args)?;
+        let measured = Measured::find(args)?;
+        let report = measured.report(args)?;
+        let json = serde_json::to_string(&report)?;
+        if let Some(run) = &measured.run {
+            // For the run's report. A run that cannot be written is measured all the same.
+            if let Err(error) = gan_files::write(&run.join(EVALUATION_FILE), json.as_bytes()) {
+                tracing::warn!("{}: {error}", run.join(EVALUATION_FILE).display());
+            }
+        }
         if args.json {
-            writeln!(print, "{}", serde_json::to_string(&report)?)?;
+            writeln!(print, "{json}")?;
         } else {
             report.write(print)?;
         }
@@ -67,6 +79,8 @@ struct Measured {
     name: String,
     source: ImageSource,
     real: RealImages,
+    /// The run whose generator is measured.
+    run: Option<PathBuf>,
 }
 
 /// The source of the measured images.
@@ -87,6 +101,7 @@ impl ImageSource {
 
 impl Measured {
     fn find(args: &EvaluateArgs) -> Result<Self> {
+        let mut place = None;
         let (name, source, run) = match &args.images {
             Some(path) => {
                 let images = ImageSet::load(path).context("--images")?;
@@ -98,6 +113,7 @@ impl Measured {
                 let precision = location.precision(None);
                 let run = location.run.as_deref().map(RunDirectory::open).transpose()?;
                 let source = ImageSource::Generator(Box::new(generator), precision);
+                place = location.run;
                 (location.directory.display().to_string(), source, run.map(|(_, config)| config))
             }
         };
@@ -108,7 +124,7 @@ impl Measured {
         };
         let real = RealImages::load(args, run.as_ref(), source.shape(), classes)
             .with_context(|| name.clone())?;
-        let measured = Self { name, source, real };
+        let measured = Self { name, source, real, run: place };
         ensure!(
             !args.train_on_fake || measured.has_labels(),
             "--train-on-fake: {} has no labels; it takes a generator that is conditioned on the class, \
