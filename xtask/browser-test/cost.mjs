@@ -83,8 +83,8 @@ async function main() {
     console.log(`browser-test: page open: ${of(pair.true)}; no page: ${of(pair.false)}`);
   }
   // A page that does not load, or listens to nothing, would cost nothing.
-  const server = (all) => median(all.map((one) => one[1]));
-  if (server(open) <= server(idle)) throw new Error("the page asked for nothing while it was open");
+  const asked = [open, idle].map((all) => median(all.map((one) => one[1])));
+  if (asked[0] <= asked[1]) throw new Error("the page asked for nothing while it was open");
   const of = (all, i) => median(all.map((one) => one[i])).toFixed(2);
   console.log(
     `browser-test: an open page takes ${of(open, 0)} s (browser; ${of(idle, 0)} s without) and ${of(open, 1)} s (server) ` +
