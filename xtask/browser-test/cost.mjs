@@ -4,7 +4,7 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { CHROMIUM, cleanUp, found, place, serve, sleep, start, train } from "./program.mjs";
+import { CHROMIUM, finish, found, place, serve, sleep, start, train } from "./program.mjs";
 
 /** Milliseconds of a window, and those before it in which the page is opened or closed. */
 const WINDOW = 20_000;
@@ -93,12 +93,4 @@ async function main() {
   );
 }
 
-main()
-  .catch((error) => {
-    console.error(`browser-test: ${error.message}`);
-    process.exitCode = 1;
-  })
-  .finally(async () => {
-    await cleanUp();
-    setTimeout(() => process.exit(), 1000).unref();
-  });
+finish(main);

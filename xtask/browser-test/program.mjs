@@ -81,7 +81,7 @@ export function usage({ pid }) {
 }
 
 /** Ends all programs and removes their files, some of which a browser may still write while it ends. */
-export async function cleanUp() {
+async function cleanUp() {
   for (const child of children) child.kill("SIGKILL");
   for (let left = 50; ; left--) {
     try {
@@ -91,4 +91,18 @@ export async function cleanUp() {
       await sleep(100);
     }
   }
+}
+
+/** Runs a test, says what fails, and ends all that it has started. */
+export function finish(main) {
+  main()
+    .catch((error) => {
+      console.error(`browser-test: ${error.message}`);
+      process.exitCode = 1;
+    })
+    .finally(async () => {
+      await cleanUp();
+      // The browser of a test that failed.
+      setTimeout(() => process.exit(), 2000).unref();
+    });
 }

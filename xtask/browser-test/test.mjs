@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 import { chromium } from "playwright-core";
-import { CHROMIUM, PATIENCE, SCREENSHOTS, WEIGHTS, cleanUp, place, runs, serve, succeed, train, until } from "./program.mjs";
+import { CHROMIUM, PATIENCE, SCREENSHOTS, WEIGHTS, finish, place, runs, serve, succeed, train, until } from "./program.mjs";
 import { soak } from "./soak.mjs";
 
 const { SOAK } = process.env;
@@ -305,13 +305,4 @@ async function main() {
   await browser.close();
 }
 
-main()
-  .catch((error) => {
-    console.error(`browser-test: ${error.message}`);
-    process.exitCode = 1;
-  })
-  .finally(async () => {
-    await cleanUp();
-    // The browser of a check that failed.
-    setTimeout(() => process.exit(), 2000).unref();
-  });
+finish(main);

@@ -10,9 +10,6 @@ use crate::folder::{self, Options};
 use crate::shards::{ShardedImages, Shards};
 use crate::{Dataset, HubDataset, ImageShape, Images, Result, Source, Split, idx, mnist};
 
-/// Shape of the images of MNIST and of the hub's data sets.
-const MNIST_SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
-
 /// The description of a data set without its pixels: name, image shape, labels and classes.
 ///
 /// It suffices to build networks and to count training steps.
@@ -61,13 +58,13 @@ impl DatasetInfo {
             Source::Mnist | Source::Hub(HubDataset::Mnist) => {
                 let labels = mnist::labels(split)?.into_iter().map(u32::from).collect();
                 let classes = HubDataset::Mnist.classes().map(String::from).into();
-                Some(Self::new("mnist", MNIST_SHAPE, labels, classes)?)
+                Some(Self::new("mnist", mnist::SHAPE, labels, classes)?)
             }
             Source::Hub(dataset @ HubDataset::FashionMnist) => {
                 let per_class = if split == Split::Train { 6_000 } else { 1_000 };
                 let labels = (0..10).flat_map(|label| vec![label; per_class]).collect();
                 let classes = dataset.classes().map(String::from).into();
-                Some(Self::new(dataset.name(), MNIST_SHAPE, labels, classes)?)
+                Some(Self::new(dataset.name(), mnist::SHAPE, labels, classes)?)
             }
             Source::Idx(directory) => {
                 idx::read_header(directory, split)?.map(|(shape, outline)| Self { shape, outline })
@@ -183,7 +180,7 @@ mod tests {
         }
         let info = read(&Source::Mnist).unwrap().filter_classes(&["5".into(), "7".into()]).unwrap();
         assert_eq!((info.images(), info.classes()), (5_421 + 6_265, &["5".into(), "7".into()][..]));
-        assert_eq!((info.name(), info.shape()), ("mnist", MNIST_SHAPE));
+        assert_eq!((info.name(), info.shape()), ("mnist", mnist::SHAPE));
         let fashion = read(&Source::Hub(HubDataset::FashionMnist)).unwrap();
         assert_eq!((fashion.images(), fashion.non_empty_classes().len()), (60_000, 10));
     }

@@ -7,7 +7,10 @@
 //! MNIST is by Yann LeCun, Corinna Cortes and Christopher J. C. Burges; CC BY-SA 3.0, see
 //! `assets/mnist/NOTICE`.
 
-use crate::{Dataset, Result, Split};
+use crate::{Dataset, ImageShape, Result, Split};
+
+/// Shape of the images.
+pub(crate) const SHAPE: ImageShape = ImageShape { channels: 1, height: 28, width: 28 };
 
 /// The labels of one split, each less than 10.
 #[cfg(feature = "mnist")]
@@ -49,7 +52,7 @@ pub(crate) fn load(_split: Split) -> Result<Dataset> {
 
 #[cfg(feature = "mnist")]
 mod files {
-    use crate::ImageShape;
+    use super::SHAPE;
     use crate::idx::Images;
     use flate2::bufread::GzDecoder;
     use std::io::Read;
@@ -92,7 +95,7 @@ mod files {
                     }
                 }
             }
-            Images { shape: ImageShape { channels: 1, height: 28, width: 28 }, pixels }
+            Images { shape: SHAPE, pixels }
         }
     }
 

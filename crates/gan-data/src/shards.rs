@@ -15,6 +15,8 @@ mod set;
 mod shard;
 #[cfg(feature = "tar")]
 mod tar;
+#[cfg(all(test, any(feature = "tar", feature = "parquet")))]
+mod test_image;
 #[cfg(all(test, feature = "tar"))]
 mod tests;
 

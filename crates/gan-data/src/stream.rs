@@ -9,9 +9,9 @@ use crate::{Batch, Batches, Error, Images, Result};
 /// The largest number of threads that read ahead.
 const MAX_READERS: usize = 8;
 
-/// The batches from one on. [Sharded](Images::Sharded) images are
-/// read and decoded ahead by threads of their own, as many as there are processors but no more than 8,
-/// two batches each at most; the batches are the same whatever their number.
+/// The batches from one on. [Sharded](Images::Sharded) images are read and decoded ahead by threads of
+/// their own, as many as there are processors but no more than 8, two batches each at most; the batches
+/// are the same whatever their number.
 #[derive(Debug)]
 pub struct Stream {
     batches: Batches,

@@ -18,8 +18,9 @@ pub struct Hyperparameters {
     pub batch_size: usize,
     /// Equal parts of a batch, K, whose losses and gradients are computed one after the other or by
     /// several ranks ([`crate::Communicator`]). It bounds memory, since the activations of one part
-    /// are kept at a time, those of all where an update can be skipped, and it decides the bytes of a run, which the number of ranks does not:
-    /// every part has random numbers of its own, and gradients are summed in the order of the parts.
+    /// are kept at a time, those of all where an update can be skipped. It decides the bytes of a run,
+    /// which the number of ranks does not: every part has random numbers of its own, and gradients are
+    /// summed in the order of the parts.
     /// Batch statistics are those of a part, and running statistics the mean of what the parts leave.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub micro_batches: usize,

@@ -148,13 +148,13 @@ impl ShardedImages {
         if let Ok(pixels) = folder::decode(&self.shards.place, &bytes, size, colour) {
             return Ok(Some(pixels));
         }
+        if strict {
+            return self.decode_named(number, &bytes).map(Some);
+        }
         let is_named = {
             let mut skipped = self.skipped();
             skipped.images.insert(index) && skipped.images.len() <= NAMED
         };
-        if strict {
-            return self.decode_named(number, &bytes).map(Some);
-        }
         if is_named && let Err(error) = self.decode_named(number, &bytes) {
             self.skipped().errors.push(error);
         }

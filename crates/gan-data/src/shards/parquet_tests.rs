@@ -10,21 +10,13 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
+use super::test_image::{SIZE, image};
 use super::{ShardedImages, Shards};
 use crate::folder::Options;
-use crate::{Error, ImageShape, Images, Result, png};
+use crate::{Error, Images, Result};
 
-const SIZE: usize = 8;
 /// As data sets of the hub have it.
 const HUB: &str = "optional group image { optional binary bytes; optional binary path (UTF8); }";
-
-fn image(value: u8) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("image.png");
-    let shape = ImageShape { channels: 1, height: SIZE, width: SIZE };
-    png::write(&path, shape, &[value; SIZE * SIZE]).unwrap();
-    fs::read(path).unwrap()
-}
 
 /// A value of a column that may be missing, for each row.
 enum Column {

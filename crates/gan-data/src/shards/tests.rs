@@ -1,5 +1,6 @@
 //! Tests of sets of tar files.
 
+use super::test_image::{SIZE, image};
 use super::*;
 use crate::folder::{Colour, Options};
 use crate::{Batch, Batches, DatasetInfo, Error, ImageShape, Images, Result, Stream, png, range};
@@ -7,17 +8,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
-
-const SIZE: usize = 8;
-
-/// A grey PNG image of 8 x 8 pixels of one value.
-fn image(value: u8) -> Vec<u8> {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("image.png");
-    let shape = ImageShape { channels: 1, height: SIZE, width: SIZE };
-    png::write(&path, shape, &[value; SIZE * SIZE]).unwrap();
-    fs::read(path).unwrap()
-}
 
 /// A tar file of these files.
 fn tar_file(files: &[(&str, &[u8])]) -> Vec<u8> {
