@@ -73,8 +73,3 @@ fn run_command(cli: &Cli, print: &mut (dyn Write + Send)) -> Result<Outcome> {
     }?;
     Ok(Outcome::Complete)
 }
-
-/// The Rust program of a model card.
-#[cfg(doctest)]
-#[doc = include_str!("../testdata/model-card.md")]
-struct ModelCard;

@@ -1,5 +1,8 @@
 //! Drawing with a pretrained generator.
 
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use candle_core::Device;
@@ -28,4 +31,25 @@ fn a_dev_build_is_fast() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     let time = shortest(|| drop(generator.sample(32, &mut rng).unwrap()));
     assert!(time < Duration::from_millis(500), "32 images took {time:?}");
+}
+
+#[test]
+fn the_program_of_a_model_card_draws() {
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("model-card");
+    let _ = fs::remove_dir_all(&place);
+    fs::create_dir_all(place.join("generator")).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(weights().join(name), place.join("generator").join(name)).unwrap();
+    }
+    let status = Command::new(env!("CARGO_BIN_EXE_draw")).current_dir(&place).status().unwrap();
+    assert!(status.success(), "{status}");
+    let images = place.join("images.safetensors");
+    let images =
+        candle_core::safetensors::load(images, &Device::Cpu).unwrap().remove("images").unwrap();
+    let generator = Generator::load(weights(), &Device::Cpu).unwrap();
+    let want = generator.sample(16, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+    assert_eq!(images.dims(), [16, 1, 28, 28]);
+    let values =
+        |images: candle_core::Tensor| images.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(values(images), values(want));
 }

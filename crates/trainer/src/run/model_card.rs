@@ -164,7 +164,7 @@ impl ModelCard<'_> {
         format!(
             "## Use\n\n\
              In Rust, with the crates `gan-models` and `rand_chacha`:\n\n\
-             ```rust,no_run\n\
+             ```rust\n\
              fn main() -> gan_models::Result<()> {{\n    \
              use gan_models::{{Generator, candle_core::Device, rand::SeedableRng, weights}};\n    \
              let generator = Generator::load(\"generator\", &Device::Cpu)?;\n    \
@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::config::resolve::configuration;
     use crate::run::record::Distance;
-    use anyhow::Result;
+    use anyhow::{Context, Result};
 
     const QUALITY: Quality = Quality {
         images: 2000,
@@ -239,14 +239,18 @@ mod tests {
         collapse: None,
     };
 
-    /// The file's Rust program is compiled as a documentation test; the Python programs run in
-    /// end-to-end tests.
+    /// `cargo xtask downstream` runs the file's Rust program, end-to-end tests the Python programs.
     #[test]
     fn the_card_of_a_run_is_the_one_in_testdata() -> Result<()> {
         let config = configuration(&["5"], None)?;
         let card = ModelCard { config: &config, step: config.steps, quality: Some(&QUALITY) };
         let want = include_str!("../../testdata/model-card.md");
         assert_eq!(card.text(), want, "{}", card.text());
+        let program =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/downstream/src/bin/draw.rs");
+        let program = std::fs::read_to_string(program)?;
+        let (_, program) = program.split_once("\n\n").context("a comment and the program")?;
+        assert!(want.contains(&format!("```rust\n{program}```\n")), "{program}");
         Ok(())
     }
 
