@@ -248,6 +248,31 @@ fn a_classifier_of_the_set_recognises_its_classes() {
     assert!(said.out.contains("classes are not recognised yet"), "{said:?}");
 }
 
+/// A program that is compared with this one trains on what this one trains on.
+#[test]
+fn export_writes_the_images_that_are_held_out() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("set")).unwrap();
+    for number in 0..40 {
+        png::write(&place.path(&format!("set/{number}.png")), SHAPE, &disc(number)).unwrap();
+    }
+    let files = |split: &str| -> Vec<Vec<u8>> {
+        let export = "export --dataset folder:set --size 16 --holdout 0.25 --split";
+        place.succeed(&format!("{export} {split} --out {split}"));
+        let name = |name| place.read(&format!("{split}/set/{name}"));
+        place.names(&format!("{split}/set")).into_iter().map(name).collect()
+    };
+    let (train, test) = (files("train"), files("test"));
+    assert_eq!((train.len(), test.len()), (30, 10));
+    assert!(test.iter().all(|image| !train.contains(image)));
+    // The same as `evaluate` compares with: their distance from those held out is none.
+    let report = evaluate(&place, "--images test/set --dataset folder:set --holdout 0.25");
+    assert_eq!(report["generated"]["metrics"]["fd-r64-10"], report["real"]["metrics"]["fd-r64-10"]);
+    let export = "export --dataset folder:set --size 16 --out new --split test --holdout";
+    place.refuse_saying(&format!("{export} 0.01"), &["--holdout 0.01", "of the 40 images"]);
+    place.refuse_saying(&format!("{export} 0"), &["--holdout 0", "no image is held out"]);
+}
+
 /// Classes have names, images colour and any size.
 #[test]
 fn a_class_folder_has_a_classifier() {

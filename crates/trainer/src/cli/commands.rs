@@ -278,6 +278,10 @@ pub struct ExportArgs {
     /// The split to write.
     #[arg(long, value_enum, default_value_t)]
     pub split: SplitName,
+    /// Fraction of a data set without test images that `--split train` leaves out and `--split test`
+    /// writes: with 0.1, the images that training holds out [default: every image is in `train`].
+    #[arg(long, value_name = "FRACTION")]
+    pub holdout: Option<f64>,
     /// The files to write.
     #[arg(long, value_enum, default_value_t)]
     pub format: DatasetFormat,

@@ -2,26 +2,22 @@
 
 use crate::cli::commands::ExportArgs;
 use crate::cli::values::{DatasetFormat, SplitName};
-use crate::dataset::Selection;
+use crate::dataset::{self, Selection};
 use crate::device;
-use anyhow::Result;
-use gan_data::{Split, folder, idx};
+use anyhow::{Context, Result};
+use gan_data::{DatasetInfo, Images, Split, folder, idx};
 use gan_files::Line;
 use std::io::Write;
 
 /// Writes a data set as a directory of images, or as IDX files.
 ///
 /// # Errors
-/// A data set or classes that do not exist; a directory that is not empty or cannot be written;
-/// colours in IDX files.
+/// A data set or classes that do not exist; a fraction that cannot be held out; a directory that is not
+/// empty or cannot be written; colours in IDX files.
 pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Result<()> {
     device::pool(args.threads)?.install(|| {
         let selection = Selection::new(&args.data, args.strict.strict)?;
-        let dataset = selection.load(match args.split {
-            SplitName::Train => Split::Train,
-            SplitName::Test => Split::Test,
-        })?;
-        let dataset = dataset.into_memory()?;
+        let dataset = split(&selection, args)?.into_memory()?;
         match args.format {
             DatasetFormat::Png => folder::write(&args.out, &dataset)?,
             DatasetFormat::Idx => {
@@ -39,4 +35,23 @@ pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Resul
         )?;
         Ok(())
     })
+}
+
+/// The images to write: a split of the data set, or a part of one that has no test images.
+fn split(selection: &Selection, args: &ExportArgs) -> Result<Images> {
+    let Some(asked) = args.holdout else {
+        return selection.load(match args.split {
+            SplitName::Train => Split::Train,
+            SplitName::Test => Split::Test,
+        });
+    };
+    let all = selection.load(Split::Train)?;
+    let info = DatasetInfo::of_images(&all)?;
+    let holdout = dataset::holdout(selection.source(), Some(asked), &info)?;
+    match (args.split, all.hold_out(holdout.unwrap_or(0.0))?) {
+        (SplitName::Train, (training, _)) => Ok(training),
+        (SplitName::Test, (_, held_out)) => {
+            held_out.with_context(|| format!("--holdout {asked}: no image is held out"))
+        }
+    }
 }
