@@ -11,7 +11,8 @@ def padding(kernel, stride, large):  # "same": before and after, the larger half
 
 def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
     (b, c, h, v), weight, bias = x.shape, w.get("weight"), w.get("bias", torch.zeros(1))
-    k, s = (arg["kernel"], arg["stride"]) if kind.startswith("conv") else (1, 1)
+    conv = kind.startswith("conv")
+    k, s, g = (arg["kernel"], arg["stride"], arg.get("groups", 1)) if conv else (1, 1, 1)
     if kind == "dense":  # inputs in the order (H, W, C)
         return (x.permute(0, 2, 3, 1).flatten(1) @ weight.flatten(0, 2) + bias)[..., None, None]
     if kind == "project":  # outputs in the order (H, W, C), or (C, H, W) if the kernel is 1 x 1
@@ -19,11 +20,12 @@ def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
         return y.view(b, *weight.shape[:2], -1).permute(0, 3, 1, 2).reshape(b, *arg["to"])
     if kind == "conv":
         y = F.pad(x, padding(k, s, v) + padding(k, s, h))
-        y = F.conv2d(y, weight.permute(3, 2, 0, 1), stride=s)
+        y = F.conv2d(y, weight.permute(3, 2, 0, 1), stride=s, groups=g)
         return y[:, :, : -(-h // s), : -(-v // s)] + bias.view(1, -1, 1, 1)
     if kind == "conv_transpose":  # crop the full result, or fill it up with zeros
         left, top = padding(k, s, v * s)[0], padding(k, s, h * s)[0]
-        y = F.conv_transpose2d(x, weight.permute(2, 3, 0, 1), stride=s)
+        weight = weight.unflatten(3, (g, -1)).permute(3, 2, 4, 0, 1).flatten(0, 1)
+        y = F.conv_transpose2d(x, weight, stride=s, groups=g)
         y = F.pad(y, (-left, left + v * s - y.shape[3], -top, top + h * s - y.shape[2]))
         return y + bias.view(1, -1, 1, 1)
     if kind == "batch_norm":  # one value a channel, or a value of `project` in the order (H, W, C)

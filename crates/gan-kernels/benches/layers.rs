@@ -45,6 +45,12 @@ fn transposed(
     Ok(LayerCase { name, geometry, kernel: (kernel, kernel), channels })
 }
 
+/// A 3x3 convolution at 16x16 pixels, as in the blocks of R3GAN.
+fn grouped(name: &'static str, channels: usize, groups: usize) -> Result<LayerCase> {
+    let case = conv(name, 16, 3, 1, (channels, channels))?;
+    Ok(LayerCase { geometry: case.geometry.with_groups(groups)?, ..case })
+}
+
 const WHOLE: Window = Window { kernel: (7, 7), stride: 1, padding: (0, 0) };
 
 fn project(name: &'static str, channels: (usize, usize)) -> Result<LayerCase> {
@@ -89,6 +95,8 @@ fn main() -> Result<()> {
         conv("default D conv 1 -> 32 s2", 28, 4, 2, (1, 32))?,
         conv("default D conv 32 -> 64 s2", 14, 4, 2, (32, 64))?,
         score("default D score 7x7x64 -> 1", (64, 1))?,
+        grouped("block 256 -> 256", 256, 1)?,
+        grouped("block 256 -> 256, 16 groups", 256, 16)?,
         dense("mlp 100 -> 256", (100, 256)),
         dense("mlp 256 -> 512", (256, 512)),
         dense("mlp 512 -> 1024", (512, 1024)),
@@ -108,6 +116,7 @@ fn main() -> Result<()> {
         let geometry = Arc::new(geometry);
         let (height, width) = geometry.input();
         let x = Tensor::randn(0f32, 1.0, (height, width, batch, channels.0), &Device::Cpu)?;
+        let channels = (channels.0 / geometry.groups(), channels.1);
         let weight = (kernel.0, kernel.1, channels.0, channels.1);
         let weight = Tensor::randn(0f32, 0.02, weight, &Device::Cpu)?;
         let epilogue = Epilogue::NONE;

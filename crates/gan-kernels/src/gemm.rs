@@ -14,7 +14,7 @@ use crate::rulebook::{Group, Rulebook};
 use crate::unsafe_slice::UnsafeSlice;
 use crate::{amx, simd_kernel};
 use std::ops::Range;
-use std::ptr;
+use std::{ptr, slice};
 
 /// Floats of B that the first-level cache holds while a block of C is computed.
 const CACHED_FLOATS: usize = 8192;
@@ -30,11 +30,28 @@ pub(crate) fn gemm(
     isa: Isa,
     finish: impl Fn(usize, usize, &mut [f32]) + Sync,
 ) -> Vec<f32> {
+    gemm_columns(rulebook, (&[a], &[b]), isa, finish)
+}
+
+/// The same for several operands A and B of the same sizes, one pair for each group of columns of C: a
+/// row of C has the columns of the first group, then those of the second, and so on.
+pub(crate) fn gemm_columns(
+    rulebook: &Rulebook,
+    (a, b): (&[MatrixBatch], &[MatrixBatch]),
+    isa: Isa,
+    finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+) -> Vec<f32> {
     let mut c = Vec::new();
-    let gemm = Gemm::new(rulebook, a, b);
+    let (gemm, n) = (Gemm::new(rulebook, a, b), b[0].mn);
     match isa {
-        Isa::Amx => gemm.run(amx::AmxKernel::new(a), None, &mut c, finish),
-        _ => gemm.run(simd_kernel::SimdKernel::new(a, b.mn), None, &mut c, finish),
+        Isa::Amx => {
+            let kernels: Vec<_> = a.iter().map(|a| amx::AmxKernel::new(*a)).collect();
+            gemm.run(&kernels, None, &mut c, finish);
+        }
+        _ => {
+            let kernels: Vec<_> = a.iter().map(|a| simd_kernel::SimdKernel::new(*a, n)).collect();
+            gemm.run(&kernels, None, &mut c, finish);
+        }
     }
     c
 }
@@ -74,10 +91,10 @@ impl PackedOperand {
         c: &mut Vec<f32>,
         finish: impl Fn(usize, usize, &mut [f32]) + Sync,
     ) {
-        let gemm = Gemm::new(rulebook, a, self.b);
+        let gemm = Gemm::new(rulebook, slice::from_ref(&a), slice::from_ref(&self.b));
         match self.isa {
-            Isa::Amx => gemm.run(amx::AmxKernel::new(a), Some(self), c, finish),
-            _ => gemm.run(simd_kernel::SimdKernel::new(a, self.b.mn), Some(self), c, finish),
+            Isa::Amx => gemm.run(&[amx::AmxKernel::new(a)], Some(self), c, finish),
+            _ => gemm.run(&[simd_kernel::SimdKernel::new(a, self.b.mn)], Some(self), c, finish),
         }
     }
 }
@@ -85,40 +102,51 @@ impl PackedOperand {
 #[derive(Clone, Copy)]
 struct Gemm<'a> {
     rulebook: &'a Rulebook,
-    b: MatrixBatch<'a>,
+    /// The matrices B of each group of columns.
+    b: &'a [MatrixBatch<'a>],
     m: usize,
+    /// Columns of a group.
     n: usize,
     k: usize,
 }
 
-/// The part of C that one task computes.
+/// The part of C that one task computes, of one group of columns.
 struct Part<'a> {
     group: &'a Group,
     rows: Range<usize>,
+    /// The number of the group of columns.
+    columns: usize,
+    /// Panels of that group.
     panels: Range<usize>,
 }
 
 impl<'a> Gemm<'a> {
-    fn new(rulebook: &'a Rulebook, a: MatrixBatch, b: MatrixBatch<'a>) -> Self {
+    fn new(rulebook: &'a Rulebook, a: &[MatrixBatch], b: &'a [MatrixBatch<'a>]) -> Self {
         let (a_count, b_count) = rulebook.operands();
+        let (m, n, k) = (a[0].mn, b[0].mn, a[0].k);
+        let a_fits = |a: &MatrixBatch| (a.mn, a.k) == (m, k) && a_count <= a.count;
+        let b_fits = |b: &MatrixBatch| (b.mn, b.k) == (n, k) && b_count <= b.count;
         assert!(
-            a.k == b.k && a_count <= a.count && b_count <= b.count,
+            a.len() == b.len() && a.iter().all(a_fits) && b.iter().all(b_fits),
             "the operands do not fit each other or the rulebook"
         );
-        Self { rulebook, b, m: a.mn, n: b.mn, k: a.k }
+        Self { rulebook, b, m, n, k }
     }
 
-    /// Computes C. `packed` is the operand B, if it is packed already.
+    /// Computes C with a kernel for each group of columns. `packed` is the operand B, if there is one group
+    /// and it is packed already.
     fn run(
         self,
-        kernel: impl Kernel,
+        kernels: &[impl Kernel],
         packed: Option<&PackedOperand>,
         c: &mut Vec<f32>,
         finish: impl Fn(usize, usize, &mut [f32]) + Sync,
     ) {
         let Self { rulebook, m, n, k, .. } = self;
-        let (block_rows, block_columns) = kernel.block();
-        let (row_blocks, panels) = (m.div_ceil(block_rows), n.div_ceil(block_columns));
+        let (block_rows, block_columns) = kernels[0].block();
+        let (row_blocks, each) = (m.div_ceil(block_rows), n.div_ceil(block_columns));
+        let (panels, row_len) = (self.b.len() * each, self.b.len() * n);
+        assert_eq!(kernels.len(), self.b.len(), "a kernel for each group of columns");
         let groups = rulebook.groups();
         let (row_cuts, column_cuts) = self.cuts(row_blocks, panels);
         if let Some(operand) = packed {
@@ -126,9 +154,9 @@ impl<'a> Gemm<'a> {
         }
         // A panel that only one task uses is packed by that task, just before its use.
         let packs = packed.is_none() && (rulebook.reuses_b() || row_cuts > 1);
-        let own = packs.then(|| pack(self.b, &kernel));
-        let packed = packed.map(|operand| &operand.packed).or(own.as_ref());
-        let kernel = &kernel;
+        let own = |(b, kernel): (&MatrixBatch, _)| pack(*b, kernel);
+        let own = packs.then(|| self.b.iter().zip(kernels).map(own).collect::<Vec<_>>());
+        let packed = packed.map(|operand| slice::from_ref(&operand.packed)).or(own.as_deref());
         let cut = |blocks: usize, cuts: usize, index: usize| {
             blocks * index / cuts..blocks * (index + 1) / cuts
         };
@@ -137,26 +165,33 @@ impl<'a> Gemm<'a> {
             let blocks = cut(row_blocks, row_cuts, task / column_cuts % row_cuts);
             let panels = cut(panels, column_cuts, task % column_cuts);
             let rows = m.min(blocks.start * block_rows)..m.min(blocks.end * block_rows);
-            let columns = panels.start * block_columns..n.min(panels.end * block_columns);
-            self.multiply(kernel, packed, &Part { group, rows: rows.clone(), panels }, c);
+            for number in panels.start / each..panels.end.div_ceil(each) {
+                let of_group = |panel: usize| panel.saturating_sub(number * each).min(each);
+                let panels = of_group(panels.start)..of_group(panels.end);
+                let part = Part { group, rows: rows.clone(), columns: number, panels };
+                self.multiply(&kernels[number], packed.map(|packed| &packed[number]), &part, c);
+            }
+            let first = |panel: usize| panel / each * n + panel % each * block_columns;
+            let columns = first(panels.start)..first(panels.end);
             for matrix in &group.c {
                 let first = matrix * m + rows.start;
-                let is_whole = columns.len() == n;
-                let (parts, len) =
-                    if is_whole { (1, rows.len() * n) } else { (rows.len(), columns.len()) };
+                let (parts, len) = match columns.len() == row_len {
+                    true => (1, rows.len() * row_len),
+                    false => (rows.len(), columns.len()),
+                };
                 for row in first..first + parts {
                     // SAFETY: tasks have different rows and columns, and `multiply` has
                     // initialised those of this task.
-                    let values = unsafe { c.part(row * n + columns.start, len) };
+                    let values = unsafe { c.part(row * row_len + columns.start, len) };
                     finish(row, columns.start, values);
                 }
             }
         };
         let tasks = groups.len() * row_cuts * column_cuts;
-        let work = rulebook.len() * m * k * n;
+        let work = rulebook.len() * m * k * row_len;
         // SAFETY: the tasks cover all rows and columns of C, and each initialises all of its own.
         unsafe {
-            parallel::refill(c, rulebook.outputs() * m * n, |c| {
+            parallel::refill(c, rulebook.outputs() * m * row_len, |c| {
                 parallel::for_each(tasks, work, |task| run(c, task));
             });
         }
@@ -172,7 +207,8 @@ impl<'a> Gemm<'a> {
         let (mut rows, mut columns) = (1, 1);
         while groups * rows * columns < wanted {
             let (can_rows, can_columns) = (rows * 2 <= row_blocks, columns * 2 <= panels);
-            let is_tall = self.rulebook.reuses_b() && self.m / rows >= self.n / columns;
+            let is_tall =
+                self.rulebook.reuses_b() && self.m / rows >= self.b.len() * self.n / columns;
             match (can_rows, can_columns) {
                 (true, can_columns) if is_tall || !can_columns => rows *= 2,
                 (_, true) => columns *= 2,
@@ -190,13 +226,14 @@ impl<'a> Gemm<'a> {
         part: &Part,
         c: &UnsafeSlice,
     ) {
-        let Self { rulebook, b, n, .. } = self;
+        let Self { rulebook, n, .. } = self;
+        let b = self.b[part.columns];
         let mut session = kernel.session();
         let (_, panel_columns) = kernel.block();
         for &matrix in &part.group.c {
             if rulebook.pairs(matrix).is_empty() {
                 for panel in part.panels.clone() {
-                    let block = self.block(kernel, c, (matrix, part.rows.start, panel));
+                    let block = self.block(kernel, c, part, (matrix, panel));
                     // SAFETY: rows and columns of this task.
                     unsafe { block.zero(part.rows.len()) };
                 }
@@ -261,7 +298,7 @@ impl<'a> Gemm<'a> {
                     let b = packed(pair.b).wrapping_add(offset);
                     *product = Product { a: pair.a as usize, b };
                 }
-                let mut block = self.block(kernel, c, (matrix, part.rows.start, panel));
+                let mut block = self.block(kernel, c, part, (matrix, panel));
                 block.accumulate = start > 0 || k.start > 0;
                 let target = Target { rows: part.rows.clone(), k: k.clone(), c: block };
                 // SAFETY: `gemm` has checked the rulebook, and pairs of one matrix of C have
@@ -272,18 +309,20 @@ impl<'a> Gemm<'a> {
         }
     }
 
-    /// The block of C that begins at a row and covers a panel's columns.
+    /// The block of a matrix of C that has the part's rows and a panel's columns.
     fn block(
         self,
         kernel: &impl Kernel,
         c: &UnsafeSlice,
-        (matrix, row, panel): (usize, usize, usize),
+        part: &Part,
+        (matrix, panel): (usize, usize),
     ) -> Block {
         let (_, panel_columns) = kernel.block();
-        let column = panel * panel_columns;
+        let (column, row_len) = (panel * panel_columns, self.b.len() * self.n);
+        let row = matrix * self.m + part.rows.start;
         Block {
-            start: c.pointer((matrix * self.m + row) * self.n + column),
-            row_stride: self.n,
+            start: c.pointer(row * row_len + part.columns * self.n + column),
+            row_stride: row_len,
             columns: panel_columns.min(self.n - column),
             accumulate: false,
         }

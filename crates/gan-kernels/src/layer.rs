@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// Computes `dropout(activation(linear(x, weight) + bias))`.
 ///
 /// # Shapes
-/// `x`: (H, W, B, C in); `weight`: (kernel H, kernel W, C in, C out); `bias`: (C out), or
-/// (H out * W out * C out) for a bias per pixel; result: (H out, W out, B, C out). H and W are those
-/// of `geometry`. f32 on the CPU.
+/// `x`: (H, W, B, C in); `weight`: (kernel H, kernel W, C in / groups, C out); `bias`: (C out), or
+/// (H out * W out * C out) for a bias per pixel; result: (H out, W out, B, C out). H, W and groups are
+/// those of `geometry`. f32 on the CPU.
 /// # Gradient
 /// Of `x`, `weight` and `bias`, each where it is tracked.
 /// # Errors

@@ -101,9 +101,11 @@ impl LayerOp {
         let (height, width, batch, c_in) = x.dims4()?;
         let (kernel_height, kernel_width, weight_in, c_out) = weight.dims4()?;
         let kernel = (kernel_height, kernel_width);
-        if (height, width) != geometry.input() || kernel != geometry.kernel || weight_in != c_in {
+        let groups = geometry.groups;
+        let fits = weight_in.checked_mul(groups) == Some(c_in) && c_out.is_multiple_of(groups);
+        if (height, width) != geometry.input() || kernel != geometry.kernel || !fits {
             bail!(
-                "layer: input {:?} and weight {:?} do not fit {:?} pixels, kernel {:?}",
+                "layer: input {:?} and weight {:?} do not fit {:?} pixels, kernel {:?}, groups {groups}",
                 x.dims(),
                 weight.dims(),
                 geometry.input(),
@@ -164,7 +166,8 @@ impl LayerOp {
 
     /// Multiply-adds of the linear map, and of each of its gradients.
     fn multiply_adds(&self) -> usize {
-        self.geometry.multiply_adds() * self.batch * self.channels.0 * self.channels.1
+        let channels = self.channels.0 / self.geometry.groups * self.channels.1;
+        self.geometry.multiply_adds() * self.batch * channels
     }
 
     /// The number of pixels of the output.

@@ -4,7 +4,8 @@
 //! matrix products over contiguous memory, and products with padding are never computed.
 //! [`nchw_to_hwnc`] and [`hwnc_to_nchw`] convert from and to candle's layout. Convolution, transposed
 //! convolution and dense layer are one operator, [`layer`], with different [`Geometry`]; with batch
-//! normalisation it is [`layer_batch_norm`]. Interpolation and pooling are [`resample`].
+//! normalisation it is [`layer_batch_norm`]. [`Geometry::with_groups`] splits the channels into groups.
+//! Interpolation and pooling are [`resample`].
 //!
 //! The widest instruction set of the processor is found at run time, see [`isa()`]. AMX computes in
 //! less than f32 precision; [`Precision`] says what that means and how to avoid it. Results are the

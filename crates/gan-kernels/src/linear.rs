@@ -1,16 +1,17 @@
 //! The linear map of a layer, and the gradients of its input and its weights.
 //!
 //! Products with few channels, such as those of images, are too small on their own. There all taps
-//! of a pixel form one matrix, as in [`im2col`].
+//! of a pixel form one matrix, as in [`im2col`]. Groups of channels are columns of the same matrices.
 
-use crate::gemm::gemm;
+use crate::gemm::{gemm, gemm_columns};
 use crate::geometry::Geometry;
 use crate::im2col::{col2im, im2col, permute};
 use crate::matrix::MatrixBatch;
 use crate::precision::gemm_isa;
 use crate::rulebook::Rulebook;
 
-/// A linear map. Activations are [pixel][batch][channel], weights [tap][channel in][channel out].
+/// A linear map. Activations are [pixel][batch][channel], weights [tap][channel in][channel out], where
+/// channels in are those of one group and channels out those of all.
 #[derive(Clone, Copy)]
 pub(crate) struct Linear<'a> {
     pub(crate) geometry: &'a Geometry,
@@ -31,7 +32,7 @@ pub(crate) enum Method {
 }
 
 impl Linear<'_> {
-    /// The method of [`Linear::forward`].
+    /// The method of [`Linear::forward`], where there is one group.
     pub(crate) fn forward_method(self) -> Method {
         method(&self.geometry.forward, self.geometry.taps(), self.channels, self.geometry.inputs())
     }
@@ -43,14 +44,24 @@ impl Linear<'_> {
         weight: &[f32],
         finish: impl Fn(usize, usize, &mut [f32]) + Sync,
     ) -> Vec<f32> {
-        let weight = MatrixBatch::k_outside(weight, self.channels.0, self.channels.1);
-        convolve(&self.geometry.forward, x, weight, self.batch, finish)
+        let Self { geometry, batch, channels: (c_in, c_out) } = self;
+        let weight = MatrixBatch::k_outside(weight, c_in / geometry.groups, c_out);
+        if geometry.groups > 1 {
+            let x = MatrixBatch::k_inside(x, batch, c_in);
+            return self.grouped(&geometry.forward, (x, weight), finish);
+        }
+        convolve(&geometry.forward, x, weight, batch, finish)
     }
 
     /// Returns the gradient of the input.
     pub(crate) fn input_gradient(self, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-        let weight = MatrixBatch::k_inside(weight, self.channels.0, self.channels.1);
-        convolve(&self.geometry.backward, gradient, weight, self.batch, |_, _, _| {})
+        let Self { geometry, batch, channels: (c_in, c_out) } = self;
+        let weight = MatrixBatch::k_inside(weight, c_in / geometry.groups, c_out);
+        if geometry.groups > 1 {
+            let gradient = MatrixBatch::k_inside(gradient, batch, c_out);
+            return self.grouped(&geometry.backward, (gradient, weight), |_, _, _| {});
+        }
+        convolve(&geometry.backward, gradient, weight, batch, |_, _, _| {})
     }
 
     /// Returns the gradient of the weights: for each tap, the sum over its pairs of pixels of the
@@ -59,6 +70,10 @@ impl Linear<'_> {
         let Self { geometry, batch, channels: (c_in, c_out) } = self;
         let taps = geometry.taps();
         let matrices = |data, channels| MatrixBatch::k_outside(data, batch, channels);
+        if geometry.groups > 1 {
+            let operands = (matrices(x, c_in), matrices(gradient, c_out));
+            return self.grouped(&geometry.weights, operands, |_, _, _| {});
+        }
         if is_few(c_in, taps) {
             // One product of (taps x channels in) rows for each output pixel.
             let patches = im2col(&geometry.forward, x, batch, (taps, c_in));
@@ -74,6 +89,18 @@ impl Linear<'_> {
         }
         let operands = (matrices(x, c_in), matrices(gradient, c_out));
         gemm(&geometry.weights, operands, gemm_isa(c_in, c_out), |_, _, _| {})
+    }
+
+    /// The products of each group's columns of A with its columns of B. `finish` is as in [`gemm`].
+    fn grouped(
+        self,
+        rulebook: &Rulebook,
+        (a, b): (MatrixBatch, MatrixBatch),
+        finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        let groups = self.geometry.groups;
+        let isa = gemm_isa(self.channels.0 / groups, self.channels.1 / groups);
+        gemm_columns(rulebook, (&a.split(groups), &b.split(groups)), isa, finish)
     }
 }
 

@@ -38,6 +38,16 @@ impl<'a> MatrixBatch<'a> {
         Self { data, count: data.len() / strides.matrix, mn, k, strides }
     }
 
+    /// The matrices of each group of adjacent elements of stride 1, of several groups of one size.
+    pub(crate) fn split(self, groups: usize) -> Vec<Self> {
+        let Self { data, mn, k, strides, .. } = self;
+        let (mn, k, len) = match strides.k {
+            1 => (mn, k / groups, k / groups),
+            _ => (mn / groups, k, mn / groups),
+        };
+        (0..groups).map(|group| Self { data: &data[group * len..], mn, k, ..self }).collect()
+    }
+
     /// Returns the data from an element on.
     pub(crate) fn from(&self, matrix: usize, mn: usize, k: usize) -> &'a [f32] {
         let strides = self.strides;

@@ -21,11 +21,11 @@ const KEPT: usize = 1 << 20;
 /// A layer whose weights do not change any more: `activation(linear(x, weight) + bias)`.
 #[derive(Clone, Debug)]
 pub struct FixedLayer {
-    /// (kernel H, kernel W, C in, C out)
+    /// (kernel H, kernel W, C in / groups, C out)
     pub weight: Tensor,
     /// (C out), or (H out * W out * C out) for a bias per pixel.
     pub bias: Option<Tensor>,
-    /// The pixels of input and output.
+    /// The pixels of input and output, and the groups of channels.
     pub geometry: Arc<Geometry>,
     /// Applied last.
     pub activation: Activation,
@@ -130,7 +130,9 @@ impl PackedLayer {
         let (height, width, c_in, c_out) = weight.dims4()?;
         let pixels = geometry.output().0 * geometry.output().1;
         let features = bias.as_ref().map_or(c_out, Tensor::elem_count);
-        let fits = (height, width) == geometry.kernel && c_in * c_out > 0;
+        let fits = (height, width) == geometry.kernel
+            && c_in * c_out > 0
+            && c_out.is_multiple_of(geometry.groups);
         if !fits || ![c_out, pixels * c_out].contains(&features) {
             let bias = bias.as_ref().map(Tensor::dims);
             bail!("packed chain: weight {:?}, bias {bias:?}, {pixels} pixels", weight.dims());
@@ -138,7 +140,7 @@ impl PackedLayer {
         let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         Ok(Self {
             geometry: geometry.clone(),
-            channels: (c_in, c_out),
+            channels: (c_in * geometry.groups, c_out),
             weight: values(weight)?,
             bias: bias.as_ref().map(values).transpose()?,
             per_pixel: features != c_out,
@@ -169,7 +171,7 @@ impl PackedLayer {
         let packed = &self.packed[usize::from(batch > 1)];
         let isa = gemm_isa(geometry.taps() * c_out, c_in);
         match linear.forward_method() {
-            Method::Pairs => {
+            Method::Pairs if geometry.groups == 1 => {
                 let weight = || MatrixBatch::k_outside(&self.weight, c_in, c_out);
                 let isa = gemm_isa(c_in, c_out);
                 let packed = packed.get_or_init(|| PackedOperand::new(weight(), batch, isa));
@@ -177,7 +179,7 @@ impl PackedLayer {
                 packed.gemm(&geometry.forward, x, y, finish);
             }
             // AMX's sums depend on which operand is the left one.
-            Method::Col2im if batch == 1 && isa != Isa::Amx => {
+            Method::Col2im if batch == 1 && isa != Isa::Amx && geometry.groups == 1 => {
                 let pixels = x.len() / c_in;
                 let packed = packed.get_or_init(|| self.pack_all_taps(pixels, isa));
                 let x = MatrixBatch::k_inside(x, pixels, c_in);

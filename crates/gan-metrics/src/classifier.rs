@@ -37,7 +37,8 @@ pub struct Classifier {
 
 /// Returns the layers from image to features. Strided convolutions replace pooling.
 fn trunk(image: FeatureShape) -> Vec<Layer> {
-    let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: false };
+    let conv =
+        |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: false, groups: 1 };
     let mut products = vec![conv(32, 5, 2), conv(64, 3, 1)];
     let mut side = image.height.max(image.width).div_ceil(2);
     while side > LAST_SIDE {

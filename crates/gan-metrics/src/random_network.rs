@@ -42,7 +42,7 @@ pub struct RandomNetwork(Network);
 fn layers(image: FeatureShape) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut conv = |channels, stride| {
-        layers.push(Layer::Conv { channels, kernel: 3, stride, bias: false });
+        layers.push(Layer::Conv { channels, kernel: 3, stride, bias: false, groups: 1 });
         layers.push(Layer::Activation(Activation::Relu));
     };
     let (mut width, widest) = WIDTHS;

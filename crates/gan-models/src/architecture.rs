@@ -367,11 +367,23 @@ impl ConvStack {
         self.add_epilogue(&mut layers);
         let (last, inner) = self.strides.split_last().unwrap_or((&1, &[]));
         for (&channels, &stride) in self.channels[1..].iter().zip(inner) {
-            layers.push(Layer::ConvTranspose { channels, kernel: self.kernel, stride, bias });
+            layers.push(Layer::ConvTranspose {
+                channels,
+                kernel: self.kernel,
+                stride,
+                bias,
+                groups: 1,
+            });
             self.add_epilogue(&mut layers);
         }
         let (channels, stride) = (image.channels, *last);
-        layers.push(Layer::ConvTranspose { channels, kernel: self.kernel, stride, bias });
+        layers.push(Layer::ConvTranspose {
+            channels,
+            kernel: self.kernel,
+            stride,
+            bias,
+            groups: 1,
+        });
         layers.push(Layer::Activation(Activation::Tanh));
         Ok(layers)
     }
@@ -384,7 +396,7 @@ impl ConvStack {
             // As in the paper, the first layer is not normalised.
             let norm = if i == 0 { Norm::None } else { self.norm };
             let bias = norm == Norm::None;
-            layers.push(Layer::Conv { channels, kernel: self.kernel, stride, bias });
+            layers.push(Layer::Conv { channels, kernel: self.kernel, stride, bias, groups: 1 });
             Self { norm, ..self.clone() }.add_epilogue(&mut layers);
         }
         Ok(layers)

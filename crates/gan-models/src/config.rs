@@ -99,6 +99,11 @@ pub enum Layer {
         stride: usize,
         /// Whether each channel has a bias.
         bias: bool,
+        /// Groups of adjacent channels that the kernel connects, which must divide the channels of
+        /// input and output (Xie et al. 2017, "Aggregated residual transformations for deep neural
+        /// networks").
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        groups: usize,
     },
     /// Transposed convolution with a square kernel.
     ConvTranspose {
@@ -110,6 +115,9 @@ pub enum Layer {
         stride: usize,
         /// Whether each channel has a bias.
         bias: bool,
+        /// As those of [`Layer::Conv`].
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        groups: usize,
     },
     /// Batch normalisation (Ioffe and Szegedy 2015) per channel.
     BatchNorm {
@@ -180,6 +188,15 @@ pub enum Layer {
     /// averaged over all values (Karras et al. 2018, "Progressive growing of GANs", section 3). In
     /// evaluation too, an image's output then depends on its batch.
     MinibatchStd,
+}
+
+/// The groups of a convolution whose configuration has none.
+fn one() -> usize {
+    1
+}
+
+fn is_one(groups: &usize) -> bool {
+    *groups == 1
 }
 
 /// How new pixels follow from old ones in [`Layer::Upsample`].

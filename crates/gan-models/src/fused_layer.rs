@@ -28,7 +28,7 @@ pub(crate) struct FusedLayer {
     /// The geometry for candle's operators, on the weight's device, from their first pass on.
     patches: Arc<OnceLock<Patches>>,
     output: FeatureShape,
-    /// (kernel H, kernel W, C in, C out)
+    /// (kernel H, kernel W, C in / groups, C out)
     weight: Tensor,
     /// (C out), or (H * W * C out) after a projection.
     bias: Option<Tensor>,
@@ -45,6 +45,8 @@ pub(crate) struct LayerSpec {
     pub(crate) input: FeatureShape,
     pub(crate) output: FeatureShape,
     pub(crate) bias: bool,
+    /// Groups of channels; 1 but for convolutions.
+    pub(crate) groups: usize,
     pub(crate) init: WeightInit,
     /// Whether weight and bias start at 0 instead.
     pub(crate) zero_init: bool,
@@ -65,13 +67,14 @@ impl LayerSpec {
         let (from, to) =
             ((self.input.height, self.input.width), (self.output.height, self.output.width));
         let corner = |kernel| Window { kernel, stride: 1, padding: (0, 0) };
-        Ok(match self.map {
+        let one = match self.map {
             LinearMap::Dense if from == (1, 1) => Geometry::dense(),
             LinearMap::Dense => Geometry::conv(corner(from), from, to)?,
             LinearMap::Project => Geometry::transposed(corner(to), from, to)?,
             LinearMap::Conv(window) => Geometry::conv(window, from, to)?,
             LinearMap::ConvTranspose(window) => Geometry::transposed(window, from, to)?,
-        })
+        };
+        Ok(one.with_groups(self.groups)?)
     }
 
     /// Initial distributions of weight and bias.
@@ -79,7 +82,8 @@ impl LayerSpec {
         let taps = weight.0 * weight.1;
         let (fan_in, fan_out) = match self.map {
             LinearMap::Dense | LinearMap::Project => (self.input.len(), self.output.len()),
-            _ => (taps * self.input.channels, taps * self.output.channels),
+            // What an output sees, and what sees an input: the channels of one group.
+            _ => (taps * weight.2, taps * weight.3 / self.groups),
         };
         let uniform = |bound: f64| candle_nn::Init::Uniform { lo: -bound, up: bound };
         let zero = candle_nn::init::ZERO;
@@ -109,7 +113,7 @@ impl FusedLayer {
     pub(crate) fn new(spec: LayerSpec, vars: &VarBuilder) -> Result<Self> {
         let kernel = spec.kernel();
         let LayerSpec { map, input, output, .. } = spec;
-        let shape = (kernel.0, kernel.1, input.channels, output.channels);
+        let shape = (kernel.0, kernel.1, input.channels / spec.groups, output.channels);
         let (weight_init, bias_init) = spec.initial(shape);
         let weight = vars.get_with_hints(shape, "weight", weight_init)?;
         let per_pixel = matches!(map, LinearMap::Project);
@@ -179,7 +183,7 @@ impl FusedLayer {
 
     /// Names and layouts of all tensors.
     pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
-        let weight = self.map.weight_layout(self.weight.dims());
+        let weight = self.map.weight_layout(self.weight.dims(), self.geometry.groups());
         let mut all = vec![(format!("{}.weight", self.name), weight)];
         let layout = if self.per_pixel {
             Layout::projected_vector(self.output)

@@ -18,14 +18,15 @@ impl LinearMap {
         matches!(self, Self::Project | Self::ConvTranspose(_))
     }
 
-    /// PyTorch's layout of a weight of the shape (kernel height, kernel width, C in, C out).
-    pub(crate) fn weight_layout(self, weight: &[usize]) -> Layout {
+    /// PyTorch's layout of a weight of the shape (kernel height, kernel width, C in / groups, C out).
+    pub(crate) fn weight_layout(self, weight: &[usize], groups: usize) -> Layout {
         match self {
-            // nn.Conv2d: (out, in, kernel height, kernel width).
+            // nn.Conv2d: (out, in / groups, kernel height, kernel width).
             Self::Conv(_) => Layout::permuted(weight, weight, &[3, 2, 0, 1], &[1, 1, 1, 1]),
-            // nn.ConvTranspose2d: (in, out, kernel height, kernel width).
+            // nn.ConvTranspose2d: (in, out / groups, kernel height, kernel width).
             Self::ConvTranspose(_) => {
-                Layout::permuted(weight, weight, &[2, 3, 0, 1], &[1, 1, 1, 1])
+                let split = [weight[0], weight[1], weight[2], groups, weight[3] / groups];
+                Layout::permuted(weight, &split, &[3, 2, 4, 0, 1], &[2, 1, 1, 1])
             }
             // nn.Linear: (out, in), inputs in the order (C, H, W).
             Self::Dense => Layout::permuted(weight, weight, &[3, 2, 0, 1], &[1, 3]),

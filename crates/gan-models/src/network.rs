@@ -23,7 +23,8 @@ use std::sync::Arc;
 /// Parameters are named `layers.N.weight` and `layers.N.bias`, and for batch normalisation
 /// `layers.N.running_mean` and `layers.N.running_var` too, where N counts the configured layers from
 /// 0; those of residual blocks `layers.N.body.M.weight` and `layers.N.shortcut.M.weight`. The
-/// weights of linear maps have the shape (kernel height, kernel width, channels in, channels out). The
+/// weights of linear maps have the shape (kernel height, kernel width, channels in, channels out), of
+/// convolutions of groups (kernel height, kernel width, channels in / groups, channels out). The
 /// kernel of a dense layer covers all pixels of its input; but if a dense layer is the
 /// first or last of the network, the image on that side is flattened in the order (C, H, W), and
 /// the kernel has one pixel. `docs/format.md` has all of it.

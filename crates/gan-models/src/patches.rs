@@ -9,10 +9,14 @@ use gan_kernels::{Geometry, GradMask};
 /// A linear map on (B, H, W, C): a convolution, or a transposed one, whose input is the small map. A
 /// dense layer is a convolution whose kernel covers its input.
 ///
+/// With groups of channels, a matrix product has as many matrices ([`apart`]).
+///
 /// The two gathers between the large and the small feature map are each other's transpose.
 #[derive(Debug)]
 pub(crate) struct Patches {
     transposed: bool,
+    taps: usize,
+    groups: usize,
     /// Gathers the patch of every small pixel, with zeros on padding: (B, large pixels, C) to
     /// (B, small pixels * taps, C).
     unfold: Gather,
@@ -35,29 +39,31 @@ impl Patches {
             fold[large].push(column as u32);
         }
         let [unfold, fold] = [Gather::new(&unfold, device)?, Gather::new(&fold, device)?];
-        Ok(Self { transposed, unfold, fold })
+        let (taps, groups) = (geometry.taps(), geometry.groups());
+        Ok(Self { transposed, taps, groups, unfold, fold })
     }
 
     /// The linear map, differentiable by candle's autograd, with what its gradients need.
     ///
     /// # Shapes
-    /// `x`: (B, H, W, C in); `weight`: (kernel H, kernel W, C in, C out); result: the values of
-    /// (B, H out, W out, C out).
+    /// `x`: (B, H, W, C in); `weight`: (kernel H, kernel W, C in / groups, C out); result: the values
+    /// of (B, H out, W out, C out).
     pub(crate) fn forward(&self, x: &Tensor, weight: &Tensor) -> Result<(Product, Tensor)> {
         let (batch, _, _, c_in) = x.dims4()?;
         let pixels = x.reshape((batch, (), c_in))?;
         let weight = weight.flatten_to(1)?;
         let (taps, _, c_out) = weight.dims3()?;
-        let dims = x.dims4()?;
+        let (dims, groups) = (x.dims4()?, self.groups);
         if self.transposed {
-            let rows = pixels.reshape(((), c_in))?;
-            let matrix = weight.transpose(0, 1)?.contiguous()?.reshape((c_in, taps * c_out))?;
-            let y = self.fold.apply(&rows.matmul(&matrix)?.reshape((batch, (), c_out))?)?;
+            let rows = apart(&pixels.reshape(((), 1, c_in))?, groups)?;
+            let matrix = apart(&weight.transpose(0, 1)?.contiguous()?, groups)?;
+            let patches = together(&rows.matmul(&matrix)?, (taps, c_out), groups)?;
+            let y = self.fold.apply(&patches.reshape((batch, (), c_out))?)?;
             return Ok((Product { dims, rows, matrix }, y));
         }
-        let rows = self.unfold.apply(&pixels)?.reshape(((), taps * c_in))?;
-        let matrix = weight.reshape((taps * c_in, c_out))?;
-        let y = rows.matmul(&matrix)?;
+        let rows = apart(&self.unfold.apply(&pixels)?.reshape(((), taps, c_in))?, groups)?;
+        let matrix = apart(&weight.reshape(((), 1, c_out))?, groups)?;
+        let y = together(&rows.matmul(&matrix)?, (1, c_out), groups)?;
         Ok((Product { dims, rows, matrix }, y))
     }
 
@@ -72,28 +78,31 @@ impl Patches {
         grad: &Tensor,
         wants: GradMask,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (batch, _, _, c_in) = *dims;
+        let ((batch, _, _, c_in), groups) = (*dims, self.groups);
         let (_, _, _, c_out) = grad.dims4()?;
+        let taps = self.taps;
         // Of the matrix product.
         let grad = if self.transposed {
-            let patches = self.unfold.apply(&grad.reshape((batch, (), c_out))?)?;
-            patches.reshape(((), matrix.dim(1)?))?
+            self.unfold.apply(&grad.reshape((batch, (), c_out))?)?.reshape(((), taps, c_out))?
         } else {
-            grad.reshape(((), c_out))?
+            grad.reshape(((), 1, c_out))?
         };
+        let grad = apart(&grad, groups)?;
         let of_input = || {
             let of_rows = grad.matmul(&matrix.t()?)?;
             if self.transposed {
-                return of_rows.reshape(*dims);
+                return together(&of_rows, (1, c_in), groups)?.reshape(*dims);
             }
-            self.fold.apply(&of_rows.reshape((batch, (), c_in))?)?.reshape(*dims)
+            let patches = together(&of_rows, (taps, c_in), groups)?;
+            self.fold.apply(&patches.reshape((batch, (), c_in))?)?.reshape(*dims)
         };
         let of_weight = || {
             let of_matrix = rows.t()?.matmul(&grad)?;
             if self.transposed {
-                return of_matrix.reshape((c_in, (), c_out))?.transpose(0, 1)?.contiguous();
+                let by_tap = together(&of_matrix, (taps, c_out), groups)?.transpose(0, 1)?;
+                return by_tap.contiguous();
             }
-            Ok(of_matrix)
+            together(&of_matrix, (1, c_out), groups)
         };
         Ok((wants.input.then(of_input).transpose()?, wants.parameters.then(of_weight).transpose()?))
     }
@@ -103,10 +112,30 @@ impl Patches {
 pub(crate) struct Product {
     /// Of the input: (B, H, W, C in).
     dims: (usize, usize, usize, usize),
-    /// (B * small pixels, taps * C in), or (B * small pixels, C in) if transposed.
+    /// (B * small pixels, taps * C in), or (B * small pixels, C in) if transposed; of each group.
     rows: Tensor,
-    /// (taps * C in, C out), or (C in, taps * C out) if transposed.
+    /// (taps * C in, C out), or (C in, taps * C out) if transposed; of each group.
     matrix: Tensor,
+}
+
+/// A matrix of each group of adjacent channels: (rows, taps, groups * C) to (groups, rows, taps * C), or to
+/// (rows, taps * C) where there is one group.
+fn apart(x: &Tensor, groups: usize) -> Result<Tensor> {
+    let (rows, taps, channels) = x.dims3()?;
+    if groups == 1 {
+        return x.reshape((rows, taps * channels));
+    }
+    let split = x.reshape((rows, taps, groups, channels / groups))?.permute((2, 0, 1, 3))?;
+    split.contiguous()?.reshape((groups, rows, taps * channels / groups))
+}
+
+/// The reverse of [`apart`], to this number of taps and of channels of all groups.
+fn together(x: &Tensor, (taps, channels): (usize, usize), groups: usize) -> Result<Tensor> {
+    if groups == 1 {
+        return x.reshape(((), taps, channels));
+    }
+    let split = x.reshape((groups, (), taps, channels / groups))?.permute((1, 2, 0, 3))?;
+    split.contiguous()?.reshape(((), taps, channels))
 }
 
 /// Sums of pixels.

@@ -5,8 +5,8 @@
 //!
 //! | layer | here | PyTorch |
 //! |---|---|---|
-//! | convolution | (kernel height, kernel width, in, out) | `nn.Conv2d`: (out, in, kernel height, kernel width) |
-//! | transposed convolution | (kernel height, kernel width, in, out) | `nn.ConvTranspose2d`: (in, out, kernel height, kernel width), not flipped |
+//! | convolution | (kernel height, kernel width, in / groups, out) | `nn.Conv2d`: (out, in / groups, kernel height, kernel width) |
+//! | transposed convolution | (kernel height, kernel width, in / groups, out) | `nn.ConvTranspose2d`: (in, out / groups, kernel height, kernel width), not flipped |
 //! | dense | (H, W, C, out) | `nn.Linear`: (out, C * H * W) |
 //! | projection | (H, W, in, C) | `nn.Linear`: (C * H * W, in) |
 //! | bias and batch normalisation of every output of a projection | (H * W * C) | (C * H * W) |

@@ -145,12 +145,12 @@ mod tests {
             Layer::Project { to: (6, 4, 4).into(), bias: false },
             Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: false },
             Layer::Activation(Activation::Relu),
-            Layer::ConvTranspose { channels: 1, kernel: 4, stride: 2, bias: true },
+            Layer::ConvTranspose { channels: 1, kernel: 4, stride: 2, bias: true, groups: 1 },
             Layer::Activation(Activation::Tanh),
         ];
         let generator = GeneratorConfig::new(5, image, layers, WeightInit::Normal(0.02));
         let layers = vec![
-            Layer::Conv { channels: 6, kernel: 5, stride: 2, bias: true },
+            Layer::Conv { channels: 6, kernel: 5, stride: 2, bias: true, groups: 1 },
             Layer::Activation(Activation::LeakyRelu(0.2)),
             Layer::Dropout(0.3),
             Layer::Dense { units: 1, bias: true },
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn rounding_of_a_gradient_of_zero_passes_and_a_fault_does_not() -> Result<()> {
         let (mut generator, _) = configs();
-        let bias = Layer::Conv { channels: 6, kernel: 3, stride: 1, bias: true };
+        let bias = Layer::Conv { channels: 6, kernel: 3, stride: 1, bias: true, groups: 1 };
         let norm = Layer::BatchNorm { epsilon: 1e-5, momentum: Momentum(0.1), per_channel: true };
         generator.layers.splice(3..3, [bias, norm]);
         let run = |backend| trial(&generator, None, &Device::Cpu, backend);

@@ -40,14 +40,16 @@ impl Exporter {
     ) -> Result<Features> {
         match *layer {
             Layer::Dense { .. } | Layer::Project { .. } => self.linear(x, output, name),
-            Layer::Conv { kernel, stride, .. } => {
+            Layer::Conv { kernel, stride, groups, .. } => {
                 let window = Window { kernel, stride, large: x.shape };
-                self.convolution("Conv", x, output, (window, vec![]), name)
+                let group = Graph::int("group", groups as i64);
+                self.convolution("Conv", x, output, (window, vec![group]), name)
             }
-            Layer::ConvTranspose { kernel, stride, .. } => {
+            Layer::ConvTranspose { kernel, stride, groups, .. } => {
                 let window = Window { kernel, stride, large: output };
+                let group = Graph::int("group", groups as i64);
                 let padding = Graph::list("output_padding", &window.missing());
-                self.convolution("ConvTranspose", x, output, (window, vec![padding]), name)
+                self.convolution("ConvTranspose", x, output, (window, vec![group, padding]), name)
             }
             Layer::BatchNorm { epsilon, .. } => self.batch_norm(x, epsilon, name),
             Layer::GroupNorm { groups, epsilon } => Ok(self.group_norm(x, groups, epsilon, name)),

@@ -1,6 +1,7 @@
 //! The fast operators against slow references, and their gradients against finite differences.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod groups;
 mod isa;
 mod layer;
 mod packed;

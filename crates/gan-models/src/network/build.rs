@@ -79,6 +79,7 @@ impl Builder {
                         input: before.internal,
                         output: output.internal,
                         bias: has_bias(layer),
+                        groups: groups(layer),
                         init: self.init,
                         zero_init: self.zero_init == Some(number),
                     },
@@ -163,6 +164,13 @@ fn has_bias(layer: &Layer) -> bool {
     }
 }
 
+fn groups(layer: &Layer) -> usize {
+    match *layer {
+        Layer::Conv { groups, .. } | Layer::ConvTranspose { groups, .. } => groups,
+        _ => 1,
+    }
+}
+
 /// Largest height and width of [`Layer::Resize`].
 const MAX_SIDE: usize = 1024;
 
@@ -175,6 +183,9 @@ pub(super) fn check(layer: &Layer) -> Result<(), &'static str> {
         ),
         Layer::GroupNorm { groups, epsilon } => {
             (groups > 0 && epsilon > 0.0, "groups must be at least 1, epsilon above 0")
+        }
+        Layer::Conv { groups, .. } | Layer::ConvTranspose { groups, .. } => {
+            (groups > 0, "groups must be at least 1")
         }
         Layer::Activation(Activation::LeakyRelu(slope)) => {
             (slope >= 0.0 && slope.is_finite(), "the slope must be at least 0")

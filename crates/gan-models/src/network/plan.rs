@@ -162,6 +162,14 @@ fn fits(layer: &Layer, input: FeatureShape) -> Result<(), String> {
         {
             Err("kernel and stride must be at least 1".to_string())
         }
+        Layer::Conv { channels, groups, .. } | Layer::ConvTranspose { channels, groups, .. }
+            if !(input.channels.is_multiple_of(groups) && channels.is_multiple_of(groups)) =>
+        {
+            Err(format!(
+                "{groups} groups must divide the channels of input and output, {} and {channels}",
+                input.channels
+            ))
+        }
         Layer::GroupNorm { groups, .. } if !input.channels.is_multiple_of(groups) => {
             Err(format!("{groups} groups do not divide {} channels", input.channels))
         }
@@ -212,13 +220,13 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
             summary.multiply_adds = from.checked_mul(len(to)?)?;
             summary.trainable = weighted(summary.multiply_adds, len(to)?, bias)?;
         }
-        Layer::Conv { channels, kernel, stride, bias }
-        | Layer::ConvTranspose { channels, kernel, stride, bias } => {
+        Layer::Conv { channels, kernel, stride, bias, groups }
+        | Layer::ConvTranspose { channels, kernel, stride, bias, groups } => {
             let (large, small) = sides(layer, input)?;
             let is_conv = matches!(layer, Layer::Conv { .. });
             let (height, width) = if is_conv { small } else { large };
             summary.output = FeatureShape { channels, height, width };
-            let matrix = from.checked_mul(channels)?;
+            let matrix = (from / groups).checked_mul(channels)?;
             let weights = kernel.checked_mul(kernel)?.checked_mul(matrix)?;
             summary.trainable = weighted(weights, channels, bias)?;
             // Only of kernels whose tables fit can the pairs be counted without overflow.
@@ -331,7 +339,8 @@ mod tests {
     fn layers_inside_residual_blocks_count() {
         let input = FeatureShape { channels: 1, height: 8, width: 8 };
         let plan_of = |count: usize, channels: usize| {
-            let conv = |channels| Layer::Conv { channels, kernel: 1, stride: 1, bias: false };
+            let conv =
+                |channels| Layer::Conv { channels, kernel: 1, stride: 1, bias: false, groups: 1 };
             let body = vec![conv(channels), conv(1)];
             let block = Layer::Residual { body, shortcut: Vec::new(), zero_init: true };
             let mut bytes = 0;
@@ -348,7 +357,7 @@ mod tests {
 
     #[test]
     fn weights_that_start_at_0_must_be_the_body_s_own() {
-        let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false };
+        let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false, groups: 1 };
         let block = |body: Vec<Layer>| Layer::Residual { body, shortcut: vec![], zero_init: true };
         for (body, want) in [
             (vec![Layer::Dropout(0.5)], "zero_init: the body has no weights"),
@@ -362,7 +371,13 @@ mod tests {
     /// Within microseconds, where building it would take all memory.
     #[test]
     fn a_layer_beyond_the_machine_s_memory_is_named_with_its_size() {
-        let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true };
+        let conv = |channels, kernel, stride| Layer::Conv {
+            channels,
+            kernel,
+            stride,
+            bias: true,
+            groups: 1,
+        };
         let cases = [
             (Layer::Dense { units: 1_000_000_000, bias: true }, "9416.0 GB"),
             (Layer::Dense { units: usize::MAX, bias: true }, "more than any memory"),
@@ -370,8 +385,26 @@ mod tests {
             (conv(1, 1 << 30, 1), "more than any memory"),
             (conv(1, 1 << 20, 1), "GB"),
             (conv(1, usize::MAX, usize::MAX), "more than any memory"),
-            (Layer::ConvTranspose { channels: 1, kernel: 1, stride: 1 << 40, bias: false }, "any"),
-            (Layer::ConvTranspose { channels: 1, kernel: 1, stride: 2000, bias: false }, "GB"),
+            (
+                Layer::ConvTranspose {
+                    channels: 1,
+                    kernel: 1,
+                    stride: 1 << 40,
+                    bias: false,
+                    groups: 1,
+                },
+                "any",
+            ),
+            (
+                Layer::ConvTranspose {
+                    channels: 1,
+                    kernel: 1,
+                    stride: 2000,
+                    bias: false,
+                    groups: 1,
+                },
+                "GB",
+            ),
         ];
         for (layer, want) in cases {
             let text = error(layer.clone());
@@ -383,7 +416,7 @@ mod tests {
         assert!(text.starts_with("layer 0 (project): its sizes"), "{text}");
         // As many rows as an index can count.
         let tall = FeatureShape { channels: 1, height: u32::MAX as usize, width: 1 };
-        let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false };
+        let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false, groups: 1 };
         let text = plan(tall, &[conv]).expect_err("too large").to_string();
         assert!(text.contains("take 274.9 GB"), "{text}");
         let latents = [Layer::Dense { units: 2, bias: true }];

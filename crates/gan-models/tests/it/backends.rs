@@ -1,6 +1,6 @@
 //! The kernels and candle's own operators compute the same numbers.
 
-use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, residual, values};
+use crate::{assert_close, custom, dcgan, discriminator, generator, mlp, r3gan, residual, values};
 use candle_core::{Device, Tensor};
 use gan_models::{
     Activation, Architecture, Backend, Custom, FeatureShape, GradMask, Layer, Mode, Momentum,
@@ -27,22 +27,22 @@ fn odd() -> Architecture {
         Layer::Activation(Activation::Tanh),
         Layer::Dropout(0.2),
         Layer::Activation(Activation::Relu),
-        Layer::Conv { channels: 4, kernel: 4, stride: 3, bias: false },
+        Layer::Conv { channels: 4, kernel: 4, stride: 3, bias: false, groups: 1 },
         batch_norm(),
         Layer::Activation(Activation::LeakyRelu(1.5)),
-        Layer::ConvTranspose { channels: 3, kernel: 2, stride: 3, bias: false },
+        Layer::ConvTranspose { channels: 3, kernel: 2, stride: 3, bias: false, groups: 1 },
         batch_norm(),
         Layer::Resize(7, 9),
-        Layer::ConvTranspose { channels: 2, kernel: 4, stride: 1, bias: true },
+        Layer::ConvTranspose { channels: 2, kernel: 4, stride: 1, bias: true, groups: 1 },
         Layer::Activation(Activation::Tanh),
     ];
     let discriminator = vec![
-        Layer::Conv { channels: 4, kernel: 4, stride: 2, bias: true },
+        Layer::Conv { channels: 4, kernel: 4, stride: 2, bias: true, groups: 1 },
         Layer::Activation(Activation::Sigmoid),
         Layer::Dropout(0.3),
         batch_norm(),
         Layer::Activation(Activation::Tanh),
-        Layer::Conv { channels: 5, kernel: 6, stride: 1, bias: true },
+        Layer::Conv { channels: 5, kernel: 6, stride: 1, bias: true, groups: 1 },
         Layer::Activation(Activation::Relu),
         batch_norm(),
         Layer::Activation(Activation::Sigmoid),
@@ -62,6 +62,7 @@ fn architectures() -> Vec<(&'static str, Architecture, FeatureShape)> {
         ("custom", custom(), (2, 8, 12).into()),
         ("odd", odd(), (2, 7, 9).into()),
         ("residual", residual(), (2, 8, 12).into()),
+        ("r3gan", r3gan(), (2, 8, 12).into()),
     ]
 }
 

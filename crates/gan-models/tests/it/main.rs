@@ -4,6 +4,7 @@
 mod backends;
 mod candle;
 mod conditional;
+mod groups;
 mod inversion;
 mod pytorch;
 mod residual;
@@ -55,19 +56,19 @@ fn custom() -> Architecture {
         leaky.clone(),
         Layer::Resize(7, 9),
         leaky.clone(),
-        Layer::Conv { channels: 4, kernel: 3, stride: 1, bias: true },
+        Layer::Conv { channels: 4, kernel: 3, stride: 1, bias: true, groups: 1 },
         Layer::Activation(Activation::Sigmoid),
         Layer::Resize(4, 6),
-        Layer::ConvTranspose { channels: 2, kernel: 3, stride: 2, bias: true },
+        Layer::ConvTranspose { channels: 2, kernel: 3, stride: 2, bias: true, groups: 1 },
         Layer::Activation(Activation::Tanh),
         Layer::Rescale { scale: 0.5, shift: 0.25 },
     ];
     let discriminator = vec![
         Layer::Rescale { scale: 0.5, shift: 0.5 },
-        Layer::Conv { channels: 4, kernel: 3, stride: 1, bias: true },
+        Layer::Conv { channels: 4, kernel: 3, stride: 1, bias: true, groups: 1 },
         leaky.clone(),
         Layer::AvgPool(2),
-        Layer::Conv { channels: 6, kernel: 3, stride: 1, bias: true },
+        Layer::Conv { channels: 6, kernel: 3, stride: 1, bias: true, groups: 1 },
         Layer::AvgPool(3),
         Layer::Dense { units: 7, bias: true },
         leaky,
@@ -79,7 +80,8 @@ fn custom() -> Architecture {
 
 /// Residual blocks, one inside the other, and what resamples between them; for images of 2 x 8 x 12.
 fn residual() -> Architecture {
-    let conv = |channels, kernel, bias| Layer::Conv { channels, kernel, stride: 1, bias };
+    let conv =
+        |channels, kernel, bias| Layer::Conv { channels, kernel, stride: 1, bias, groups: 1 };
     let norm = Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel: false };
     let leaky = Layer::Activation(Activation::LeakyRelu(0.2));
     let group_norm = |groups| Layer::GroupNorm { groups, epsilon: 1e-3 };
@@ -118,6 +120,41 @@ fn residual() -> Architecture {
         },
         leaky,
         Layer::MinibatchStd,
+    ];
+    let init = WeightInit::FanInNormal(1.0);
+    Architecture::Custom(Custom::new(5, init, generator, discriminator))
+}
+
+/// The blocks of R3GAN (Huang et al. 2024, "The GAN is dead; long live the GAN!"), beside convolutions
+/// of groups with strides; for images of 2 x 8 x 12.
+fn r3gan() -> Architecture {
+    let conv =
+        |channels, kernel, groups, bias| Layer::Conv { channels, kernel, stride: 1, bias, groups };
+    let leaky = Layer::Activation(Activation::LeakyRelu(0.2));
+    let block = |channels: usize, groups| Layer::Residual {
+        body: vec![
+            conv(2 * channels, 1, 1, true),
+            leaky.clone(),
+            conv(2 * channels, 3, groups, true),
+            leaky.clone(),
+            conv(channels, 1, 1, false),
+        ],
+        shortcut: vec![],
+        zero_init: false,
+    };
+    let generator = vec![
+        Layer::Project { to: (8, 4, 6).into(), bias: true },
+        block(8, 4),
+        Layer::ConvTranspose { channels: 6, kernel: 4, stride: 2, bias: true, groups: 2 },
+        block(6, 12),
+        conv(2, 1, 1, false),
+        Layer::Activation(Activation::Tanh),
+    ];
+    let discriminator = vec![
+        Layer::Conv { channels: 8, kernel: 3, stride: 2, bias: true, groups: 2 },
+        leaky.clone(),
+        block(8, 2),
+        Layer::Conv { channels: 16, kernel: 4, stride: 3, bias: false, groups: 8 },
     ];
     let init = WeightInit::FanInNormal(1.0);
     Architecture::Custom(Custom::new(5, init, generator, discriminator))

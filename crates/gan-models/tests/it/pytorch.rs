@@ -1,6 +1,6 @@
 //! PyTorch's order of weights, and generators rebuilt in PyTorch.
 
-use crate::{custom, dcgan, discriminator, generator, mlp, values};
+use crate::{custom, dcgan, discriminator, generator, mlp, r3gan, values};
 use candle_core::{Device, Tensor};
 use gan_models::{
     Architecture, FeatureShape, Generator, GeneratorConfig, Layer, Mode, Momentum, Parameters,
@@ -60,7 +60,7 @@ fn weights_get_the_order_that_pytorch_has() {
 #[test]
 fn weights_come_back_from_pytorch() {
     let shape = FeatureShape::from((2, 8, 12));
-    for architecture in [dcgan(4), mlp(), custom()] {
+    for architecture in [dcgan(4), mlp(), custom(), r3gan()] {
         let (generator, parameters) = generator(&architecture, shape, 1);
         let (discriminator, of_discriminator) = discriminator(&architecture, shape, 1);
         for (network, parameters) in
@@ -95,9 +95,15 @@ fn tensors_of_another_network_are_named() {
 
 /// A class-conditional generator with every kind of layer.
 fn every_layer() -> (Generator, Parameters) {
-    let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true };
-    let transposed =
-        |channels, kernel, stride| Layer::ConvTranspose { channels, kernel, stride, bias: true };
+    let conv =
+        |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true, groups: 1 };
+    let transposed = |channels, kernel, stride| Layer::ConvTranspose {
+        channels,
+        kernel,
+        stride,
+        bias: true,
+        groups: 1,
+    };
     let batch_norm =
         |per_channel| Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel };
     let leaky = Layer::Activation(gan_models::Activation::LeakyRelu(0.2));
@@ -134,7 +140,8 @@ fn every_layer() -> (Generator, Parameters) {
 
 /// A generator with residual blocks and the layers that they are used with.
 fn residual() -> (Generator, Parameters) {
-    let conv = |channels, kernel| Layer::Conv { channels, kernel, stride: 1, bias: true };
+    let conv =
+        |channels, kernel| Layer::Conv { channels, kernel, stride: 1, bias: true, groups: 1 };
     let block = |body: &[Layer], shortcut: &[Layer]| Layer::Residual {
         body: body.to_vec(),
         shortcut: shortcut.to_vec(),
@@ -180,6 +187,7 @@ fn generators_agree_with_pytorch() {
         of(&dcgan(4), (3, 8, 8)),
         of(&mlp(), (3, 4, 5)),
         of(&custom(), (2, 8, 12)),
+        of(&r3gan(), (2, 8, 12)),
         every_layer(),
         residual(),
     ];

@@ -74,7 +74,7 @@ fn groups_are_normalised_in_each_image() {
 
 #[test]
 fn a_block_may_start_as_its_shortcut() {
-    let conv = Layer::Conv { channels: 3, kernel: 3, stride: 1, bias: true };
+    let conv = Layer::Conv { channels: 3, kernel: 3, stride: 1, bias: true, groups: 1 };
     let body = vec![conv.clone(), Layer::Activation(Activation::LeakyRelu(0.2)), conv];
     let x = counted((2, 3, 4, 4));
     for (zero_init, is_same) in [(true, true), (false, false)] {
@@ -97,8 +97,10 @@ fn weights_scaled_by_their_fan_in_keep_the_size_of_features() {
     let values = (0..8 * 32 * 8 * 8).map(|_| rng.sample::<f32, _>(StandardNormal)).collect();
     let x = Tensor::from_vec(values, (8, 32, 8, 8), &Device::Cpu).unwrap();
     let layers = [
-        Layer::Conv { channels: 32, kernel: 1, stride: 1, bias: true },
-        Layer::ConvTranspose { channels: 32, kernel: 4, stride: 2, bias: true },
+        Layer::Conv { channels: 32, kernel: 1, stride: 1, bias: true, groups: 1 },
+        Layer::ConvTranspose { channels: 32, kernel: 4, stride: 2, bias: true, groups: 1 },
+        Layer::Conv { channels: 64, kernel: 3, stride: 1, bias: true, groups: 8 },
+        Layer::ConvTranspose { channels: 64, kernel: 4, stride: 2, bias: true, groups: 4 },
     ];
     for layer in layers {
         let what = format!("{layer:?}");
@@ -126,7 +128,7 @@ fn a_residual_network_is_written_and_read() {
 
 #[test]
 fn blocks_that_do_not_fit_are_named() {
-    let conv = |channels| Layer::Conv { channels, kernel: 3, stride: 1, bias: true };
+    let conv = |channels| Layer::Conv { channels, kernel: 3, stride: 1, bias: true, groups: 1 };
     let block = |body: Vec<Layer>| Layer::Residual { body, shortcut: vec![], zero_init: false };
     for (layer, want) in [
         (

@@ -104,11 +104,19 @@ fn trained(name: &str) -> Case {
 }
 
 fn conv(channels: usize, kernel: usize, stride: usize) -> Layer {
-    Layer::Conv { channels, kernel, stride, bias: true }
+    Layer::Conv { channels, kernel, stride, bias: true, groups: 1 }
 }
 
 fn transposed(channels: usize, kernel: usize, stride: usize) -> Layer {
-    Layer::ConvTranspose { channels, kernel, stride, bias: true }
+    Layer::ConvTranspose { channels, kernel, stride, bias: true, groups: 1 }
+}
+
+/// The layer with groups.
+fn grouped(mut layer: Layer, of: usize) -> Layer {
+    if let Layer::Conv { groups, .. } | Layer::ConvTranspose { groups, .. } = &mut layer {
+        *groups = of;
+    }
+    layer
 }
 
 fn batch_norm(per_channel: bool) -> Layer {
@@ -152,7 +160,8 @@ fn chain() -> GeneratorConfig {
         Layer::Resize(11, 13),
         Layer::AvgPool(3),
         batch_norm(true),
-        transposed(4, 1, 2),
+        grouped(conv(10, 3, 1), 5),
+        grouped(transposed(4, 1, 2), 2),
         transposed(4, 5, 1),
         Layer::GroupNorm { groups: 2, epsilon: 1e-3 },
         transposed(2, 3, 2),

@@ -59,30 +59,31 @@ const Gan = (() => {
   const channelsFirst = ([channels, h, w], data) =>
     ({ shape: [channels, h, w], data: channelsLast({ shape: [h * w, 1, channels], data }) });
 
-  // Weights of a convolution, (out, in, kernel, kernel) or, transposed, (in, out, kernel, kernel), in the
-  // order (kernel, kernel, in, out), kept for the next image.
-  function packed(weight, transposed) {
+  // Weights of a convolution, (out, in / groups, kernel, kernel) or, transposed, (in, out / groups, kernel,
+  // kernel), in the order (kernel, kernel, in, out / groups), kept for the next image.
+  function packed(weight, transposed, groups) {
     if (weight.packed) return weight.packed;
     const [a, b, kernel] = weight.shape, area = kernel * kernel;
-    const [inputs, outputs] = transposed ? [a, b] : [b, a];
+    const [inputs, outputs] = transposed ? [a, b] : [b * groups, a / groups];
     weight.packed = new Float32Array(weight.data.length);
     for (let i = 0; i < inputs; i++)
       for (let o = 0; o < outputs; o++)
         for (let tap = 0; tap < area; tap++) {
-          const pair = transposed ? i * outputs + o : o * inputs + i;
+          const group = Math.floor(i / b);
+          const pair = transposed ? i * outputs + o : (group * outputs + o) * b + (i % b);
           weight.packed[(tap * inputs + i) * outputs + o] = weight.data[pair * area + tap];
         }
     return weight.packed;
   }
 
   // A convolution, or a transposed one.
-  function convolution(x, channels, { kernel, stride }, transposed, weight, bias) {
+  function convolution(x, channels, { kernel, stride, groups = 1 }, transposed, weight, bias) {
     const [from, xh, xw] = x.shape, shape = [channels].concat(
       [xh, xw].map((n) => (transposed ? n * stride : Math.ceil(n / stride))));
-    const [, yh, yw] = shape, weights = packed(weight, transposed), values = channelsLast(x);
+    const [, yh, yw] = shape, weights = packed(weight, transposed, groups), values = channelsLast(x);
     const [sh, sw, lh, lw] = transposed ? [xh, xw, yh, yw] : [yh, yw, xh, xw];
     const top = before(lh, kernel, stride), left = before(lw, kernel, stride);
-    const y = new Float32Array(size(shape));
+    const y = new Float32Array(size(shape)), outputs = channels / groups;
     for (let at = 0; bias && at < y.length; at++) y[at] = bias.data[at % channels];
     for (let tap = 0; tap < kernel * kernel; tap++) {
       const [r0, r1, dy] = taps(sh, lh, Math.floor(tap / kernel), top, stride);
@@ -92,9 +93,10 @@ const Gan = (() => {
           const small = r * sw + c, large = (r * stride + dy) * lw + c * stride + dx;
           const [a, b] = transposed ? [small, large] : [large, small];
           for (let i = 0; i < from; i++) {
-            const value = values[a * from + i], w = (tap * from + i) * channels, to = b * channels;
+            const value = values[a * from + i], w = (tap * from + i) * outputs;
+            const to = b * channels + Math.floor((i * groups) / from) * outputs;
             // Half of the values after a ReLU are 0.
-            if (value !== 0) for (let o = 0; o < channels; o++) y[to + o] += value * weights[w + o];
+            if (value !== 0) for (let o = 0; o < outputs; o++) y[to + o] += value * weights[w + o];
           }
         }
     }

@@ -17,9 +17,15 @@ fn new(config: GeneratorConfig) -> Result<(Generator, Parameters)> {
 
 /// A class-conditional generator with every kind of layer.
 fn every_layer() -> GeneratorConfig {
-    let conv = |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true };
-    let transposed =
-        |channels, kernel, stride| Layer::ConvTranspose { channels, kernel, stride, bias: true };
+    let conv =
+        |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true, groups: 1 };
+    let transposed = |channels, kernel, stride| Layer::ConvTranspose {
+        channels,
+        kernel,
+        stride,
+        bias: true,
+        groups: 1,
+    };
     let norm =
         |per_channel| Layer::BatchNorm { epsilon: 1e-3, momentum: Momentum(0.2), per_channel };
     let leaky = Layer::Activation(Activation::LeakyRelu(0.2));
@@ -44,7 +50,8 @@ fn every_layer() -> GeneratorConfig {
         Layer::Resize(11, 13),
         Layer::AvgPool(3),
         norm(true),
-        transposed(4, 1, 2),
+        Layer::Conv { channels: 10, kernel: 3, stride: 1, bias: true, groups: 5 },
+        Layer::ConvTranspose { channels: 4, kernel: 3, stride: 2, bias: true, groups: 2 },
         transposed(4, 5, 1),
         Layer::GroupNorm { groups: 2, epsilon: 1e-3 },
         block,
