@@ -18,6 +18,7 @@ def run(x, kind, arg, w):  # one layer; x is (B, C, H, W)
     if kind == "project":  # outputs in the order (H, W, C), or (C, H, W) if the kernel is 1 x 1
         y = x.flatten(1) @ weight.permute(2, 0, 1, 3).flatten(1) + bias
         return y.view(b, *weight.shape[:2], -1).permute(0, 3, 1, 2).reshape(b, *arg["to"])
+    if kind == "basis": return x * weight.permute(2, 0, 1)
     if kind == "conv":
         y = F.pad(x, padding(k, s, v) + padding(k, s, h))
         y = F.conv2d(y, weight.permute(3, 2, 0, 1), stride=s, groups=g)

@@ -89,6 +89,11 @@ pub enum Layer {
         /// Whether each output has a bias.
         bias: bool,
     },
+    /// A learned image of this height and width for each channel of a vector, times the channel's
+    /// value. After a [`Layer::Dense`] it is a learned constant scaled by a linear map of the latent
+    /// vector (Huang et al. 2024, "The GAN is dead; long live the GAN!"). The images are standard
+    /// normal at first.
+    Basis(usize, usize),
     /// Convolution with a square kernel.
     Conv {
         /// Output channels.
@@ -247,6 +252,7 @@ impl Layer {
         match self {
             Self::Dense { .. } => "dense",
             Self::Project { .. } => "project",
+            Self::Basis(..) => "basis",
             Self::Conv { .. } => "conv",
             Self::ConvTranspose { .. } => "conv_transpose",
             Self::BatchNorm { .. } => "batch_norm",

@@ -30,6 +30,7 @@
 
 mod architecture;
 mod backend;
+mod basis;
 mod batch_norm;
 mod candle_ops;
 mod config;

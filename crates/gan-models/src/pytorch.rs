@@ -9,6 +9,7 @@
 //! | transposed convolution | (kernel height, kernel width, in / groups, out) | `nn.ConvTranspose2d`: (in, out / groups, kernel height, kernel width), not flipped |
 //! | dense | (H, W, C, out) | `nn.Linear`: (out, C * H * W) |
 //! | projection | (H, W, in, C) | `nn.Linear`: (C * H * W, in) |
+//! | basis | (H, W, C) | (C, H, W) |
 //! | bias and batch normalisation of every output of a projection | (H * W * C) | (C * H * W) |
 //! | every other vector | (C) | (C) |
 //!

@@ -1,6 +1,7 @@
 //! A layer that is not fused with a linear map.
 
 use crate::backend::{Backend, Mode};
+use crate::basis::Basis;
 use crate::batch_norm::{BatchNormLayer, NormPass};
 use crate::candle_ops;
 use crate::config::Activation;
@@ -26,6 +27,7 @@ pub(crate) struct StandaloneLayer {
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
     BatchNorm(BatchNormLayer),
+    Basis(Basis),
     Activation(Activation),
     Dropout(f32),
     Resample(Resample),
@@ -45,6 +47,11 @@ pub(crate) enum SavedStandalone {
         mask: Tensor,
         output: Tensor,
     },
+    /// A product with a parameter, whose gradient depends on the input.
+    Basis {
+        input: Tensor,
+        output: Tensor,
+    },
     MinibatchStd(MinibatchStd),
     GroupNorm(GroupNormPass),
     /// Batch normalisation by the kernels.
@@ -56,9 +63,10 @@ pub(crate) enum SavedStandalone {
 impl SavedStandalone {
     pub(crate) fn output(&self) -> &Tensor {
         match self {
-            Self::Linear(output) | Self::Activation(output) | Self::Dropout { output, .. } => {
-                output
-            }
+            Self::Linear(output)
+            | Self::Activation(output)
+            | Self::Dropout { output, .. }
+            | Self::Basis { output, .. } => output,
             Self::MinibatchStd(pass) => pass.output(),
             Self::GroupNorm(pass) => pass.output(),
             Self::Kernels(pass) => pass.output(),
@@ -81,6 +89,7 @@ impl StandaloneLayer {
     pub(crate) fn detached(&self) -> Self {
         let op = match &self.op {
             Op::BatchNorm(norm) => Op::BatchNorm(norm.detached()),
+            Op::Basis(basis) => Op::Basis(basis.detached()),
             op => op.clone(),
         };
         Self { op, ..self.clone() }
@@ -90,6 +99,7 @@ impl StandaloneLayer {
     pub(crate) fn trainable_parameters(&self) -> Vec<(String, &Tensor)> {
         match &self.op {
             Op::BatchNorm(norm) => norm.trainable_parameters().into(),
+            Op::Basis(basis) => vec![basis.trainable_parameter()],
             _ => Vec::new(),
         }
     }
@@ -98,6 +108,7 @@ impl StandaloneLayer {
     pub(crate) fn layouts(&self) -> Vec<(String, Layout)> {
         match &self.op {
             Op::BatchNorm(norm) => norm.layouts(&Layout::vector(norm.gamma.elem_count())),
+            Op::Basis(basis) => vec![basis.layout()],
             _ => Vec::new(),
         }
     }
@@ -111,6 +122,7 @@ impl StandaloneLayer {
     pub(crate) fn forward(&self, x: &Tensor, backend: Backend, mode: &mut Mode) -> Result<Tensor> {
         match &self.op {
             Op::BatchNorm(norm) => norm.forward(x, mode.is_train()),
+            Op::Basis(basis) => basis.forward(x, backend),
             Op::Activation(activation) => candle_ops::activate(x, *activation),
             Op::Dropout(probability) => match mode.dropout(*probability)? {
                 Some(dropout) => Ok((x * candle_ops::dropout_mask(x, dropout, backend)?)?),
@@ -141,6 +153,10 @@ impl StandaloneLayer {
             }
             (Op::BatchNorm(norm), Backend::Candle) => {
                 SavedStandalone::Candle(norm.forward_train(x)?)
+            }
+            (Op::Basis(basis), _) => {
+                let output = basis.forward(x, backend)?;
+                SavedStandalone::Basis { input: x.clone(), output }
             }
             (Op::Activation(activation), _) => {
                 SavedStandalone::Activation(candle_ops::activate(x, *activation)?)
@@ -175,6 +191,10 @@ impl StandaloneLayer {
                 return Ok((grad_x, vec![grad_gamma, grad_beta]));
             }
             (SavedStandalone::Candle(pass), _) => return pass.backward(grad),
+            (SavedStandalone::Basis { input, .. }, Op::Basis(basis)) => {
+                let (of_input, of_weight) = basis.backward(input, grad, backend)?;
+                return Ok((of_input, vec![of_weight]));
+            }
             (SavedStandalone::Activation(output), Op::Activation(activation)) => {
                 candle_ops::activation_gradient(output, grad, *activation)?
             }
@@ -189,7 +209,12 @@ impl StandaloneLayer {
             }
             (SavedStandalone::MinibatchStd(pass), _) => pass.backward(grad)?,
             (SavedStandalone::GroupNorm(pass), _) => pass.backward(grad)?,
-            (SavedStandalone::Linear(_) | SavedStandalone::Activation(_), _) => {
+            (
+                SavedStandalone::Linear(_)
+                | SavedStandalone::Activation(_)
+                | SavedStandalone::Basis { .. },
+                _,
+            ) => {
                 unreachable!("saved by another layer")
             }
         };

@@ -40,6 +40,12 @@ impl Exporter {
     ) -> Result<Features> {
         match *layer {
             Layer::Dense { .. } | Layer::Project { .. } => self.linear(x, output, name),
+            Layer::Basis(..) => {
+                let x = self.graph.as_images(x, name);
+                let weight = self.weight(name, "weight")?;
+                let name = self.graph.node("Mul", name, &[&x.name, &weight], vec![]);
+                Ok(Features { name, shape: output, flat: false })
+            }
             Layer::Conv { kernel, stride, groups, .. } => {
                 let window = Window { kernel, stride, large: x.shape };
                 let group = Graph::int("group", groups as i64);

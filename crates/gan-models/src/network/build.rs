@@ -3,6 +3,7 @@
 use super::block::{Block, Chain, Residual};
 use super::{EndShape, LayerSummary, Network, Packed, plan};
 use crate::backend::Backend;
+use crate::basis::Basis;
 use crate::batch_norm::BatchNormLayer;
 use crate::config::{Activation, FeatureShape, Layer, Momentum, WeightInit};
 use crate::error::{Error, Result};
@@ -171,7 +172,7 @@ fn groups(layer: &Layer) -> usize {
     }
 }
 
-/// Largest height and width of [`Layer::Resize`].
+/// Largest height and width of [`Layer::Resize`] and [`Layer::Basis`].
 const MAX_SIDE: usize = 1024;
 
 /// Checks a layer's own numbers against their ranges.
@@ -193,7 +194,7 @@ pub(super) fn check(layer: &Layer) -> Result<(), &'static str> {
         Layer::Dropout(probability) => {
             ((0.0..1.0).contains(&probability), "the probability must be at least 0 and below 1")
         }
-        Layer::Resize(height, width) => (
+        Layer::Resize(height, width) | Layer::Basis(height, width) => (
             [height, width].iter().all(|side| (1..=MAX_SIDE).contains(side)),
             "sizes must be at least 1 and at most 1024",
         ),
@@ -218,6 +219,9 @@ fn standalone(layer: &Layer, input: FeatureShape, vars: &VarBuilder) -> Result<O
     Ok(match *layer {
         Layer::BatchNorm { epsilon, momentum: Momentum(momentum), .. } => {
             Op::BatchNorm(BatchNormLayer::new(input.channels, epsilon, momentum, vars)?)
+        }
+        Layer::Basis(height, width) => {
+            Op::Basis(Basis::new(input.channels, (height, width), vars)?)
         }
         Layer::Activation(activation) => Op::Activation(activation),
         Layer::Dropout(probability) => Op::Dropout(probability),

@@ -157,6 +157,9 @@ fn fits(layer: &Layer, input: FeatureShape) -> Result<(), String> {
         Layer::Project { .. } if (height, width) != (1, 1) => {
             Err(format!("projects a vector, not {width}x{height} pixels"))
         }
+        Layer::Basis(..) if (height, width) != (1, 1) => {
+            Err(format!("scales its images by a vector, not by {width}x{height} pixels"))
+        }
         Layer::Conv { kernel, stride, .. } | Layer::ConvTranspose { kernel, stride, .. }
             if kernel == 0 || stride == 0 =>
         {
@@ -219,6 +222,10 @@ fn measure(layer: &Layer, input: FeatureShape, before: &[Layer]) -> Option<Layer
             summary.output = to;
             summary.multiply_adds = from.checked_mul(len(to)?)?;
             summary.trainable = weighted(summary.multiply_adds, len(to)?, bias)?;
+        }
+        Layer::Basis(height, width) => {
+            summary.output = FeatureShape { height, width, ..input };
+            summary.trainable = len(summary.output)?;
         }
         Layer::Conv { channels, kernel, stride, bias, groups }
         | Layer::ConvTranspose { channels, kernel, stride, bias, groups } => {

@@ -143,12 +143,13 @@ fn r3gan() -> Architecture {
         zero_init: false,
     };
     let generator = vec![
-        Layer::Project { to: (8, 4, 6).into(), bias: true },
+        Layer::Dense { units: 8, bias: false },
+        Layer::Basis(4, 6),
         block(8, 4),
         Layer::ConvTranspose { channels: 6, kernel: 4, stride: 2, bias: true, groups: 2 },
         block(6, 12),
         conv(2, 1, 1, false),
-        Layer::Activation(Activation::Tanh),
+        Layer::Rescale { scale: 0.1, shift: 0.0 },
     ];
     let discriminator = vec![
         Layer::Conv { channels: 8, kernel: 3, stride: 2, bias: true, groups: 2 },

@@ -3,7 +3,7 @@
 use crate::{residual, values};
 use candle_core::{Device, Tensor};
 use gan_models::{
-    Activation, Backend, FeatureShape, GeneratorConfig, Layer, Mode, Network, Parameters,
+    Activation, Backend, FeatureShape, GeneratorConfig, GradMask, Layer, Mode, Network, Parameters,
     WeightInit, plan,
 };
 use rand::{Rng, SeedableRng};
@@ -70,6 +70,41 @@ fn groups_are_normalised_in_each_image() {
     assert!((all[..8].iter().sum::<f32>()).abs() < 1e-5 && (all[7] - 1.962_989).abs() < 1e-5);
     let each = values(&run(Layer::GroupNorm { groups: 4, epsilon: 1e-9 }, &x));
     assert!(each[..8].chunks(2).all(|pair| (pair[0] + 1.0).abs() < 1e-5 && pair[1] > 0.999));
+}
+
+/// By hand: the images of two channels, times 3 and -1, and times 0 and 2.
+#[test]
+fn a_basis_is_scaled_by_a_vector() {
+    let input = FeatureShape::vector(2);
+    let (basis, parameters) = network(input, &[Layer::Basis(1, 2)], WeightInit::Normal(0.02));
+    let weight = parameters.get("layers.0.weight").unwrap();
+    assert_eq!(weight.dims(), [1, 2, 2]);
+    // Pixels first, then channels: channel 0 is (1, 2), channel 1 is (10, 20).
+    weight.set(&Tensor::new(&[[[1f32, 10.0], [2.0, 20.0]]], &Device::Cpu).unwrap()).unwrap();
+    let x = Tensor::new(&[[3f32, -1.0], [0.0, 2.0]], &Device::Cpu).unwrap();
+    let x = x.reshape((2, 2, 1, 1)).unwrap();
+    let grad = counted((2, 2, 1, 2));
+    let both = GradMask { input: true, parameters: true };
+    for backend in [Backend::Kernels, Backend::Candle] {
+        let basis = basis.clone().with_backend(backend);
+        let output = basis.forward(&x, Mode::Eval).unwrap();
+        assert_eq!(output.dims(), [2, 2, 1, 2]);
+        assert_eq!(values(&output), [3.0, 6.0, -10.0, -20.0, 0.0, 0.0, 20.0, 40.0]);
+        let (_, tape) = basis.forward_train(&x, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        let (of_x, of_weight) = tape.backward(&grad, both).unwrap();
+        assert_eq!(values(&of_x.unwrap()), [2.0, 80.0, 14.0, 200.0]);
+        assert_eq!(values(&of_weight["layers.0.weight"]), [0.0, 10.0, 3.0, 11.0]);
+    }
+}
+
+/// Standard normal, whatever the initialisation of linear maps.
+#[test]
+fn a_basis_begins_with_images_of_size_1() {
+    let (_, parameters) =
+        network(FeatureShape::vector(64), &[Layer::Basis(8, 8)], WeightInit::Normal(0.02));
+    let size = parameters.get("layers.0.weight").unwrap().sqr().unwrap().mean_all().unwrap();
+    let size = size.to_scalar::<f32>().unwrap();
+    assert!((size - 1.0).abs() < 0.1, "{size}");
 }
 
 #[test]
@@ -143,6 +178,8 @@ fn blocks_that_do_not_fit_are_named() {
         ),
         (Layer::GroupNorm { groups: 2, epsilon: 1e-5 }, "2 groups do not divide 3 channels"),
         (Layer::GroupNorm { groups: 0, epsilon: 1e-5 }, "groups must be at least 1"),
+        (Layer::Basis(4, 4), "layer 0 (basis): scales its images by a vector, not by 6x6 pixels"),
+        (Layer::Basis(0, 4), "sizes must be at least 1 and at most 1024"),
         (Layer::PixelShuffle(2), "the factor 2 does not divide 3 channels of 6x6 pixels"),
         (Layer::PixelUnshuffle(0), "the factor 0 does not divide 3 channels of 6x6 pixels"),
         (

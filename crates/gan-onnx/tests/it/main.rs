@@ -186,7 +186,8 @@ fn residual() -> GeneratorConfig {
             shortcut: vec![],
             zero_init: false,
         },
-        Layer::Project { to: (8, 2, 3).into(), bias: true },
+        Layer::Dense { units: 8, bias: true },
+        Layer::Basis(2, 3),
         Layer::Residual {
             body: vec![leaky(), upsample(UpsampleFilter::Nearest), conv(6, 3, 1)],
             shortcut: vec![conv(6, 1, 1), upsample(UpsampleFilter::Bilinear)],

@@ -203,12 +203,19 @@ const Gan = (() => {
     return { shape: x.shape, data };
   }
 
+  // A learned image of each channel, times the channel's value.
+  function basis(x, { shape, data }) {
+    const pixels = shape[1] * shape[2];
+    return { shape, data: data.map((v, at) => v * x.data[Math.floor(at / pixels)]) };
+  }
+
   function layer(x, of, weights, name) {
     const [kind, a] = typeof of === "string" ? [of] : Object.entries(of)[0];
     const [, h, w] = x.shape;
     switch (kind) {
       case "dense": return linear(x, [a.units, 1, 1], weights("weight"), a.bias && weights("bias"));
       case "project": return linear(x, a.to, weights("weight"), a.bias && weights("bias"));
+      case "basis": return basis(x, weights("weight"));
       case "conv": case "conv_transpose":
         return convolution(x, a.channels, a, kind !== "conv", weights("weight"), a.bias && weights("bias"));
       case "batch_norm": return batchNorm(x, a.epsilon, weights);
