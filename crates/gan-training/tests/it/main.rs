@@ -7,6 +7,7 @@ mod bad_input;
 mod checkpoint;
 mod optimizer;
 mod quality;
+mod r3gan;
 
 use candle_core::{Device, Tensor};
 use gan_models::{Discriminator, Generator, Parameters};
