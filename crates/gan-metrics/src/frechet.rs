@@ -25,19 +25,28 @@ const MAX_ITERATIONS: usize = 100;
 pub fn frechet_distance(a: &FeatureStats, b: &FeatureStats) -> Result<f64> {
     a.check_comparable(b)?;
     let shift: f64 = a.mean().iter().zip(b.mean()).map(|(a, b)| (a - b) * (a - b)).sum();
-    let shared = trace_of_root(&a.covariance(), &b.covariance(), a.dim())?;
+    // Fewer rows have fewer eigenvalues.
+    let [few, many] = if a.count() <= b.count() { [a, b] } else { [b, a] };
+    let shared = trace_of_root(&few.covariance(), &many.covariance(), a.dim())?;
     Ok((shift + a.total_variance() + b.total_variance() - 2.0 * shared).max(0.0))
 }
 
 /// Returns `Tr((a b)^(1/2))` of two covariances.
 fn trace_of_root(a: &[f64], b: &[f64], dim: usize) -> Result<f64> {
-    // With a = V D V^T and R = V D^(1/2), R^T b R has the eigenvalues of a^(1/2) b a^(1/2).
-    let SymmetricEigen { eigenvalues, eigenvectors: mut root } =
-        eigen(DMatrix::from_row_slice(dim, dim, a))?;
-    for (mut column, value) in root.column_iter_mut().zip(&eigenvalues) {
-        column *= value.max(0.0).sqrt();
+    // With a = V D V^T and R = V D^(1/2), R^T b R has the eigenvalues of a^(1/2) b a^(1/2). Those of
+    // D that are rounding errors are left out.
+    let SymmetricEigen { eigenvalues, eigenvectors } = eigen(DMatrix::from_row_slice(dim, dim, a))?;
+    let error = dim as f64 * f64::EPSILON * eigenvalues.amax();
+    let root: Vec<_> = (eigenvectors.column_iter().zip(&eigenvalues))
+        .filter(|(_, value)| **value > error)
+        .map(|(column, value)| column * value.sqrt())
+        .collect();
+    if root.is_empty() {
+        return Ok(0.0);
     }
-    let product = root.tr_mul(&DMatrix::from_row_slice(dim, dim, b)) * &root;
+    let root = DMatrix::from_columns(&root);
+    // `tr_mul` would be several times as slow.
+    let product = root.transpose() * DMatrix::from_row_slice(dim, dim, b) * &root;
     Ok(eigen(product)?.eigenvalues.iter().map(|value| value.max(0.0).sqrt()).sum())
 }
 
@@ -46,13 +55,23 @@ fn trace_of_root(a: &[f64], b: &[f64], dim: usize) -> Result<f64> {
 ///
 /// # Errors
 /// [`Error::NotFinite`]; [`Error::Eigenvalues`].
-fn eigen(matrix: DMatrix<f64>) -> Result<SymmetricEigen<f64, nalgebra::Dyn>> {
+fn eigen(mut matrix: DMatrix<f64>) -> Result<SymmetricEigen<f64, nalgebra::Dyn>> {
     // NaN would keep the iteration from converging.
     if let Some(index) = matrix.iter().position(|value| !value.is_finite()) {
         return Err(Error::NotFinite { what: "covariance", index, value: matrix[index] });
     }
+    // Without a shift by a rounding error, the products of rows that hold nothing else underflow,
+    // and eigenvalues become NaN.
+    let shift = f64::EPSILON * matrix.amax();
+    (0..matrix.nrows()).for_each(|i| matrix[(i, i)] += shift);
     let iterations = MAX_ITERATIONS * matrix.nrows();
-    SymmetricEigen::try_new(matrix, f64::EPSILON, iterations).ok_or(Error::Eigenvalues)
+    SymmetricEigen::try_new(matrix, f64::EPSILON, iterations)
+        .map(|mut eigen| {
+            eigen.eigenvalues.add_scalar_mut(-shift);
+            eigen
+        })
+        .filter(|eigen| eigen.eigenvalues.iter().all(|value| value.is_finite()))
+        .ok_or(Error::Eigenvalues)
 }
 
 #[cfg(test)]
@@ -190,6 +209,36 @@ mod tests {
         let length: f64 = row.iter().map(|x| x * x).sum();
         assert!((values[n - 1] / length - 1.0).abs() < 1e-12, "{values:?}");
         assert!(values[..n - 1].iter().all(|value| value.abs() < 1e-13 * length), "{values:?}");
+    }
+
+    /// The trace of the root is the sum of the singular values of the product of both centred sets,
+    /// which have few rows here. Eigenvalues were NaN.
+    #[test]
+    fn few_rows_of_many_features() {
+        let centred = |set: &Features| {
+            let mut rows = DMatrix::from_row_slice(set.len(), set.dim(), set.values());
+            rows.column_iter_mut().for_each(|mut column| column.add_scalar_mut(-column.mean()));
+            rows.cast::<f64>() / (set.len() as f64 - 1.0).sqrt()
+        };
+        // Profiles of several strengths, with features that are always 0, as behind a ReLU.
+        let set = |rows: usize, dim: usize, seed: usize| {
+            let noise = features(rows, dim, seed);
+            let value = |k: usize| match (k / dim, k % dim) {
+                (_, j) if j * j % 7 < 3 => 0.0,
+                (i, j) => ((i + 1) * (j * j * 7 % 11)) as f32 + 0.1 * noise.values()[k],
+            };
+            Features::new((0..rows * dim).map(value).collect(), dim).expect("features")
+        };
+        for (dim, rows) in [(64, 24), (64, 40), (128, 12), (256, 24), (256, 12)] {
+            let (a, b) = (set(rows, dim, 17), set(8, dim, 29));
+            let shared = (centred(&a) * centred(&b).transpose()).singular_values().sum();
+            let of = |set| FeatureStats::from_features(set).expect("statistics");
+            let (a, b) = (of(&a), of(&b));
+            let shift: f64 = a.mean().iter().zip(b.mean()).map(|(a, b)| (a - b).powi(2)).sum();
+            let wanted = shift + a.total_variance() + b.total_variance() - 2.0 * shared;
+            assert_near(distance(&a, &b), wanted, 1e-5 * wanted);
+            assert_near(distance(&b, &a), wanted, 1e-5 * wanted);
+        }
     }
 
     #[test]
