@@ -64,6 +64,15 @@ pub enum Error {
         /// Channels, height and width.
         shape: (usize, usize, usize),
     },
+    /// A file that does not hold the weights of [`Inception`](crate::Inception).
+    #[cfg(feature = "classifier")]
+    #[error("{path}: not the weights of the FID's Inception: {reason}", path = path.display())]
+    Inception {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong, with the tensor and its shapes.
+        reason: String,
+    },
     /// The classifier cannot be built, read or run.
     #[cfg(feature = "classifier")]
     #[error(transparent)]

@@ -6,6 +6,7 @@
 //! space, and [`prdc`] measures whether the generated images look real and cover the real ones.
 //! [`nearest`] returns the distance of each row to a set, which finds copies of training images.
 //! [`Reference`] computes all of them. [`sliced_wasserstein`] compares patches of the images themselves.
+//! [`inception_score`] takes probabilities of classes.
 //!
 //! ```
 //! use gan_metrics::{FeatureStats, Features, frechet_distance};
@@ -24,9 +25,10 @@
 //!
 //! # Features
 //!
-//! - `classifier` (on by default): two networks whose features the metrics can compare. `Classifier`
+//! - `classifier` (on by default): networks whose features the metrics can compare. `Classifier`
 //!   tells classes apart: its training is here, and weights for MNIST (2 MB). `RandomNetwork` takes
-//!   images of any kind. Without it the crate depends on neither networks nor weights.
+//!   images of any kind. `Inception` is the network of the FID, whose weights are not here. Without it
+//!   the crate depends on neither networks nor weights.
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -39,6 +41,9 @@ mod error;
 mod feature_stats;
 mod features;
 mod frechet;
+#[cfg(feature = "classifier")]
+mod inception;
+mod inception_score;
 mod mmd;
 mod neighbours;
 mod prdc;
@@ -58,6 +63,9 @@ pub use error::{Error, Result};
 pub use feature_stats::FeatureStats;
 pub use features::Features;
 pub use frechet::frechet_distance;
+#[cfg(feature = "classifier")]
+pub use inception::{INCEPTION_CLASSES, INCEPTION_FEATURES, Inception};
+pub use inception_score::{InceptionScore, inception_score};
 pub use mmd::{MmdEstimate, SUBSET_SIZE, SUBSETS, polynomial_mmd};
 pub use neighbours::{nearest, nearest_rows, radii};
 pub use prdc::{DENSITY_NEIGHBOURS, Manifold, PRECISION_NEIGHBOURS, Prdc, prdc};
