@@ -135,6 +135,40 @@ fn images_that_cannot_be_measured_are_errors() {
     );
 }
 
+/// Before an image is generated.
+#[test]
+fn weights_of_another_network_than_inception_are_errors() {
+    let place = Place::new();
+    place.succeed(&format!("{SMALL} --steps 2"));
+    place.write("weights.pth", b"PK\x03\x04 of PyTorch");
+    place.write("none.safetensors", b"\x02\0\0\0\0\0\0\0{}");
+    let command = "`python3 docs/inception.py convert pt_inception-2015-12-05-6726825d.pth";
+    for (file, reason) in [
+        ("gone.safetensors", "No such file"),
+        ("weights.pth", "not a whole safetensors file"),
+        ("none.safetensors", "no Conv2d_1a_3x3.conv.weight, which must have shape [32, 3, 3, 3]"),
+    ] {
+        let error = place.refuse(&format!("evaluate --dataset mnist --inception {file}"));
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+        for part in [&format!("--inception {file}: "), reason, command] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    assert!(place.names("runs/00000-idx-set-tiny").iter().all(|name| name != "evaluation.json"));
+}
+
+/// `CANDLE_GAN_FID_PYTHON=.../bin/python cargo test -p trainer --test e2e pytorch_fid`.
+#[test]
+fn fid_and_inception_score_are_those_of_pytorch_fid() {
+    let Some(python) = std::env::var_os("CANDLE_GAN_FID_PYTHON") else {
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/inception.py");
+    let args = [script, "check", env!("CARGO_BIN_EXE_candle-gan")];
+    let said = std::process::Command::new(python).args(args).output().unwrap();
+    assert!(said.status.success(), "{said:?}");
+}
+
 #[test]
 fn losses_and_regularisation_are_set_by_flags() {
     let place = Place::new();

@@ -45,11 +45,11 @@ impl Dataset {
     }
 }
 
-/// The hash of nothing.
-pub(crate) const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+/// The hash of nothing, which [`fnv`] continues.
+pub const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
 
 /// Continues a hash with more bytes (Fowler, Noll and Vo: FNV-1a, 64 bits).
-pub(crate) fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+pub fn fnv(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

@@ -64,7 +64,7 @@ mod stream;
 pub use batches::{Batch, Batches};
 /// The tensor library of this crate's public types. Its version must match the caller's.
 pub use candle_core;
-pub use contents::Contents;
+pub use contents::{Contents, FNV_BASIS, fnv};
 pub use dataset::{Dataset, class_position};
 pub use error::{BoxError, Error, Result};
 pub use hub::HubDataset;

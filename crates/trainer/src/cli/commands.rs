@@ -227,6 +227,10 @@ pub struct EvaluateArgs {
     /// score).
     #[arg(long)]
     pub train_on_fake: bool,
+    /// Measure FID and Inception score too, with the weights of pytorch-fid that `docs/inception.py
+    /// convert` wrote into this file.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub inception: Option<PathBuf>,
     /// Seed of the latents and of the kernel distance's subsets.
     #[command(flatten)]
     pub seed: SeedOption,

@@ -1,6 +1,7 @@
 //! `evaluate`: metrics of generated or other images against real ones.
 
 mod images;
+mod inception;
 mod nearest;
 mod real;
 mod report;
@@ -21,6 +22,7 @@ use gan_data::{Dataset, ImageSet, ImageShape};
 use gan_metrics::Classifier;
 use gan_models::Generator;
 use images::{Images, sample};
+use inception::InceptionNetwork;
 use nearest::Nearest;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -56,8 +58,9 @@ pub(crate) fn evaluate(args: &EvaluateArgs, print: &mut (dyn Write + Send)) -> R
         nearest::check(path)?;
     }
     device::pool(args.threads)?.install(|| {
+        let inception = args.inception.as_deref().map(InceptionNetwork::load).transpose()?;
         let measured = Measured::find(args)?;
-        let report = measured.report(args)?;
+        let report = measured.report(args, inception.as_ref())?;
         let json = serde_json::to_string(&report)?;
         if let Some(run) = &measured.run {
             // For the run's report. A run that cannot be written is measured all the same.
@@ -125,6 +128,9 @@ impl Measured {
         let real = RealImages::load(args, run.as_ref(), source.shape(), classes)
             .with_context(|| name.clone())?;
         let measured = Self { name, source, real, run: place };
+        if args.inception.is_some() {
+            InceptionNetwork::check(measured.source.shape()).context(measured.name.clone())?;
+        }
         ensure!(
             !args.train_on_fake || measured.has_labels(),
             "--train-on-fake: {} has no labels; it takes a generator that is conditioned on the class, \
@@ -190,7 +196,7 @@ impl Measured {
         })
     }
 
-    fn report(&self, args: &EvaluateArgs) -> Result<Report> {
+    fn report(&self, args: &EvaluateArgs, inception: Option<&InceptionNetwork>) -> Result<Report> {
         let started = Instant::now();
         let extractor = self.extractor()?;
         let [generated, test] = self.columns(args, &extractor)?;
@@ -202,7 +208,10 @@ impl Measured {
         };
         let training = extracted(ImageSet::from(&self.real.training))?;
         let (generated, test) = (extracted(generated)?, extracted(test)?);
-        let measurement = Measurement::new(&extractor, &training, args.seed.or_zero())?;
+        let inception =
+            inception.map(|inception| inception.against(&self.real.training)).transpose()?;
+        let measurement =
+            Measurement::new(&extractor, &training, args.seed.or_zero())?.with_inception(inception);
         let columns = [measurement.column(&generated)?, measurement.column(&test)?];
         let nearest = match &args.nearest {
             Some(path) => Some(Nearest::measure(path, &generated, &training, &test)?),

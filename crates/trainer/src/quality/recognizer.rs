@@ -158,14 +158,14 @@ fn longest_trained(training: &Dataset) -> Option<(Trained, PathBuf)> {
 
 /// Returns the directory of the cache: `CANDLE_GAN_CACHE`, or `candle-gan` in `XDG_CACHE_HOME` or in
 /// `~/.cache`.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
     if let Some(directory) = set(CACHE) {
         return Ok(directory);
     }
     let caches = set("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")));
     let caches = caches.with_context(|| {
-        format!("no home directory to keep the classifier in; {CACHE}=DIR names another one")
+        format!("no home directory to keep a cache in; {CACHE}=DIR names another one")
     })?;
     Ok(caches.join("candle-gan"))
 }

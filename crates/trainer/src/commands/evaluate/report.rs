@@ -1,6 +1,7 @@
 //! The result of `evaluate`, as a table or JSON.
 
 use super::images::{Images, sample};
+use super::inception::{InceptionMetrics, splits};
 use super::nearest::Nearest;
 use crate::quality::recognizer::Trained;
 use crate::quality::{Extractor, count_name};
@@ -71,6 +72,9 @@ pub(super) struct Column {
     /// By name, in order; null where a metric does not apply.
     #[serde(serialize_with = "as_map")]
     metrics: Vec<(String, Option<f64>)>,
+    /// The splits of which the Inception score is the mean, if it is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inception_splits: Option<usize>,
     /// Fraction recognised as each class, if there is a classifier.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     class_fractions: Vec<f64>,
@@ -93,6 +97,7 @@ pub(super) struct Measurement<'a> {
     /// Features and pixels of the training images.
     reference: Reference,
     training_pixels: Features,
+    inception: Option<InceptionMetrics<'a>>,
     seed: u64,
 }
 
@@ -101,7 +106,13 @@ impl<'a> Measurement<'a> {
     pub(super) fn new(extractor: &'a Extractor, training: &'a Images, seed: u64) -> Result<Self> {
         let reference = Reference::new(training.extracted.features.clone())?;
         let training_pixels = pixels(&training.set)?;
-        Ok(Self { extractor, training: &training.set, reference, training_pixels, seed })
+        let (training, inception) = (&training.set, None);
+        Ok(Self { extractor, training, reference, training_pixels, inception, seed })
+    }
+
+    /// Measures FID and Inception score, too.
+    pub(super) fn with_inception(self, inception: Option<InceptionMetrics<'a>>) -> Self {
+        Self { inception, ..self }
     }
 
     /// The sliced Wasserstein distance on each level, and their mean, of at most [`SLICED`] images
@@ -158,11 +169,15 @@ impl<'a> Measurement<'a> {
             ("nearest-training-image".into(), Some(f64::from(nearest[nearest.len() / 2]))),
             ("copies-of-training-images".into(), Some(copies as f64 / nearest.len() as f64)),
         ]);
+        if let Some(inception) = &self.inception {
+            metrics.extend(inception.of(images, *seed)?);
+        }
         let classes = recognised.map(|(recognizer, _)| recognizer.classes.clone());
         let classes = classes.unwrap_or_default();
         Ok(Column {
             images: images.len(),
             metrics,
+            inception_splits: self.inception.as_ref().map(|_| splits(images.len())),
             class_fractions: recognised
                 .map(|(_, predicted)| predicted.class_fractions(classes.len()))
                 .unwrap_or_default(),
@@ -216,6 +231,14 @@ impl Report {
                 } else {
                     String::new()
                 }
+            )?;
+        }
+        let splits = [&self.generated, &self.real].map(|column| column.inception_splits);
+        if let [Some(generated), Some(real)] = splits {
+            writeln!(
+                print,
+                "fid and is are by Inception's features and classes; is is the mean over splits of the \
+                 images: {generated}, of real ones {real}"
             )?;
         }
         if let Some(nearest) = &self.nearest {
