@@ -5,7 +5,7 @@ usage: inception.py convert FILE.pth FILE.safetensors
        inception.py values
 
 `convert` writes the weights of pytorch-fid (pt_inception-2015-12-05-6726825d.pth, from the releases of
-github.com/mseitzer/pytorch-fid) as safetensors; it needs torch and safetensors.
+github.com/mseitzer/pytorch-fid) as safetensors; it needs torch, numpy and safetensors.
 
 `check` needs pytorch-fid, pillow and numpy too, and no weights: it gives pytorch-fid's network random ones,
 batch statistics included, and compares it with the program candle-gan at PROGRAM, on 40 images in colour and on
@@ -141,7 +141,10 @@ def measure(program, place, pictures):
     command = [os.path.abspath(program), "evaluate", "--json", "--inception", weights, "--images", others]
     command += ["--dataset", f"folder:{images}"]
     cache = os.path.join(place, "cache")
-    ran = subprocess.run(command, env=dict(os.environ, CANDLE_GAN_CACHE=cache), check=True, capture_output=True)
+    environment = dict(os.environ, CANDLE_GAN_CACHE=cache)
+    ran, again = (subprocess.run(command, env=environment, check=True, capture_output=True) for _ in range(2))
+    reports = [{**json.loads(run.stdout), "seconds": None} for run in (ran, again)]
+    assert reports[0] == reports[1], "kept statistics give other figures"
     (kept,) = os.listdir(os.path.join(cache, "inception"))
     return json.loads(ran.stdout), load_file(os.path.join(cache, "inception", kept))
 

@@ -265,12 +265,14 @@ fn export_writes_the_images_that_are_held_out() {
     let (train, test) = (files("train"), files("test"));
     assert_eq!((train.len(), test.len()), (30, 10));
     assert!(test.iter().all(|image| !train.contains(image)));
-    // The same as `evaluate` compares with: their distance from those held out is none.
+    // They are those that `evaluate` holds out: both columns measure the same images.
     let report = evaluate(&place, "--images test/set --dataset folder:set --holdout 0.25");
     assert_eq!(report["generated"]["metrics"]["fd-r64-10"], report["real"]["metrics"]["fd-r64-10"]);
     let export = "export --dataset folder:set --size 16 --out new --split test --holdout";
     place.refuse_saying(&format!("{export} 0.01"), &["--holdout 0.01", "of the 40 images"]);
     place.refuse_saying(&format!("{export} 0"), &["--holdout 0", "no image is held out"]);
+    let export = "export --dataset folder:set --size 16 --out new --split test";
+    place.refuse_saying(export, &["folder:set has no test images of its own; --holdout 0.1"]);
 }
 
 /// Classes have names, images colour and any size.

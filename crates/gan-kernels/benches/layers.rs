@@ -1,4 +1,4 @@
-//! Times every layer shape of the recipes: forward, input gradient and weight gradient, in
+//! Times every layer shape of the recipes, and those of residual blocks with and without groups: forward, input gradient and weight gradient, in
 //! milliseconds (median) and useful GFLOP/s.
 //!
 //! usage: cargo bench -p gan-kernels -- [batch]

@@ -152,8 +152,10 @@ impl<'a> Gemm<'a> {
         if let Some(operand) = packed {
             assert_eq!(operand.panel_columns, block_columns, "B is packed for other rows");
         }
-        // A panel that only one task uses is packed by that task, just before its use.
-        let packs = packed.is_none() && (rulebook.reuses_b() || row_cuts > 1);
+        // A panel that only one task uses is packed by that task, just before its use. So is one that a
+        // group of columns does not fill: those of all groups take many times B's memory.
+        let fills = self.b.len() == 1 || n >= block_columns;
+        let packs = packed.is_none() && fills && (rulebook.reuses_b() || row_cuts > 1);
         let own = |(b, kernel): (&MatrixBatch, _)| pack(*b, kernel);
         let own = packs.then(|| self.b.iter().zip(kernels).map(own).collect::<Vec<_>>());
         let packed = packed.map(|operand| slice::from_ref(&operand.packed)).or(own.as_deref());

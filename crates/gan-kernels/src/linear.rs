@@ -29,12 +29,18 @@ pub(crate) enum Method {
     Im2col,
     /// One product for each activation with all taps, then sums of patches.
     Col2im,
+    /// For each pair one product of each group of channels.
+    Groups,
 }
 
 impl Linear<'_> {
-    /// The method of [`Linear::forward`], where there is one group.
+    /// The method of [`Linear::forward`].
     pub(crate) fn forward_method(self) -> Method {
-        method(&self.geometry.forward, self.geometry.taps(), self.channels, self.geometry.inputs())
+        let Self { geometry, channels, .. } = self;
+        match geometry.groups {
+            1 => method(&geometry.forward, geometry.taps(), channels, geometry.inputs()),
+            _ => Method::Groups,
+        }
     }
 
     /// Returns the output. `finish` is as in [`gemm`].
@@ -159,7 +165,10 @@ fn convolve(
             let patches = gemm(&each, (a, activations), gemm_isa(taps * n, k), |_, _, _| {});
             col2im(rulebook, &patches, batch, (taps, n), finish)
         }
-        Method::Pairs => gemm(rulebook, (activations, weight), gemm_isa(k, n), finish),
+        // `method` knows one group alone.
+        Method::Pairs | Method::Groups => {
+            gemm(rulebook, (activations, weight), gemm_isa(k, n), finish)
+        }
     }
 }
 

@@ -135,7 +135,11 @@ impl PackedLayer {
             && c_out.is_multiple_of(geometry.groups);
         if !fits || ![c_out, pixels * c_out].contains(&features) {
             let bias = bias.as_ref().map(Tensor::dims);
-            bail!("packed chain: weight {:?}, bias {bias:?}, {pixels} pixels", weight.dims());
+            bail!(
+                "packed chain: weight {:?}, groups {}, bias {bias:?}, {pixels} pixels",
+                weight.dims(),
+                geometry.groups
+            );
         }
         let values = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
         Ok(Self {
@@ -171,7 +175,7 @@ impl PackedLayer {
         let packed = &self.packed[usize::from(batch > 1)];
         let isa = gemm_isa(geometry.taps() * c_out, c_in);
         match linear.forward_method() {
-            Method::Pairs if geometry.groups == 1 => {
+            Method::Pairs => {
                 let weight = || MatrixBatch::k_outside(&self.weight, c_in, c_out);
                 let isa = gemm_isa(c_in, c_out);
                 let packed = packed.get_or_init(|| PackedOperand::new(weight(), batch, isa));
@@ -179,7 +183,7 @@ impl PackedLayer {
                 packed.gemm(&geometry.forward, x, y, finish);
             }
             // AMX's sums depend on which operand is the left one.
-            Method::Col2im if batch == 1 && isa != Isa::Amx && geometry.groups == 1 => {
+            Method::Col2im if batch == 1 && isa != Isa::Amx => {
                 let pixels = x.len() / c_in;
                 let packed = packed.get_or_init(|| self.pack_all_taps(pixels, isa));
                 let x = MatrixBatch::k_inside(x, pixels, c_in);

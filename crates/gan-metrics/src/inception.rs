@@ -26,8 +26,8 @@ const CHUNK: usize = 16;
 /// The network of the FID: Inception v3 with TensorFlow's weights of 2015-12-05, as the Python package
 /// pytorch-fid has it.
 ///
-/// It differs from other networks of the name: mean pooling does not count padding, the last block
-/// has maximum pooling, and there are 1008 classes.
+/// It differs from other networks of the name: average pooling does not count padding, the last block
+/// has max pooling, and there are 1008 classes.
 ///
 /// # Reference
 /// Szegedy et al. 2016, "Rethinking the Inception architecture for computer vision"; Heusel et al. 2017,
@@ -35,7 +35,7 @@ const CHUNK: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Inception {
     layers: Vec<Layer<FoldedConv>>,
-    /// Mean pooling by the side of the feature maps.
+    /// Average pooling by the side of the feature maps.
     pools: HashMap<usize, Arc<Resampling>>,
     /// The mean of the last feature maps.
     mean: Arc<Resampling>,
@@ -102,6 +102,10 @@ impl Inception {
             let text = format!("{channels} channels: Inception takes grey images or RGB");
             return Err(Error::Tensor(candle_core::Error::msg(text)));
         }
+        if height * width == 0 {
+            let text = format!("images of {height}x{width} pixels: Inception takes 1x1 or more");
+            return Err(Error::Tensor(candle_core::Error::msg(text)));
+        }
         let resize = ModelLayer::Resize(SIDE, SIDE).resampling((height, width));
         let (rows, columns) = resize.unwrap_or_default();
         let resize = Arc::new(Resampling::new(&rows, &columns)?);
@@ -153,9 +157,9 @@ impl Inception {
                     let rows = maxima(&x, 0, *stride, *padding)?;
                     maxima(&rows, 1, *stride, *padding)?
                 }
-                Layer::MeanPool => match self.pools.get(&x.dim(0)?) {
+                Layer::AveragePool => match self.pools.get(&x.dim(0)?) {
                     Some(pool) => resample(&x, pool)?,
-                    None => candle_core::bail!("mean pooling of {:?}", x.dims()),
+                    None => candle_core::bail!("average pooling of {:?}", x.dims()),
                 },
                 Layer::Concat(_, branches) => {
                     let outputs = branches.iter().map(|branch| self.forward(branch, x.clone()));

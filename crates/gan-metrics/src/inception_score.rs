@@ -82,6 +82,10 @@ mod tests {
         let score = of(&[0.9, 0.1, 0.1, 0.9], 2)?;
         assert!((score.mean - 0.368_064f64.exp()).abs() < 1e-5, "{score:?}");
         assert_eq!(score.std, 0.0);
+        // One of two splits has one row of another class than the other row: scores 1 and 2.
+        let rows = features(vec![1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0], 2);
+        let score = inception_score(&rows, 2, 0)?;
+        assert!((score.mean - 1.5).abs() < 1e-12 && (score.std - 0.5).abs() < 1e-12, "{score:?}");
         Ok(())
     }
 

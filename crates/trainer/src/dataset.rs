@@ -171,6 +171,20 @@ pub(crate) fn holdout(
     }
 }
 
+/// Splits images of `source` as [`holdout`] says into those to train on and those that are held out, if
+/// any are.
+///
+/// # Errors
+/// Those of [`holdout`].
+pub(crate) fn hold_out(
+    source: &Source,
+    asked: Option<f64>,
+    images: Images,
+) -> Result<(Images, Option<Images>)> {
+    let fraction = holdout(source, asked, &DatasetInfo::of_images(&images)?)?;
+    Ok(images.hold_out(fraction.unwrap_or(0.0))?)
+}
+
 /// Parses the name of a data set.
 ///
 /// # Errors

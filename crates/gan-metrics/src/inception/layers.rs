@@ -1,6 +1,6 @@
 //! The layers of the FID Inception, as data.
 
-use Layer::{Concat, MaxPool, MeanPool};
+use Layer::{AveragePool, Concat, MaxPool};
 
 /// A layer, or several of them side by side. `C` is what stands for a convolution.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub(super) enum Layer<C> {
     /// The maximum of 3x3 pixels, beside `padding` rows and columns of padding.
     MaxPool { stride: usize, padding: usize },
     /// The mean of 3x3 pixels around each, of those that the image has.
-    MeanPool,
+    AveragePool,
     /// Sequences of layers with the same input, whose channels are joined. Names of convolutions in it
     /// begin with the text.
     Concat(&'static str, Vec<Vec<Layer<C>>>),
@@ -68,7 +68,7 @@ pub(super) fn layers() -> Vec<Layer<Conv>> {
         Concat("Mixed_6d.", mixed_17(160)),
         Concat("Mixed_6e.", mixed_17(192)),
         Concat("Mixed_7a.", from_17_to_8()),
-        Concat("Mixed_7b.", mixed_8(MeanPool)),
+        Concat("Mixed_7b.", mixed_8(AveragePool)),
         Concat("Mixed_7c.", mixed_8(MaxPool { stride: 1, padding: 1 })),
     ];
     stem.into_iter().chain(blocks).collect()
@@ -84,7 +84,7 @@ fn mixed_35(pooled: usize) -> Branches {
             same("branch3x3dbl_2", 96, (3, 3)),
             same("branch3x3dbl_3", 96, (3, 3)),
         ],
-        vec![MeanPool, same("branch_pool", pooled, (1, 1))],
+        vec![AveragePool, same("branch_pool", pooled, (1, 1))],
     ]
 }
 
@@ -116,7 +116,7 @@ fn mixed_17(inner: usize) -> Branches {
             same("branch7x7dbl_4", inner, (7, 1)),
             same("branch7x7dbl_5", 192, (1, 7)),
         ],
-        vec![MeanPool, same("branch_pool", 192, (1, 1))],
+        vec![AveragePool, same("branch_pool", 192, (1, 1))],
     ]
 }
 

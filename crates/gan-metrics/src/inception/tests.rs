@@ -51,7 +51,7 @@ fn add(
                 }
                 channels = conv.channels;
             }
-            Layer::MaxPool { .. } | Layer::MeanPool => {}
+            Layer::MaxPool { .. } | Layer::AveragePool => {}
             Layer::Concat(name, branches) => {
                 let prefix = format!("{prefix}{name}");
                 let of = |branch: &Vec<_>| add(tensors, &prefix, branch, channels);

@@ -96,7 +96,7 @@ impl Weights {
                 let side = (from.side + 2 * padding - 3) / stride + 1;
                 (Layer::MaxPool { stride, padding }, Maps { side, ..from })
             }
-            Layer::MeanPool => (Layer::MeanPool, from),
+            Layer::AveragePool => (Layer::AveragePool, from),
             Layer::Concat(name, branches) => {
                 let (prefix, mut to) = (format!("{prefix}{name}"), Maps { channels: 0, ..from });
                 let mut loaded = Vec::new();
@@ -122,6 +122,10 @@ impl Weights {
         let mut vector = |part: &str| self.take(&format!("{name}.bn.{part}"), &[channels]);
         let (gamma, beta) = (vector("weight")?, vector("bias")?);
         let (mean, variance) = (vector("running_mean")?, vector("running_var")?);
+        let least = variance.min(0).and_then(|least| least.to_scalar::<f32>());
+        if least.map_err(|error| error.to_string())? < 0.0 {
+            return Err(format!("{name}.bn.running_var holds negative values"));
+        }
         let window = Window { kernel: (height, width), stride, padding };
         let fold = || {
             let scale = (gamma / variance.affine(1.0, EPSILON)?.sqrt()?)?;

@@ -74,7 +74,7 @@ impl Builder {
             let flat = is_dense(layer) && layers[number + 1..].iter().all(is_elementwise);
             let output = EndShape::new(planned[number].output, flat);
             let block = match layer {
-                layer if has_weights(layer) => Block::Fused(FusedLayer::new(
+                layer if is_linear(layer) => Block::Fused(FusedLayer::new(
                     LayerSpec {
                         map: linear_map(layer, before.external),
                         input: before.internal,
@@ -87,7 +87,7 @@ impl Builder {
                     &vars,
                 )?),
                 Layer::Residual { body, shortcut, zero_init } => {
-                    let last = body.iter().rposition(has_weights).filter(|_| *zero_init);
+                    let last = body.iter().rposition(is_linear).filter(|_| *zero_init);
                     Block::Residual(Residual {
                         body: self.chain(body, last, &vars.pp("body"))?,
                         shortcut: self.chain(shortcut, None, &vars.pp("shortcut"))?,
@@ -146,7 +146,7 @@ fn is_dense(layer: &Layer) -> bool {
     matches!(layer, Layer::Dense { .. } | Layer::Project { .. })
 }
 
-pub(super) fn has_weights(layer: &Layer) -> bool {
+pub(super) fn is_linear(layer: &Layer) -> bool {
     is_dense(layer) || matches!(layer, Layer::Conv { .. } | Layer::ConvTranspose { .. })
 }
 

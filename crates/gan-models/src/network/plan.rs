@@ -1,7 +1,7 @@
 //! The sizes of a network, from its configuration alone: nothing is allocated for them.
 
 use super::LayerSummary;
-use super::build::{check, has_weights};
+use super::build::{check, is_linear};
 use crate::config::{FeatureShape, Layer};
 use crate::error::{Error, Result};
 use crate::memory::total_memory;
@@ -72,15 +72,18 @@ fn plan_after(input: FeatureShape, layers: &[Layer], bytes: &mut u64) -> Result<
 
 /// Checks that the last layer with weights is one of the body itself, whose weights can start at 0.
 fn ends_with_weights(body: &[Layer]) -> Result<(), String> {
-    let holds = |layer: &Layer| has_weights(layer) || matches!(layer, Layer::Residual { .. });
+    let holds = |layer: &Layer| is_linear(layer) || matches!(layer, Layer::Residual { .. });
     match body.iter().rev().find(|layer| holds(layer)) {
-        Some(layer) if has_weights(layer) => Ok(()),
+        Some(layer) if is_linear(layer) => Ok(()),
         Some(_) => {
             Err("zero_init: the body's last weights are inside another residual layer; set \
                         zero_init there"
                 .to_string())
         }
-        None => Err("zero_init: the body has no weights".to_string()),
+        None => {
+            Err("zero_init: the body has no linear layer whose weights could start at 0"
+                .to_string())
+        }
     }
 }
 

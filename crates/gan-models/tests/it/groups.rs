@@ -57,7 +57,7 @@ fn groups_are_those_of_candle_s_convolutions() {
     }
 }
 
-/// 9 taps of two channels see an output, so PyTorch's bound is 1 / sqrt(18).
+/// 9 taps of two channels reach an output.
 #[test]
 fn the_fan_in_is_that_of_a_group() {
     for layer in [conv(300, 3), transposed(300, 3)] {

@@ -93,7 +93,7 @@ fn tensors_of_another_network_are_named() {
     assert_eq!(error, "layers.77.weight: the network has no such tensor");
 }
 
-/// A class-conditional generator with every kind of layer.
+/// A class-conditional generator with every kind of layer but those of residual blocks.
 fn every_layer() -> (Generator, Parameters) {
     let conv =
         |channels, kernel, stride| Layer::Conv { channels, kernel, stride, bias: true, groups: 1 };

@@ -231,7 +231,7 @@ pub struct EvaluateArgs {
     /// convert` wrote into this file.
     #[arg(long, value_name = "FILE.safetensors")]
     pub inception: Option<PathBuf>,
-    /// Seed of the latents and of the kernel distance's subsets.
+    /// Seed of the latents, of the kernel distance's subsets and of the Inception score's splits.
     #[command(flatten)]
     pub seed: SeedOption,
     /// CPU threads.
@@ -283,7 +283,8 @@ pub struct ExportArgs {
     #[arg(long, value_enum, default_value_t)]
     pub split: SplitName,
     /// Fraction of a data set without test images that `--split train` leaves out and `--split test`
-    /// writes: with 0.1, the images that training holds out [default: every image is in `train`].
+    /// writes; a run that holds out the same fraction holds out the same images [default: every image
+    /// is in `train`].
     #[arg(long, value_name = "FRACTION")]
     pub holdout: Option<f64>,
     /// The files to write.

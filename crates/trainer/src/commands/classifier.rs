@@ -7,7 +7,7 @@ use crate::format::duration;
 use crate::quality::recognizer::{self, Trained, predict};
 use crate::quality::training::train;
 use anyhow::{Context, Result, ensure};
-use gan_data::{Dataset, DatasetInfo, Split};
+use gan_data::{Dataset, Split};
 use gan_files::Line;
 use std::io::Write;
 use std::time::Instant;
@@ -58,10 +58,8 @@ fn images(args: &ClassifierArgs) -> Result<(Dataset, Dataset)> {
         "{} has one class: a classifier needs two or more",
         selection.source()
     );
-    let holdout =
-        dataset::holdout(selection.source(), args.holdout, &DatasetInfo::of_images(&all)?)?;
     let classes = all.classes().to_vec();
-    let (training, held_out) = all.hold_out(holdout.unwrap_or(0.0))?;
+    let (training, held_out) = dataset::hold_out(selection.source(), args.holdout, all)?;
     let training = training.into_memory()?;
     let test = match held_out {
         Some(held_out) => held_out.into_memory()?,

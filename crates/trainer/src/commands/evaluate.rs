@@ -22,7 +22,7 @@ use gan_data::{Dataset, ImageSet, ImageShape};
 use gan_metrics::Classifier;
 use gan_models::Generator;
 use images::{Images, sample};
-use inception::InceptionNetwork;
+use inception::{InceptionMetrics, InceptionNetwork};
 use nearest::Nearest;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -210,6 +210,7 @@ impl Measured {
         let (generated, test) = (extracted(generated)?, extracted(test)?);
         let inception =
             inception.map(|inception| inception.against(&self.real.training)).transpose()?;
+        let inception_weights = inception.as_ref().map(InceptionMetrics::weights);
         let measurement =
             Measurement::new(&extractor, &training, args.seed.or_zero())?.with_inception(inception);
         let columns = [measurement.column(&generated)?, measurement.column(&test)?];
@@ -238,6 +239,7 @@ impl Measured {
                 true => Some(self.train_on_fake(args, &extractor)?),
                 false => None,
             },
+            inception_weights,
         })
     }
 

@@ -4,8 +4,8 @@ use crate::cli::commands::ExportArgs;
 use crate::cli::values::{DatasetFormat, SplitName};
 use crate::dataset::{self, Selection};
 use crate::device;
-use anyhow::{Context, Result};
-use gan_data::{DatasetInfo, Images, Split, folder, idx};
+use anyhow::{Context, Result, ensure};
+use gan_data::{Images, Split, folder, idx};
 use gan_files::Line;
 use std::io::Write;
 
@@ -39,19 +39,24 @@ pub(crate) fn export(args: &ExportArgs, print: &mut (dyn Write + Send)) -> Resul
 
 /// The images to write: a split of the data set, or a part of one that has no test images.
 fn split(selection: &Selection, args: &ExportArgs) -> Result<Images> {
-    let Some(asked) = args.holdout else {
-        return selection.load(match args.split {
-            SplitName::Train => Split::Train,
-            SplitName::Test => Split::Test,
-        });
-    };
-    let all = selection.load(Split::Train)?;
-    let info = DatasetInfo::of_images(&all)?;
-    let holdout = dataset::holdout(selection.source(), Some(asked), &info)?;
-    match (args.split, all.hold_out(holdout.unwrap_or(0.0))?) {
-        (SplitName::Train, (training, _)) => Ok(training),
-        (SplitName::Test, (_, held_out)) => {
-            held_out.with_context(|| format!("--holdout {asked}: no image is held out"))
+    let source = selection.source();
+    match (args.split, args.holdout) {
+        (SplitName::Train, None) => selection.load(Split::Train),
+        (SplitName::Test, None) => {
+            ensure!(
+                source.has_test_images()?,
+                "{} has no test images of its own; --holdout 0.1 sets a tenth aside, for both splits",
+                Line(source)
+            );
+            selection.load(Split::Test)
+        }
+        (split, asked @ Some(fraction)) => {
+            match (split, dataset::hold_out(source, asked, selection.load(Split::Train)?)?) {
+                (SplitName::Train, (training, _)) => Ok(training),
+                (SplitName::Test, (_, held_out)) => held_out.with_context(|| {
+                    format!("--holdout {fraction}: no image is held out; ask for more, such as 0.1")
+                }),
+            }
         }
     }
 }

@@ -33,7 +33,7 @@ fn weights_that_start_at_0_must_be_the_body_s_own() {
     let conv = Layer::Conv { channels: 1, kernel: 1, stride: 1, bias: false, groups: 1 };
     let block = |body: Vec<Layer>| Layer::Residual { body, shortcut: vec![], zero_init: true };
     for (body, want) in [
-        (vec![Layer::Dropout(0.5)], "zero_init: the body has no weights"),
+        (vec![Layer::Dropout(0.5)], "zero_init: the body has no linear layer"),
         (vec![conv.clone(), block(vec![conv])], "are inside another residual layer"),
     ] {
         let error = plan((1, 4, 4).into(), &[block(body)]).expect_err(want).to_string();

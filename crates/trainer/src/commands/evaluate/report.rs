@@ -19,6 +19,14 @@ const COPY: f32 = 0.5;
 /// Maximum number of images of a sliced Wasserstein distance, which takes long.
 const SLICED: usize = 2_000;
 
+/// So many splits, in words.
+fn parts(splits: usize) -> String {
+    match splits {
+        1 => "all of them at once".to_string(),
+        _ => format!("{splits} splits of them"),
+    }
+}
+
 /// Converts pixels to features in [-1, 1].
 pub(super) fn pixels(images: &ImageSet) -> Result<Features> {
     let values = images.pixels.iter().map(|&byte| range::to_unit(byte)).collect();
@@ -53,6 +61,10 @@ pub(super) struct Report {
     pub(super) classifier: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) train_on_fake: Option<TrainOnFake>,
+    /// A hash of the file of Inception's weights, where it measured. Figures by other weights do not
+    /// compare.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) inception_weights: Option<String>,
 }
 
 /// The classification accuracy score.
@@ -237,8 +249,11 @@ impl Report {
         if let [Some(generated), Some(real)] = splits {
             writeln!(
                 print,
-                "fid and is are by Inception's features and classes; is is the mean over splits of the \
-                 images: {generated}, of real ones {real}"
+                "Inception score (is): the mean over {}, of real images over {}; Inception by the weights \
+                 {}",
+                parts(generated),
+                parts(real),
+                self.inception_weights.as_deref().unwrap_or_default()
             )?;
         }
         if let Some(nearest) = &self.nearest {
