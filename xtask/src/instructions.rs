@@ -15,11 +15,16 @@ use crate::trainer::Trainer;
 
 /// The steps to count: recipe, image and batch size. Few images, because the programs run fifty times
 /// slower.
-const CASES: [(&str, &str, usize); 5] = [
+const CASES: [(&str, &str, usize); 10] = [
     ("default", "1x28x28", 4),
     ("conditional", "1x28x28", 4),
+    ("garments", "1x28x28", 4),
+    ("sprites", "3x32x32", 2),
+    ("icons", "3x64x64", 2),
     ("dcgan", "1x28x28", 2),
+    ("ezgan", "1x28x28", 2),
     ("mlp", "1x28x28", 16),
+    ("mlp-bn", "1x28x28", 16),
     ("mlp-small", "1x28x28", 16),
 ];
 /// A count may be this much larger than the table's.
