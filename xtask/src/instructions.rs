@@ -157,7 +157,8 @@ mod tests {
         more[2] = 102.1;
         let error = compare(&text, &more).expect_err("grown");
         assert!(error.is::<FailedCheck>());
-        assert!(error.to_string().contains("dcgan from 100.0 to 102.1 million"), "{error}");
+        let grown = format!("{} from 100.0 to 102.1 million", CASES[2].0);
+        assert!(error.to_string().contains(&grown), "{error}");
         more[2] = 90.0;
         assert!(compare(&text, &more)?.contains("some have shrunk"));
         let error = compare(HEAD, &counts).expect_err("no rows").to_string();
