@@ -365,25 +365,15 @@ impl ConvStack {
         let to = FeatureShape { channels: self.channels[0], height, width };
         let mut layers = vec![Layer::Project { to, bias }];
         self.add_epilogue(&mut layers);
-        let (last, inner) = self.strides.split_last().unwrap_or((&1, &[]));
+        let (&last, inner) = self.strides.split_last().unwrap_or((&1, &[]));
+        let kernel = self.kernel;
+        let enlarge =
+            |channels, stride| Layer::ConvTranspose { channels, kernel, stride, bias, groups: 1 };
         for (&channels, &stride) in self.channels[1..].iter().zip(inner) {
-            layers.push(Layer::ConvTranspose {
-                channels,
-                kernel: self.kernel,
-                stride,
-                bias,
-                groups: 1,
-            });
+            layers.push(enlarge(channels, stride));
             self.add_epilogue(&mut layers);
         }
-        let (channels, stride) = (image.channels, *last);
-        layers.push(Layer::ConvTranspose {
-            channels,
-            kernel: self.kernel,
-            stride,
-            bias,
-            groups: 1,
-        });
+        layers.push(enlarge(image.channels, last));
         layers.push(Layer::Activation(Activation::Tanh));
         Ok(layers)
     }

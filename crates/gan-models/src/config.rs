@@ -105,8 +105,8 @@ pub enum Layer {
         /// Whether each channel has a bias.
         bias: bool,
         /// The number of groups of adjacent channels: an output sees only the inputs of its own group.
-        /// It must divide the channels of input and output (Xie et al. 2017, "Aggregated residual transformations for deep neural
-        /// networks").
+        /// It must divide the channels of input and output (Xie et al. 2017, "Aggregated residual
+        /// transformations for deep neural networks").
         #[serde(default = "one", skip_serializing_if = "is_one")]
         groups: usize,
     },
@@ -295,8 +295,8 @@ pub enum WeightInit {
     TruncatedNormal(f64),
     /// Uniform in +-sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010), the default of Keras.
     Glorot,
-    /// Uniform in +-1 / sqrt(fan in), for biases too, the default of PyTorch's
-    /// `Linear` and `Conv2d`.
+    /// Uniform in +-1 / sqrt(fan in), for biases too, the default of PyTorch's `Linear` and
+    /// `Conv2d`.
     FanIn,
     /// Normal with mean 0 and standard deviation gain / sqrt(fan in), with this gain: sqrt(2) before
     /// a ReLU (He et al. 2015, "Delving deep into rectifiers").

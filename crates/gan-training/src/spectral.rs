@@ -11,9 +11,9 @@ const ITERATIONS: usize = 6;
 /// Scales down every weight whose spectral norm is above `bound`, so that it has that norm.
 ///
 /// A weight is taken as the matrix (kernel height * kernel width * channels in, channels out), as
-/// usual; of a convolution with groups, the channels in are those of one group. The images of a basis are not
-/// bounded. A convolution can have a larger norm than this matrix, since its windows overlap. The
-/// bound has no effect where batch normalisation follows. Everything stays on the weights' device.
+/// usual; of a convolution with groups, the channels in are those of one group. The images of a basis
+/// are not bounded. A convolution can have a larger norm than this matrix, since its windows overlap.
+/// The bound has no effect where batch normalisation follows. Everything stays on the weights' device.
 ///
 /// # Errors
 /// Failures of the device.

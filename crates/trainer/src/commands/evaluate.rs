@@ -211,8 +211,8 @@ impl Measured {
         let inception =
             inception.map(|inception| inception.against(&self.real.training)).transpose()?;
         let inception_weights = inception.as_ref().map(InceptionMetrics::weights);
-        let measurement =
-            Measurement::new(&extractor, &training, args.seed.or_zero())?.with_inception(inception);
+        let seed = args.seed.or_zero();
+        let measurement = Measurement::new(&extractor, &training, inception, seed)?;
         let columns = [measurement.column(&generated)?, measurement.column(&test)?];
         let nearest = match &args.nearest {
             Some(path) => Some(Nearest::measure(path, &generated, &training, &test)?),

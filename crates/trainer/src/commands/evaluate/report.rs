@@ -114,17 +114,17 @@ pub(super) struct Measurement<'a> {
 }
 
 impl<'a> Measurement<'a> {
-    /// Prepares to measure against training images.
-    pub(super) fn new(extractor: &'a Extractor, training: &'a Images, seed: u64) -> Result<Self> {
+    /// Prepares to measure against training images; with `inception`, FID and Inception score too.
+    pub(super) fn new(
+        extractor: &'a Extractor,
+        training: &'a Images,
+        inception: Option<InceptionMetrics<'a>>,
+        seed: u64,
+    ) -> Result<Self> {
         let reference = Reference::new(training.extracted.features.clone())?;
         let training_pixels = pixels(&training.set)?;
-        let (training, inception) = (&training.set, None);
+        let training = &training.set;
         Ok(Self { extractor, training, reference, training_pixels, inception, seed })
-    }
-
-    /// Measures FID and Inception score, too.
-    pub(super) fn with_inception(self, inception: Option<InceptionMetrics<'a>>) -> Self {
-        Self { inception, ..self }
     }
 
     /// The sliced Wasserstein distance on each level, and their mean, of at most [`SLICED`] images
