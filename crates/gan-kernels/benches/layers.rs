@@ -1,7 +1,7 @@
 //! Times every layer shape of the recipes, and those of residual blocks with and without groups: forward, input gradient and weight gradient, in
 //! milliseconds (median) and useful GFLOP/s.
 //!
-//! usage: cargo bench -p gan-kernels -- [batch]
+//! usage: cargo bench -p gan-kernels -- [batch] [part of a layer's name]
 #![allow(clippy::print_stdout, reason = "a program that prints a table")]
 
 use candle_core::{Device, Result, Tensor};
@@ -95,6 +95,14 @@ fn main() -> Result<()> {
         conv("default D conv 1 -> 32 s2", 28, 4, 2, (1, 32))?,
         conv("default D conv 32 -> 64 s2", 14, 4, 2, (32, 64))?,
         score("default D score 7x7x64 -> 1", (64, 1))?,
+        transposed("sprites G deconv 256 -> 128 s2", 4, 4, 2, (256, 128))?,
+        transposed("sprites G deconv 128 -> 64 s2", 8, 4, 2, (128, 64))?,
+        conv("sprites D conv 64 -> 128 s2", 16, 4, 2, (64, 128))?,
+        conv("sprites D conv 128 -> 256 s2", 8, 4, 2, (128, 256))?,
+        transposed("icons G deconv 64 -> 32 s2", 16, 4, 2, (64, 32))?,
+        conv("icons D conv 32 -> 64 s2", 32, 4, 2, (32, 64))?,
+        grouped("block 64 -> 64", 64, 1)?,
+        grouped("block 128 -> 128", 128, 1)?,
         grouped("block 256 -> 256", 256, 1)?,
         grouped("block 256 -> 256, 16 groups", 256, 16)?,
         dense("mlp 100 -> 256", (100, 256)),
@@ -112,6 +120,8 @@ fn main() -> Result<()> {
     ];
     println!("batch {batch}, {} threads", rayon::current_num_threads());
     println!("{:32} {:>20} {:>20} {:>20}", "", "forward", "input gradient", "weight gradient");
+    let wanted = std::env::args().nth(2).filter(|arg| !arg.starts_with("--")).unwrap_or_default();
+    let cases = cases.into_iter().filter(|case| case.name.contains(&wanted));
     for LayerCase { name, geometry, kernel, channels } in cases {
         let geometry = Arc::new(geometry);
         let (height, width) = geometry.input();

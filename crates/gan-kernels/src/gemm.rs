@@ -49,7 +49,8 @@ pub(crate) fn gemm_columns(
             gemm.run(&kernels, None, &mut c, finish);
         }
         _ => {
-            let kernels: Vec<_> = a.iter().map(|a| simd_kernel::SimdKernel::new(*a, n)).collect();
+            let kernels: Vec<_> =
+                a.iter().map(|a| simd_kernel::SimdKernel::new(*a, a.mn, n)).collect();
             gemm.run(&kernels, None, &mut c, finish);
         }
     }
@@ -61,6 +62,8 @@ pub(crate) struct PackedOperand {
     /// The matrices without their data.
     b: MatrixBatch<'static>,
     isa: Isa,
+    /// Rows of A that the panels are made for: one, or several.
+    rows: usize,
     panel_columns: usize,
     packed: PackedB,
 }
@@ -72,15 +75,15 @@ impl PackedOperand {
         let strides = Strides { matrix: 0, mn: b.k, k: 1 };
         let a = MatrixBatch { data: &[], count: 0, mn: rows, k: b.k, strides };
         match isa {
-            Isa::Amx => Self::of(&amx::AmxKernel::new(a), b, isa),
-            _ => Self::of(&simd_kernel::SimdKernel::new(a, b.mn), b, isa),
+            Isa::Amx => Self::of(&amx::AmxKernel::new(a), b, rows, isa),
+            _ => Self::of(&simd_kernel::SimdKernel::new(a, rows, b.mn), b, rows, isa),
         }
     }
 
-    fn of(kernel: &impl Kernel, b: MatrixBatch, isa: Isa) -> Self {
+    fn of(kernel: &impl Kernel, b: MatrixBatch, rows: usize, isa: Isa) -> Self {
         let packed = pack(b, kernel);
         let b = MatrixBatch { data: &[], ..b };
-        Self { b, isa, panel_columns: kernel.block().1, packed }
+        Self { b, isa, rows, panel_columns: kernel.block().1, packed }
     }
 
     /// Computes the products of [`gemm`] with these matrices B into `c`, whose memory is used again.
@@ -94,7 +97,10 @@ impl PackedOperand {
         let gemm = Gemm::new(rulebook, slice::from_ref(&a), slice::from_ref(&self.b));
         match self.isa {
             Isa::Amx => gemm.run(&[amx::AmxKernel::new(a)], Some(self), c, finish),
-            _ => gemm.run(&[simd_kernel::SimdKernel::new(a, self.b.mn)], Some(self), c, finish),
+            _ => {
+                let kernel = simd_kernel::SimdKernel::new(a, self.rows, self.b.mn);
+                gemm.run(&[kernel], Some(self), c, finish);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The geometry of convolutions: which kernel tap connects which input and output pixel.
 
 use crate::rulebook::{IndexPair, Rulebook};
+use crate::winograd::Winograd;
 use candle_core::{Result, bail};
 
 /// How a kernel window moves over the larger of a layer's two feature maps.
@@ -53,6 +54,8 @@ pub struct Geometry {
     pub(crate) backward: Rulebook,
     /// For each tap: (input pixel, output pixel).
     pub(crate) weights: Rulebook,
+    /// Winograd's algorithm where it takes fewer products, and whether the input is its large map.
+    pub(crate) winograd: Option<(Winograd, bool)>,
 }
 
 impl Geometry {
@@ -62,7 +65,9 @@ impl Geometry {
     /// A kernel, stride or size that is zero.
     pub fn conv(window: Window, input: (usize, usize), output: (usize, usize)) -> Result<Self> {
         let taps = taps(window, input, output)?;
-        Ok(Self::new(window.kernel, input, output, &taps, [1, window.stride, 1]))
+        let winograd = Winograd::new(window, input, output, taps.len());
+        let geometry = Self::new(window.kernel, input, output, &taps, [1, window.stride, 1]);
+        Ok(Self { winograd: winograd.map(|winograd| (winograd, true)), ..geometry })
     }
 
     /// A transposed convolution from `input` to `output` pixels: the backward pass of the
@@ -80,7 +85,9 @@ impl Geometry {
             std::mem::swap(&mut tap.input, &mut tap.output);
         }
         let stride = window.stride;
-        Ok(Self::new(window.kernel, input, output, &taps, [stride, 1, stride]))
+        let winograd = Winograd::new(window, output, input, taps.len());
+        let geometry = Self::new(window.kernel, input, output, &taps, [stride, 1, stride]);
+        Ok(Self { winograd: winograd.map(|winograd| (winograd, false)), ..geometry })
     }
 
     /// A dense layer: one pixel to one pixel.
@@ -135,6 +142,7 @@ impl Geometry {
             forward: rulebook(output, periods[0], |tap| (tap.output, tap.input, tap.index)),
             backward: rulebook(input, periods[1], |tap| (tap.input, tap.output, tap.index)),
             weights: rulebook(kernel, periods[2], |tap| (tap.index, tap.input, tap.output)),
+            winograd: None,
         }
     }
 

@@ -41,6 +41,7 @@ mod storage;
 mod unsafe_slice;
 mod update;
 mod warning;
+mod winograd;
 
 pub use activation::{Activation, Dropout, Epilogue};
 pub use batch_norm::SavedBatchNorm;

@@ -2,13 +2,16 @@
 //!
 //! Products with few channels, such as those of images, are too small on their own. There all taps
 //! of a pixel form one matrix, as in [`im2col`]. Groups of channels are columns of the same matrices.
+//! Layers of many channels with short kernels use [`Winograd`]'s algorithm.
 
 use crate::gemm::{gemm, gemm_columns};
 use crate::geometry::Geometry;
 use crate::im2col::{col2im, im2col, permute};
+use crate::isa::Isa;
 use crate::matrix::MatrixBatch;
 use crate::precision::gemm_isa;
 use crate::rulebook::Rulebook;
+use crate::winograd::Winograd;
 
 /// A linear map. Activations are [pixel][batch][channel], weights [tap][channel in][channel out], where
 /// channels in are those of one group and channels out those of all.
@@ -31,6 +34,8 @@ pub(crate) enum Method {
     Col2im,
     /// For each pair one product of each group of channels.
     Groups,
+    /// Products at points: [`Winograd`].
+    Winograd,
 }
 
 impl Linear<'_> {
@@ -38,6 +43,7 @@ impl Linear<'_> {
     pub(crate) fn forward_method(self) -> Method {
         let Self { geometry, channels, .. } = self;
         match geometry.groups {
+            1 if self.winograd().is_some() => Method::Winograd,
             1 => method(&geometry.forward, geometry.taps(), channels, geometry.inputs()),
             _ => Method::Groups,
         }
@@ -56,7 +62,23 @@ impl Linear<'_> {
             let x = MatrixBatch::k_inside(x, batch, c_in);
             return self.grouped(&geometry.forward, (x, weight), finish);
         }
+        if let Some((winograd, is_large)) = self.winograd() {
+            let weights = winograd.weights(weight, gemm_isa(c_in, c_out));
+            return winograd.forward((x, batch), is_large, &weights, finish);
+        }
         convolve(&geometry.forward, x, weight, batch, finish)
+    }
+
+    /// Winograd's algorithm where it is faster, and whether the input is its large map.
+    pub(crate) fn winograd(&self) -> Option<(&Winograd, bool)> {
+        let Self { geometry, channels: (c_in, c_out), .. } = self;
+        let (winograd, input_is_large) = geometry.winograd.as_ref()?;
+        let channels = if *input_is_large { (*c_in, *c_out) } else { (*c_out, *c_in) };
+        // AMX multiplies so fast that the additions would cost more than the products that they save.
+        let is_faster = gemm_isa(*c_in, *c_out) != Isa::Amx
+            && geometry.groups == 1
+            && winograd.is_faster(geometry.multiply_adds(), channels);
+        is_faster.then_some((winograd, *input_is_large))
     }
 
     /// Returns the gradient of the input.
@@ -66,6 +88,10 @@ impl Linear<'_> {
         if geometry.groups > 1 {
             let gradient = MatrixBatch::k_inside(gradient, batch, c_out);
             return self.grouped(&geometry.backward, (gradient, weight), |_, _, _| {});
+        }
+        if let Some((winograd, is_large)) = self.winograd() {
+            let weights = winograd.weights(weight, gemm_isa(c_in, c_out));
+            return winograd.forward((gradient, batch), !is_large, &weights, |_, _, _| {});
         }
         convolve(&geometry.backward, gradient, weight, batch, |_, _, _| {})
     }
@@ -79,6 +105,14 @@ impl Linear<'_> {
         if geometry.groups > 1 {
             let operands = (matrices(x, c_in), matrices(gradient, c_out));
             return self.grouped(&geometry.weights, operands, |_, _, _| {});
+        }
+        if let Some((winograd, is_large)) = self.winograd() {
+            let isa = gemm_isa(c_in, c_out);
+            let (x, gradient) = ((x, c_in), (gradient, c_out));
+            return match is_large {
+                true => winograd.weight_gradient(x, gradient, (batch, false), isa),
+                false => winograd.weight_gradient(gradient, x, (batch, true), isa),
+            };
         }
         if is_few(c_in, taps) {
             // One product of (taps x channels in) rows for each output pixel.
@@ -165,8 +199,8 @@ fn convolve(
             let patches = gemm(&each, (a, activations), gemm_isa(taps * n, k), |_, _, _| {});
             col2im(rulebook, &patches, batch, (taps, n), finish)
         }
-        // `method` knows one group alone.
-        Method::Pairs | Method::Groups => {
+        // `method` does not know the last two.
+        Method::Pairs | Method::Groups | Method::Winograd => {
             gemm(rulebook, (activations, weight), gemm_isa(k, n), finish)
         }
     }
@@ -183,4 +217,41 @@ fn sum_of_products(a: MatrixBatch, b: MatrixBatch) -> Vec<f32> {
         sum.iter_mut().zip(part).for_each(|(sum, value)| *sum += value);
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::Window;
+    use crate::precision::{Precision, set_precision};
+    use candle_core::Result;
+
+    /// Measured: with 256 channels a 3x3 layer is 1.6 times as fast, with 64 it is slower.
+    #[test]
+    fn layers_of_many_channels_with_short_kernels_use_winograd_s_algorithm() -> Result<()> {
+        set_precision(Precision::Highest);
+        for (kernel, stride, side, channels, want) in [
+            (3, 1, 16, (256, 256), true),
+            (3, 1, 16, (64, 64), false),
+            (3, 1, 8, (256, 256), true),
+            (1, 1, 16, (256, 256), false),
+            (4, 2, 16, (64, 128), true),
+            (4, 2, 32, (32, 64), false),
+            (5, 1, 7, (256, 128), false),
+        ] {
+            let (large, small) = ((side, side), (side / stride, side / stride));
+            let window = Window::same((kernel, kernel), stride, large);
+            let conv = Geometry::conv(window, large, small)?;
+            let transposed = Geometry::transposed(window, small, large)?;
+            let uses = |geometry: &Geometry, channels: (usize, usize)| {
+                let linear = Linear { geometry, batch: 1, channels };
+                linear.forward_method() == Method::Winograd
+            };
+            let name = format!("{kernel}x{kernel}, stride {stride}, {side} pixels, {channels:?}");
+            assert_eq!(uses(&conv, channels), want, "{name}");
+            assert_eq!(uses(&transposed, (channels.1, channels.0)), want, "{name}, transposed");
+            assert!(!uses(&conv.with_groups(2)?, channels), "{name}, groups");
+        }
+        Ok(())
+    }
 }

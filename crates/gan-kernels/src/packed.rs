@@ -12,6 +12,7 @@ use crate::matrix::MatrixBatch;
 use crate::precision::gemm_isa;
 use crate::rulebook::Rulebook;
 use crate::storage;
+use crate::winograd::PointWeights;
 use candle_core::{Device, Result, Tensor, bail};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -120,6 +121,8 @@ struct PackedLayer {
     epilogue: Epilogue,
     /// For one image, and for more.
     packed: [OnceLock<PackedOperand>; 2],
+    /// For Winograd's algorithm.
+    at_points: OnceLock<PointWeights>,
     /// One product with all taps' weights.
     one_product: Rulebook,
 }
@@ -150,6 +153,7 @@ impl PackedLayer {
             per_pixel: features != c_out,
             epilogue: Epilogue::new(*activation),
             packed: Default::default(),
+            at_points: OnceLock::new(),
             one_product: Rulebook::one_b(1),
         })
     }
@@ -195,6 +199,13 @@ impl PackedLayer {
                         y.chunks_exact_mut(c_out).enumerate().for_each(|(i, y)| finish(i, 0, y))
                     }
                 }
+            }
+            Method::Winograd => {
+                let Some((winograd, is_large)) = linear.winograd() else { return };
+                let weight = || MatrixBatch::k_outside(&self.weight, c_in, c_out);
+                let weights = || winograd.weights(weight(), gemm_isa(c_in, c_out));
+                let weights = self.at_points.get_or_init(weights);
+                *y = winograd.forward((x, batch), is_large, weights, finish);
             }
             _ => *y = linear.forward(x, &self.weight, finish),
         }

@@ -28,10 +28,11 @@ pub(crate) struct SimdKernel<'a> {
 }
 
 impl<'a> SimdKernel<'a> {
-    /// Packs A, for matrices of B with `n` columns.
-    pub(crate) fn new(a: MatrixBatch<'a>, n: usize) -> Self {
+    /// Packs A, for matrices of B with `n` columns, in panels for products with `rows` rows: those of A, or
+    /// several.
+    pub(crate) fn new(a: MatrixBatch<'a>, rows: usize, n: usize) -> Self {
         let arch = arch();
-        let panel = arch.dispatch(PanelShapeFor { rows: a.mn, n });
+        let panel = arch.dispatch(PanelShapeFor { rows, n });
         Self { arch, a: RowBlocks::new(a), panel }
     }
 }

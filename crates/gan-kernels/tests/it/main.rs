@@ -8,6 +8,7 @@ mod packed;
 mod reference;
 mod threads;
 mod update;
+mod winograd;
 
 use candle_core::{Device, Tensor};
 use gan_kernels::{Precision, precision, set_precision};
