@@ -104,16 +104,19 @@ impl Winograd {
     }
 
     /// Whether the algorithm is faster than `direct` products, for channels of the large map and of the small
-    /// one. A batch has no influence, so that an image's result is the same in every one.
+    /// one. The batch has no influence, so that an image's result is the same in every one.
     pub(crate) fn is_faster(&self, direct: usize, (large, small): (usize, usize)) -> bool {
-        /// Multiply-adds in the time that one element takes to the points or from there, measured.
+        /// Multiply-adds in the time that an element takes to the points or from there, measured.
         const ELEMENT: usize = 40;
+        /// Images that share the weights at the points, in a small batch.
+        const IMAGES: usize = 16;
         let sum =
             |count: fn(&Point) -> usize| self.used().map(|(.., point)| count(point)).sum::<usize>();
         let (products, tiles) = (sum(|point| point.tiles * point.taps), sum(|point| point.tiles));
-        let elements = products * large + tiles * small;
-        // What the weights take has a share that depends on the batch.
-        5 * (products * large * small + ELEMENT * elements) < 4 * direct * large * small
+        let weights = sum(|point| point.taps) * large * small;
+        let elements = products * large + tiles * small + weights / IMAGES;
+        // Not for a small gain.
+        6 * (products * large * small + ELEMENT * elements) < 5 * direct * large * small
     }
 
     /// Brings weights to the points: (k, n) matrices of taps, where the result of a convolution has n

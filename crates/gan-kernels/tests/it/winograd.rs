@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// Kernel, stride, side of the large map, channels of the large map and of the small one. A test of the
 /// kernels themselves says that such layers use the algorithm.
 const CASES: [(usize, usize, usize, (usize, usize)); 2] =
-    [(3, 1, 8, (256, 256)), (4, 2, 16, (64, 128))];
+    [(3, 1, 8, (256, 256)), (4, 2, 24, (128, 128))];
 
 struct Case {
     name: String,
