@@ -64,7 +64,6 @@ pub(crate) struct PackedOperand {
     isa: Isa,
     /// Rows of A that the panels are made for: one, or several.
     rows: usize,
-    panel_columns: usize,
     packed: PackedB,
 }
 
@@ -83,7 +82,7 @@ impl PackedOperand {
     fn of(kernel: &impl Kernel, b: MatrixBatch, rows: usize, isa: Isa) -> Self {
         let packed = pack(b, kernel);
         let b = MatrixBatch { data: &[], ..b };
-        Self { b, isa, rows, panel_columns: kernel.block().1, packed }
+        Self { b, isa, rows, packed }
     }
 
     /// Computes the products of [`gemm`] with these matrices B into `c`, whose memory is used again.
@@ -155,9 +154,6 @@ impl<'a> Gemm<'a> {
         assert_eq!(kernels.len(), self.b.len(), "a kernel for each group of columns");
         let groups = rulebook.groups();
         let (row_cuts, column_cuts) = self.cuts(row_blocks, panels);
-        if let Some(operand) = packed {
-            assert_eq!(operand.panel_columns, block_columns, "B is packed for other rows");
-        }
         // A panel that only one task uses is packed by that task, just before its use. So is one that a
         // group of columns does not fill: those of all groups take many times B's memory.
         let fills = self.b.len() == 1 || n >= block_columns;

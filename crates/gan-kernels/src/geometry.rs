@@ -54,7 +54,7 @@ pub struct Geometry {
     pub(crate) backward: Rulebook,
     /// For each tap: (input pixel, output pixel).
     pub(crate) weights: Rulebook,
-    /// Winograd's algorithm where it takes fewer products, and whether the input is its large map.
+    /// Winograd's algorithm, and whether the input is its large map. A dense layer has none.
     pub(crate) winograd: Option<(Winograd, bool)>,
 }
 
@@ -65,9 +65,9 @@ impl Geometry {
     /// A kernel, stride or size that is zero.
     pub fn conv(window: Window, input: (usize, usize), output: (usize, usize)) -> Result<Self> {
         let taps = taps(window, input, output)?;
-        let winograd = Winograd::new(window, input, output, taps.len());
+        let winograd = Winograd::new(window, input, output);
         let geometry = Self::new(window.kernel, input, output, &taps, [1, window.stride, 1]);
-        Ok(Self { winograd: winograd.map(|winograd| (winograd, true)), ..geometry })
+        Ok(Self { winograd: Some((winograd, true)), ..geometry })
     }
 
     /// A transposed convolution from `input` to `output` pixels: the backward pass of the
@@ -85,9 +85,9 @@ impl Geometry {
             std::mem::swap(&mut tap.input, &mut tap.output);
         }
         let stride = window.stride;
-        let winograd = Winograd::new(window, output, input, taps.len());
+        let winograd = Winograd::new(window, output, input);
         let geometry = Self::new(window.kernel, input, output, &taps, [stride, 1, stride]);
-        Ok(Self { winograd: winograd.map(|winograd| (winograd, false)), ..geometry })
+        Ok(Self { winograd: Some((winograd, false)), ..geometry })
     }
 
     /// A dense layer: one pixel to one pixel.

@@ -12,7 +12,7 @@ use crate::matrix::MatrixBatch;
 use crate::precision::gemm_isa;
 use crate::rulebook::Rulebook;
 use crate::storage;
-use crate::winograd::PointWeights;
+use crate::winograd::TransformedWeights;
 use candle_core::{Device, Result, Tensor, bail};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -35,7 +35,8 @@ pub struct FixedLayer {
 /// Layers applied in order, with weights that are packed at the first call.
 ///
 /// The result is that of [`crate::layer()`] for each layer, to the byte. On one thread, a call
-/// for one image asks for no memory but the result's, unless a layer's input has few channels.
+/// for one image asks for no memory but the result's, unless a layer's input has few channels, or it uses
+/// Winograd's algorithm.
 pub struct PackedChain {
     layers: Vec<PackedLayer>,
     /// Memory for activations, of calls that have ended.
@@ -122,7 +123,7 @@ struct PackedLayer {
     /// For one image, and for more.
     packed: [OnceLock<PackedOperand>; 2],
     /// For Winograd's algorithm.
-    at_points: OnceLock<PointWeights>,
+    transformed: OnceLock<TransformedWeights>,
     /// One product with all taps' weights.
     one_product: Rulebook,
 }
@@ -153,7 +154,7 @@ impl PackedLayer {
             per_pixel: features != c_out,
             epilogue: Epilogue::new(*activation),
             packed: Default::default(),
-            at_points: OnceLock::new(),
+            transformed: OnceLock::new(),
             one_product: Rulebook::one_b(1),
         })
     }
@@ -176,6 +177,13 @@ impl PackedLayer {
         let finish =
             |row: usize, column: usize, values: &mut [f32]| bias.apply(row, column, values);
         let linear = Linear { geometry, batch, channels: self.channels };
+        if let Some((winograd, input_is_large)) = linear.winograd() {
+            let weight = MatrixBatch::k_outside(&self.weight, c_in, c_out);
+            let weights = || winograd.weights(weight, gemm_isa(c_in, c_out));
+            let weights = self.transformed.get_or_init(weights);
+            *y = winograd.forward((x, batch), input_is_large, weights, finish);
+            return;
+        }
         let packed = &self.packed[usize::from(batch > 1)];
         let isa = gemm_isa(geometry.taps() * c_out, c_in);
         match linear.forward_method() {
@@ -199,13 +207,6 @@ impl PackedLayer {
                         y.chunks_exact_mut(c_out).enumerate().for_each(|(i, y)| finish(i, 0, y))
                     }
                 }
-            }
-            Method::Winograd => {
-                let Some((winograd, is_large)) = linear.winograd() else { return };
-                let weight = || MatrixBatch::k_outside(&self.weight, c_in, c_out);
-                let weights = || winograd.weights(weight(), gemm_isa(c_in, c_out));
-                let weights = self.at_points.get_or_init(weights);
-                *y = winograd.forward((x, batch), is_large, weights, finish);
             }
             _ => *y = linear.forward(x, &self.weight, finish),
         }

@@ -10,6 +10,7 @@
 
 use crate::jobs;
 use crate::unsafe_slice::UnsafeSlice;
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,8 +21,21 @@ const SERIAL_WORK: usize = 25_000;
 /// Multiply-adds that take about as long as a copy of one element to another order.
 pub(crate) const COPY_WORK: usize = 4;
 
+thread_local! {
+    static ON_THIS_THREAD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a closure whose jobs stay on this thread, as each of many equal tasks should.
+pub(crate) fn on_this_thread<R>(run: impl FnOnce() -> R) -> R {
+    let before = ON_THIS_THREAD.replace(true);
+    let result = run();
+    ON_THIS_THREAD.set(before);
+    result
+}
+
 fn is_serial(tasks: usize, work: usize) -> bool {
-    work < SERIAL_WORK || tasks < 2 || rayon::current_num_threads() == 1
+    let one_thread = ON_THIS_THREAD.get() || rayon::current_num_threads() == 1;
+    work < SERIAL_WORK || tasks < 2 || one_thread
 }
 
 /// Runs `task(0)` to `task(tasks - 1)`. `work` is the size of the whole job in multiply-adds.
@@ -184,6 +198,20 @@ mod tests {
     #[should_panic(expected = "the task of part 1 returned another slice")]
     fn a_part_must_be_returned_whole() {
         init_equal_parts(2, 4, 0, |index, part| &mut zeroed(part)[index..]);
+    }
+
+    #[test]
+    fn jobs_can_stay_on_their_thread() {
+        let threads = || {
+            let ids = map(0..100, usize::MAX, |_, _: usize| {
+                std::thread::sleep(std::time::Duration::from_micros(100));
+                std::thread::current().id()
+            });
+            ids.into_iter().collect::<std::collections::HashSet<_>>().len()
+        };
+        let (alone, shared) = in_pool(3, || (on_this_thread(threads), threads()));
+        assert_eq!(alone, 1);
+        assert!(shared > 1, "{shared}");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use std::ptr;
 const ROWS: usize = 8;
 /// Matrices A of so many floats stay as they are: the first-level cache holds them in any order.
 const IN_PLACE: usize = 8192;
+/// Rows of a panel that are packed together from columns of B.
+const PACKED_ROWS: usize = 64;
 /// The most floats of a vector.
 const MAX_LANES: usize = 16;
 
@@ -178,11 +180,14 @@ unsafe fn pack(
         if valid < columns {
             target.write_bytes(0, k.len() * columns);
         }
-        for j in 0..valid {
-            let values = b.from(matrix, column + j, k.start);
-            let values = values.iter().step_by(b.strides.k).take(k.len());
-            for (i, value) in values.enumerate() {
-                target.add(i * columns + j).write(*value);
+        // Some rows at a time, which stay in the first-level cache while their columns are written.
+        for rows in (0..k.len()).step_by(PACKED_ROWS).map(|i| i..k.len().min(i + PACKED_ROWS)) {
+            for j in 0..valid {
+                let values = b.from(matrix, column + j, k.start + rows.start);
+                let values = values.iter().step_by(b.strides.k);
+                for (i, value) in rows.clone().zip(values) {
+                    target.add(i * columns + j).write(*value);
+                }
             }
         }
     }

@@ -6,13 +6,12 @@
 //! products over channels, as in the rest of this crate. Additions bring input and weights to the points, and
 //! the products back.
 //!
-//! A layer of stride `s` is a sum of `s` layers of stride 1 along each axis, one for each remainder of the
-//! taps' numbers. They share the points, so that their products are summed there. A 4x4 layer
-//! of stride 2 takes 0.45 to 0.56 of the direct products, a 5x5 layer of stride 2 about 0.5, a 3x3 layer of
-//! stride 1 from 0.44 on.
+//! A layer of stride `s` is along each axis a sum of `s` layers of stride 1, one for each tap index modulo `s`. They
+//! share the points, so that their products are summed there. At large maps a 4x4 layer of stride 2 takes 0.47 of the
+//! direct products, a 3x3 layer of stride 1 takes 0.45.
 //!
-//! The points are 0, 1, -1 and infinity alone. With them the errors in f32 are about those of direct sums,
-//! while the points 2 or 1/2 would quadruple them.
+//! The points are 0, 1, -1 and infinity alone. With them the errors in f32 are about those of direct sums, while a
+//! further point, 2 or 1/2, would make them 2.4 to 4.5 times as large.
 
 mod axis;
 mod map;
@@ -28,12 +27,21 @@ use crate::parallel::{self, COPY_WORK};
 use crate::rulebook::Rulebook;
 use crate::unsafe_slice::UnsafeSlice;
 use axis::{Axis, POINTS};
-use map::{Images, Map};
+use map::{Map, Span};
+use std::sync::OnceLock;
 use transform::{Square, square};
 
-/// The algorithm for layers of one geometry, between a large map and a small one.
+/// The algorithm for layers of one geometry, between a large map and a small one. Its plan is made when a
+/// layer uses it.
 #[derive(Debug)]
 pub(crate) struct Winograd {
+    rows: Axis,
+    columns: Axis,
+    plan: OnceLock<Plan>,
+}
+
+#[derive(Debug)]
+struct Plan {
     /// The pairs of a point of each axis.
     points: Square<Point>,
     large: Map,
@@ -56,31 +64,77 @@ struct Point {
 }
 
 /// A layer's weights at the points, packed.
-pub(crate) struct PointWeights {
+pub(crate) struct TransformedWeights {
     /// Channels that are summed up, and those of the result.
     channels: (usize, usize),
     packed: Square<Option<PackedOperand>>,
 }
 
 impl Winograd {
-    /// Plans a convolution from a large map to a small one. Returns nothing if it takes as many products as
-    /// are computed directly, or more.
-    pub(crate) fn new(
-        window: Window,
-        large: (usize, usize),
-        small: (usize, usize),
-        direct: usize,
-    ) -> Option<Self> {
+    /// The algorithm for a convolution from a large map to a small one.
+    pub(crate) fn new(window: Window, large: (usize, usize), small: (usize, usize)) -> Self {
         let Window { kernel, stride, padding } = window;
         let rows = Axis::new((kernel.0, stride, padding.0), (large.0, small.0));
         let columns = Axis::new((kernel.1, stride, padding.1), (large.1, small.1));
-        let products = |i, j| {
-            let (of_row, of_column) = (rows.counts(i), columns.counts(j));
-            of_row.0 * of_column.0 * of_row.1 * of_column.1
+        Self { rows, columns, plan: OnceLock::new() }
+    }
+
+    /// Whether the algorithm is faster than `direct` products, for channels of the large map and of the small
+    /// one. The batch has no influence, so that an image's result is the same in every one.
+    pub(crate) fn is_faster(&self, direct: usize, (large, small): (usize, usize)) -> bool {
+        /// Multiply-adds in the time of an element's transform, measured.
+        const ELEMENT: usize = 40;
+        /// Images that share the transformed weights, in a small batch.
+        const IMAGES: usize = 16;
+        let sum = |count: fn((usize, usize)) -> usize| {
+            let along = |axis: &Axis| (0..POINTS).map(|i| count(axis.counts(i))).sum::<usize>();
+            along(&self.rows) * along(&self.columns)
         };
-        if square(products).iter().flatten().sum::<usize>() >= direct {
-            return None;
-        }
+        let products = sum(|(tiles, taps)| tiles * taps);
+        let weights = sum(|(_, taps)| taps) * large * small;
+        let elements = products * large + sum(|(tiles, _)| tiles) * small + weights / IMAGES;
+        // At least 1.2 times as fast.
+        6 * (products * large * small + ELEMENT * elements) < 5 * direct * large * small
+    }
+
+    fn plan(&self) -> &Plan {
+        self.plan.get_or_init(|| Plan::new(&self.rows, &self.columns))
+    }
+
+    /// Transforms weights: (k, n) matrices of taps, where the output of a convolution has n channels.
+    pub(crate) fn weights(&self, weight: MatrixBatch, isa: Isa) -> TransformedWeights {
+        self.plan().weights(weight, isa)
+    }
+
+    /// Returns the output of a convolution (`down`) or of its transpose. `finish` is as in [`gemm`].
+    ///
+    /// # Shapes
+    /// `x`: [pixel][batch][k]; result: [pixel][batch][n].
+    pub(crate) fn forward(
+        &self,
+        x: (&[f32], usize),
+        down: bool,
+        weights: &TransformedWeights,
+        finish: impl Fn(usize, usize, &mut [f32]) + Sync,
+    ) -> Vec<f32> {
+        self.plan().forward(x, down, weights, finish)
+    }
+
+    /// Returns the gradient of the weights, given a map and its channels, or the gradient of one: [tap][channel
+    /// of the large map][channel of the small one], or with the channels exchanged if `small_first`.
+    pub(crate) fn weight_gradient(
+        &self,
+        large: (&[f32], usize),
+        small: (&[f32], usize),
+        batch: (usize, bool),
+        isa: Isa,
+    ) -> Vec<f32> {
+        self.plan().weight_gradient(large, small, batch, isa)
+    }
+}
+
+impl Plan {
+    fn new(rows: &Axis, columns: &Axis) -> Self {
         let points = square(|i, j| {
             let (of_row, of_column) = (rows.counts(i), columns.counts(j));
             let (tiles, taps) = (of_row.0 * of_column.0, of_row.1 * of_column.1);
@@ -95,38 +149,21 @@ impl Winograd {
             let tile = row.0 * columns.counts(j).0 + column.0;
             of_taps((i, j), row, column) * points[i][j].tiles + tile
         };
+        let size = |of: fn(&Axis) -> usize| (of(rows), of(columns));
         let (large, small, kernel) = (
-            Map::new(large, (&rows.large(), &columns.large()), of_tile),
-            Map::new(small, (&rows.small(), &columns.small()), of_tile),
-            Map::new(kernel, (&rows.kernel(), &columns.kernel()), of_taps),
+            Map::new(size(|axis| axis.large), (&rows.large(), &columns.large()), of_tile),
+            Map::new(size(|axis| axis.small), (&rows.small(), &columns.small()), of_tile),
+            Map::new(size(|axis| axis.kernel), (&rows.kernel(), &columns.kernel()), of_taps),
         );
-        Some(Self { points, large, small, kernel })
+        Self { points, large, small, kernel }
     }
 
-    /// Whether the algorithm is faster than `direct` products, for channels of the large map and of the small
-    /// one. The batch has no influence, so that an image's result is the same in every one.
-    pub(crate) fn is_faster(&self, direct: usize, (large, small): (usize, usize)) -> bool {
-        /// Multiply-adds in the time that an element takes to the points or from there, measured.
-        const ELEMENT: usize = 40;
-        /// Images that share the weights at the points, in a small batch.
-        const IMAGES: usize = 16;
-        let sum =
-            |count: fn(&Point) -> usize| self.used().map(|(.., point)| count(point)).sum::<usize>();
-        let (products, tiles) = (sum(|point| point.tiles * point.taps), sum(|point| point.tiles));
-        let weights = sum(|point| point.taps) * large * small;
-        let elements = products * large + tiles * small + weights / IMAGES;
-        // Not for a small gain.
-        6 * (products * large * small + ELEMENT * elements) < 5 * direct * large * small
-    }
-
-    /// Brings weights to the points: (k, n) matrices of taps, where the result of a convolution has n
-    /// channels.
-    pub(crate) fn weights(&self, weight: MatrixBatch, isa: Isa) -> PointWeights {
+    fn weights(&self, weight: MatrixBatch, isa: Isa) -> TransformedWeights {
         let len = weight.k * weight.mn;
         let fill = |target: &Square<UnsafeSlice>| {
             for_parts(len, |part| {
                 // SAFETY: tasks have different parts, and `buffers` memory for all.
-                unsafe { self.kernel.to_points((weight.data, part), (target, part)) };
+                unsafe { self.kernel.transform((weight.data, part), (target, part)) };
             });
         };
         // SAFETY: each tap of a pair is in the patch of that pair.
@@ -137,18 +174,14 @@ impl Winograd {
             // Packed for several rows, which a panel for one row is too wide for.
             (point.tiles > 0).then(|| PackedOperand::new(weight, 2, isa))
         });
-        PointWeights { channels: (weight.k, weight.mn), packed }
+        TransformedWeights { channels: (weight.k, weight.mn), packed }
     }
 
-    /// Returns the output of a convolution (`down`) or of its transpose. `finish` is as in [`gemm`].
-    ///
-    /// # Shapes
-    /// `x`: [pixel][batch][k]; result: [pixel][batch][n].
-    pub(crate) fn forward(
+    fn forward(
         &self,
         (x, batch): (&[f32], usize),
         down: bool,
-        weights: &PointWeights,
+        weights: &TransformedWeights,
         finish: impl Fn(usize, usize, &mut [f32]) + Sync,
     ) -> Vec<f32> {
         let (from, to) = if down { (&self.large, &self.small) } else { (&self.small, &self.large) };
@@ -163,7 +196,7 @@ impl Winograd {
             let a = unsafe {
                 self.buffers(
                     |point| matrices(point) * rows(point) * k,
-                    |a| from.to_points((x, source), (a, source.alone())),
+                    |a| from.transform((x, source), (a, source.alone())),
                 )
             };
             let mut c = Square::<Vec<f32>>::default();
@@ -171,11 +204,15 @@ impl Winograd {
                 if let Some(weight) = &weights.packed[i][j] {
                     let a = MatrixBatch::k_inside(&a[i][j], rows(point), k);
                     let rulebook = if down { &point.sum } else { &point.each };
-                    weight.gemm(rulebook, a, &mut c[i][j], |_, _, _| {});
+                    let mut product = || weight.gemm(rulebook, a, &mut c[i][j], |_, _, _| {});
+                    match parts < rayon::current_num_threads() {
+                        true => product(),
+                        false => parallel::on_this_thread(product),
+                    }
                 }
             }
             // SAFETY: tasks have different images.
-            unsafe { to.points_to((&c, target.alone()), (result, target)) };
+            unsafe { to.transform_back((&c, target.alone()), (result, target)) };
             for pixel in 0..to.len {
                 let range = target.range(pixel);
                 // SAFETY: as above, and all pixels of these images are initialised.
@@ -195,9 +232,7 @@ impl Winograd {
         result
     }
 
-    /// Returns the gradient of the weights, given a map and its channels, or the gradient of one: [tap][channel
-    /// of the large map][channel of the small one], or with the channels exchanged if `small_first`.
-    pub(crate) fn weight_gradient(
+    fn weight_gradient(
         &self,
         (large, c_large): (&[f32], usize),
         (small, c_small): (&[f32], usize),
@@ -209,7 +244,7 @@ impl Winograd {
             parallel::for_each(parts, COPY_WORK * values.len(), |part| {
                 let images = images(part, parts, batch, channels);
                 // SAFETY: tasks have different images, and `buffers` memory for all.
-                unsafe { map.to_points((values, images), (target, images)) };
+                unsafe { map.transform((values, images), (target, images)) };
             });
         };
         // SAFETY: the patches of a map are those of all its tiles and taps.
@@ -237,7 +272,9 @@ impl Winograd {
         // SAFETY: the parts are all elements of each tap, and each tap is in one patch.
         unsafe {
             parallel::refill(&mut result, self.kernel.len * len, |result| {
-                for_parts(len, |part| self.kernel.points_to((&gradients, part), (result, part)));
+                for_parts(len, |part| {
+                    self.kernel.transform_back((&gradients, part), (result, part))
+                });
             });
         }
         result
@@ -289,16 +326,16 @@ impl Winograd {
 }
 
 /// One of the parts of a batch.
-fn images(part: usize, parts: usize, batch: usize, channels: usize) -> Images {
+fn images(part: usize, parts: usize, batch: usize, channels: usize) -> Span {
     let (first, end) = (part * batch / parts, (part + 1) * batch / parts);
-    Images { all: batch, first, count: end - first, channels }
+    Span { all: batch, first, count: end - first, channels }
 }
 
 /// Runs a task for each part of the `len` elements of matrices.
-fn for_parts(len: usize, task: impl Fn(Images) + Sync) {
+fn for_parts(len: usize, task: impl Fn(Span) + Sync) {
     const LEN: usize = 4096;
     parallel::for_each(len.div_ceil(LEN), COPY_WORK * POINTS * len, |part| {
         let first = part * LEN;
-        task(Images { all: len, first, count: LEN.min(len - first), channels: 1 });
+        task(Span { all: len, first, count: LEN.min(len - first), channels: 1 });
     });
 }

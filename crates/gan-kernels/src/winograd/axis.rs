@@ -32,8 +32,10 @@ fn evaluation(coefficients: usize) -> Matrix {
 /// The axis of a convolution from a large map to a small one.
 #[derive(Debug)]
 pub(super) struct Axis {
-    /// Pixels of the large map.
-    large: usize,
+    /// Pixels of the maps, and taps.
+    pub(super) large: usize,
+    pub(super) small: usize,
+    pub(super) kernel: usize,
     stride: usize,
     padding: usize,
     /// Pixels of the small map that are computed together.
@@ -88,7 +90,7 @@ impl Axis {
             let is_used = |i: &usize| tiles.iter().any(|tile| uses(point, tile, &taps[*i]));
             (0..taps.len()).filter(is_used).collect()
         });
-        Self { large, stride, padding, tiles, taps, tiles_at, taps_at }
+        Self { large, small, kernel, stride, padding, tiles, taps, tiles_at, taps_at }
     }
 
     /// The numbers of tiles and of taps that use a point.
@@ -96,7 +98,7 @@ impl Axis {
         (self.tiles_at[point].len(), self.taps_at[point].len())
     }
 
-    /// The transforms of the large map: of each tile for each of the taps.
+    /// The transform of the large map, of each tile for each of the taps.
     pub(super) fn large(&self) -> Vec<Part> {
         let part = |tile: usize, index: usize| {
             let (outputs, taps) = (&self.tiles[tile], self.taps[index]);
@@ -114,7 +116,7 @@ impl Axis {
             .collect()
     }
 
-    /// Those of the small map: of each tile.
+    /// The transform of the small map, of each tile.
     pub(super) fn small(&self) -> Vec<Part> {
         let part = |(tile, outputs): (usize, &Range<usize>)| {
             self.part(|i| outputs.clone().nth(i), Some(tile), None, evaluation(outputs.len()))
@@ -122,7 +124,7 @@ impl Axis {
         self.tiles.iter().enumerate().map(part).collect()
     }
 
-    /// Those of the kernel.
+    /// The filter transform.
     pub(super) fn kernel(&self) -> Vec<Part> {
         let part = |(index, taps): (usize, &Taps)| {
             let tap = |i: usize| (i < taps.count).then_some(taps.first + i * self.stride);

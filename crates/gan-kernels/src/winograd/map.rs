@@ -1,7 +1,7 @@
-//! What is brought to the points and back: the pixels of a map, or the taps of a kernel.
+//! What is transformed: the pixels of a feature map, or the taps of a kernel.
 
 use super::axis::Part;
-use super::transform::{Matrix, Sandwich, Square, square};
+use super::transform::{Matrix, Square, Transform, square};
 use crate::unsafe_slice::UnsafeSlice;
 use std::ops::Range;
 
@@ -25,17 +25,16 @@ struct Patch {
     columns: Matrix,
 }
 
-/// The vectors [image][channel] of some images in [..][image of all][channel], or some of the elements of
-/// matrices.
+/// Some images of all: their vectors in [..][image][channel]. For weights, some elements of all matrices.
 #[derive(Clone, Copy)]
-pub(super) struct Images {
+pub(super) struct Span {
     pub(super) all: usize,
     pub(super) first: usize,
     pub(super) count: usize,
     pub(super) channels: usize,
 }
 
-impl Images {
+impl Span {
     /// The elements of vector `index`.
     pub(super) fn range(self, index: usize) -> Range<usize> {
         let start = (index * self.all + self.first) * self.channels;
@@ -71,18 +70,18 @@ impl Map {
         Self { len, is_divided, patches }
     }
 
-    /// Computes the vectors of some images at the points.
+    /// The transform of some images: computes their vectors at the points.
     ///
     /// # Safety
     /// The targets have memory for the vectors of all patches. Nobody else uses those of these images.
-    pub(super) unsafe fn to_points(
+    pub(super) unsafe fn transform(
         &self,
-        (values, images): (&[f32], Images),
-        (target, to): (&Square<UnsafeSlice>, Images),
+        (values, images): (&[f32], Span),
+        (target, to): (&Square<UnsafeSlice>, Span),
     ) {
         for patch in &self.patches {
             let place = |i: usize, j: usize| Some(to.range(patch.places[i][j]?).start);
-            let sandwich = Sandwich {
+            let patch = Transform {
                 left: &patch.rows,
                 right: &patch.columns,
                 source: square(|i, j| Some(&values[images.range(patch.vectors[i][j]?)])),
@@ -91,18 +90,18 @@ impl Map {
                 add: false,
             };
             // SAFETY: the contract; patches have different places.
-            unsafe { sandwich.compute() };
+            unsafe { patch.compute() };
         }
     }
 
-    /// The transpose of [`Self::to_points`].
+    /// The transposed transform: from vectors at the points to those of some images.
     ///
     /// # Safety
     /// The target has memory for the vectors of the map. Nobody else uses those of these images.
-    pub(super) unsafe fn points_to(
+    pub(super) unsafe fn transform_back(
         &self,
-        (points, images): (&Square<Vec<f32>>, Images),
-        (target, to): (&UnsafeSlice, Images),
+        (points, images): (&Square<Vec<f32>>, Span),
+        (target, to): (&UnsafeSlice, Span),
     ) {
         for vector in (0..self.len).filter(|_| !self.is_divided) {
             let range = to.range(vector);
@@ -110,7 +109,7 @@ impl Map {
             unsafe { target.pointer(range.start).write_bytes(0, range.len()) };
         }
         for patch in &self.patches {
-            let sandwich = Sandwich {
+            let patch = Transform {
                 left: &square(|i, j| patch.rows[j][i]),
                 right: &square(|i, j| patch.columns[j][i]),
                 source: square(|i, j| Some(&points[i][j][images.range(patch.places[i][j]?)])),
@@ -119,7 +118,7 @@ impl Map {
                 add: !self.is_divided,
             };
             // SAFETY: the contract; what is added to is initialised above.
-            unsafe { sandwich.compute() };
+            unsafe { patch.compute() };
         }
     }
 }

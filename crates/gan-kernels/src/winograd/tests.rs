@@ -2,10 +2,9 @@
 
 use super::*;
 use crate::geometry::Geometry;
-use crate::isa::isa;
+use crate::precision::gemm_isa;
 use candle_core::Result;
 
-const BATCH: usize = 5;
 /// Of the large map, and of the small one.
 const CHANNELS: (usize, usize) = (3, 7);
 
@@ -30,6 +29,7 @@ fn assert_close(got: &[f32], want: &[f64], what: &str) {
 /// A convolution from a large map to a small one with random tensors.
 struct Case {
     name: String,
+    batch: usize,
     geometry: Geometry,
     winograd: Winograd,
     large: Vec<f32>,
@@ -39,14 +39,20 @@ struct Case {
 }
 
 impl Case {
-    fn new(window: Window, large: (usize, usize), small: (usize, usize)) -> Result<Self> {
+    fn new(
+        window: Window,
+        large: (usize, usize),
+        small: (usize, usize),
+        batch: usize,
+    ) -> Result<Self> {
         let (c_large, c_small) = CHANNELS;
         Ok(Self {
             name: format!("{window:?}, {large:?} to {small:?}"),
+            batch,
             geometry: Geometry::conv(window, large, small)?,
-            winograd: Winograd::new(window, large, small, usize::MAX).expect("fewer products"),
-            large: random(large.0 * large.1 * BATCH * c_large, 1),
-            small: random(small.0 * small.1 * BATCH * c_small, 2),
+            winograd: Winograd::new(window, large, small),
+            large: random(large.0 * large.1 * batch * c_large, 1),
+            small: random(small.0 * small.1 * batch * c_small, 2),
             weight: random(window.kernel.0 * window.kernel.1 * c_large * c_small, 3),
         })
     }
@@ -55,12 +61,12 @@ impl Case {
     fn for_each_product(&self, mut add: impl FnMut(usize, usize, usize)) {
         let (c_large, c_small) = CHANNELS;
         for (large, small, tap) in self.geometry.products() {
-            for image in 0..BATCH {
+            for image in 0..self.batch {
                 for i in 0..c_large {
                     for j in 0..c_small {
                         add(
-                            (large * BATCH + image) * c_large + i,
-                            (small * BATCH + image) * c_small + j,
+                            (large * self.batch + image) * c_large + i,
+                            (small * self.batch + image) * c_small + j,
                             (tap * c_large + i) * c_small + j,
                         );
                     }
@@ -70,7 +76,8 @@ impl Case {
     }
 
     fn check(&self) {
-        let Self { name, winograd, large, small, weight, .. } = self;
+        let Self { name, batch, winograd, large, small, weight, .. } = self;
+        let (batch, isa) = (*batch, gemm_isa(CHANNELS.0, CHANNELS.1));
         let (c_large, c_small) = CHANNELS;
         let mut want = [vec![0.0; small.len()], vec![0.0; large.len()], vec![0.0; weight.len()]];
         self.for_each_product(|l, s, w| {
@@ -79,15 +86,15 @@ impl Case {
             want[1][l] += y * z;
             want[2][w] += x * y;
         });
-        let weights = winograd.weights(MatrixBatch::k_outside(weight, c_large, c_small), isa());
-        let down = winograd.forward((large, BATCH), true, &weights, |_, _, _| {});
+        let weights = winograd.weights(MatrixBatch::k_outside(weight, c_large, c_small), isa);
+        let down = winograd.forward((large, batch), true, &weights, |_, _, _| {});
         assert_close(&down, &want[0], &format!("{name}: small map"));
-        let weights = winograd.weights(MatrixBatch::k_inside(weight, c_large, c_small), isa());
-        let up = winograd.forward((small, BATCH), false, &weights, |_, _, _| {});
+        let weights = winograd.weights(MatrixBatch::k_inside(weight, c_large, c_small), isa);
+        let up = winograd.forward((small, batch), false, &weights, |_, _, _| {});
         assert_close(&up, &want[1], &format!("{name}: large map"));
         let of_weight = |small_first| {
             let maps = ((&large[..], c_large), (&small[..], c_small));
-            winograd.weight_gradient(maps.0, maps.1, (BATCH, small_first), isa())
+            winograd.weight_gradient(maps.0, maps.1, (batch, small_first), isa)
         };
         assert_close(&of_weight(false), &want[2], &format!("{name}: weights"));
         let exchanged: Vec<f64> = (want[2].chunks(c_large * c_small))
@@ -106,23 +113,27 @@ fn equals_the_sum_over_taps() -> Result<()> {
         for stride in [1, 2, 3] {
             for large in [(1, 1), (4, 7), (12, 9), (16, 16)] {
                 let small = (usize::div_ceil(large.0, stride), usize::div_ceil(large.1, stride));
-                Case::new(Window::same(kernel, stride, large), large, small)?.check();
+                Case::new(Window::same(kernel, stride, large), large, small, 5)?.check();
             }
         }
     }
     let window = Window { kernel: (4, 3), stride: 2, padding: (0, 2) };
-    Case::new(window, (11, 8), (3, 4))?.check();
+    Case::new(window, (11, 8), (3, 4), 5)?.check();
     Ok(())
 }
 
 /// `finish` is called once for every element of the result, as it is for products.
 #[test]
 fn finish_sees_each_element_once() -> Result<()> {
-    let case = Case::new(Window::same((4, 4), 2, (16, 12)), (16, 12), (8, 6))?;
+    // Many images of few channels, so that there are several parts.
+    let case = Case::new(Window::same((4, 4), 2, (16, 12)), (16, 12), (8, 6), 130)?;
+    assert!(
+        case.winograd.plan().parts(case.batch, CHANNELS) > 1 || rayon::current_num_threads() == 1
+    );
     let weight = MatrixBatch::k_outside(&case.weight, CHANNELS.0, CHANNELS.1);
-    let weights = case.winograd.weights(weight, isa());
+    let weights = case.winograd.weights(weight, gemm_isa(CHANNELS.0, CHANNELS.1));
     let forward = |finish: &(dyn Fn(usize, usize, &mut [f32]) + Sync)| {
-        case.winograd.forward((&case.large, BATCH), true, &weights, finish)
+        case.winograd.forward((&case.large, case.batch), true, &weights, finish)
     };
     let plain = forward(&|_, _, _| {});
     let numbered = forward(&|row, column, values| {
@@ -146,9 +157,9 @@ fn takes_fewer_products() -> Result<()> {
         (3, 1, 64, 0.454),
     ] {
         let (large, small) = ((side, side), (side / stride, side / stride));
-        let case = Case::new(Window::same((kernel, kernel), stride, large), large, small)?;
+        let case = Case::new(Window::same((kernel, kernel), stride, large), large, small, 1)?;
         let products: usize =
-            case.winograd.used().map(|(.., point)| point.tiles * point.taps).sum();
+            case.winograd.plan().used().map(|(.., point)| point.tiles * point.taps).sum();
         let share = products as f64 / case.geometry.multiply_adds() as f64;
         assert!((share - want).abs() < 0.005, "{}: {share}, not {want}", case.name);
     }

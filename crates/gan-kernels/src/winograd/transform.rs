@@ -3,12 +3,13 @@
 use super::axis::POINTS;
 use crate::isa::arch;
 use pulp::{Simd, WithSimd};
-use std::array;
+use std::mem::MaybeUninit;
+use std::{array, ptr, slice};
 
 /// A value for each pair of a row and a column.
 pub(super) type Square<T> = [[T; POINTS]; POINTS];
 
-/// Rows that the rest does not fill are zeros, and so are columns.
+/// A matrix of up to four rows and columns, filled up with zeros.
 pub(super) type Matrix = Square<f32>;
 
 /// Returns a value for each pair of a row and a column.
@@ -19,9 +20,11 @@ pub(super) fn square<T>(value: impl Fn(usize, usize) -> T) -> Square<T> {
 /// Floats of each vector that are computed at once: the first-level cache holds those of all vectors.
 const STRIP: usize = 128;
 
+type Strip = [f32; STRIP];
+
 /// The product `left source right^T` for vectors: the vector (i, j) of the result is the sum of
 /// `left[i][k] right[j][l] source[k][l]`.
-pub(super) struct Sandwich<'a> {
+pub(super) struct Transform<'a> {
     pub(super) left: &'a Matrix,
     pub(super) right: &'a Matrix,
     /// Vectors of `len` elements. Those that are missing are zeros.
@@ -33,7 +36,7 @@ pub(super) struct Sandwich<'a> {
     pub(super) add: bool,
 }
 
-impl Sandwich<'_> {
+impl Transform<'_> {
     /// Computes the product.
     ///
     /// # Safety
@@ -43,15 +46,15 @@ impl Sandwich<'_> {
         arch().dispatch(Compute(self));
     }
 
-    /// Computes some elements of each vector.
+    /// Computes some elements of each vector. `half` is memory for `left source`.
     ///
     /// # Safety
     /// As [`Self::compute`].
     #[inline(always)]
     #[allow(clippy::needless_range_loop, reason = "the indices are those of the formula")]
-    unsafe fn strip<S: Simd>(&self, simd: S, first: usize, half: &mut Square<[f32; STRIP]>) {
+    unsafe fn strip<S: Simd>(&self, simd: S, first: usize, half: &mut Square<MaybeUninit<Strip>>) {
         let len = STRIP.min(self.len - first);
-        // `left source`, by columns: the vectors of a column may have the same place in the cache.
+        // By columns: the vectors of a column may have the same place in the cache.
         for l in 0..POINTS {
             for i in 0..POINTS {
                 let mut terms = Terms::new();
@@ -60,7 +63,8 @@ impl Sandwich<'_> {
                         terms.push(self.left[i][k], &vector[first..first + len]);
                     }
                 }
-                terms.sum::<S, false>(simd, &mut half[i][l][..len]);
+                // SAFETY: a strip has at least `len` floats.
+                unsafe { terms.sum::<S, false>(simd, half[i][l].as_mut_ptr().cast(), len) };
             }
         }
         for i in 0..POINTS {
@@ -68,35 +72,38 @@ impl Sandwich<'_> {
                 let Some(target) = self.target[i][j] else { continue };
                 let mut terms = Terms::new();
                 for l in 0..POINTS {
-                    terms.push(self.right[j][l], &half[i][l][..len]);
+                    let start = half[i][l].as_ptr().cast::<f32>();
+                    // SAFETY: the first `len` floats are initialised above.
+                    terms.push(self.right[j][l], unsafe { slice::from_raw_parts(start, len) });
                 }
                 // SAFETY: the contract.
-                let target = unsafe { std::slice::from_raw_parts_mut(target.add(first), len) };
-                match self.add {
-                    true => terms.sum::<S, true>(simd, target),
-                    false => terms.sum::<S, false>(simd, target),
+                unsafe {
+                    match self.add {
+                        true => terms.sum::<S, true>(simd, target.add(first), len),
+                        false => terms.sum::<S, false>(simd, target.add(first), len),
+                    }
                 }
             }
         }
     }
 }
 
-struct Compute<'a>(&'a Sandwich<'a>);
+struct Compute<'a>(&'a Transform<'a>);
 
 impl WithSimd for Compute<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let mut half = [[[0.0; STRIP]; POINTS]; POINTS];
+        let mut half = [[MaybeUninit::uninit(); POINTS]; POINTS];
         for first in (0..self.0.len).step_by(STRIP) {
-            // SAFETY: `Sandwich::compute` is the only caller.
+            // SAFETY: `Transform::compute` is the only caller.
             unsafe { self.0.strip(simd, first, &mut half) };
         }
     }
 }
 
-/// Vectors and their factors.
+/// Vectors of one length and their factors.
 struct Terms<'a> {
     terms: [(f32, &'a [f32]); POINTS],
     count: usize,
@@ -117,47 +124,66 @@ impl<'a> Terms<'a> {
     }
 
     /// Writes the sum, or adds it.
+    ///
+    /// # Safety
+    /// The target is valid for writes of `len` floats, and initialised if they are added to. The vectors have
+    /// `len` elements.
     #[inline(always)]
-    fn sum<S: Simd, const ADD: bool>(&self, simd: S, target: &mut [f32]) {
-        // The number of vectors is known in each loop, so that their elements stay in registers.
-        match self.count {
-            0 if ADD => {}
-            0 => target.fill(0.0),
-            1 => self.sum_of::<S, 1, ADD>(simd, target),
-            2 => self.sum_of::<S, 2, ADD>(simd, target),
-            3 => self.sum_of::<S, 3, ADD>(simd, target),
-            _ => self.sum_of::<S, POINTS, ADD>(simd, target),
+    unsafe fn sum<S: Simd, const ADD: bool>(&self, simd: S, target: *mut f32, len: usize) {
+        // SAFETY: the contract. The number of vectors is known in each loop, so that the factors stay in
+        // registers.
+        unsafe {
+            match self.count {
+                0 if ADD => {}
+                0 => target.write_bytes(0, len),
+                1 => self.sum_of::<S, 1, ADD>(simd, target, len),
+                2 => self.sum_of::<S, 2, ADD>(simd, target, len),
+                3 => self.sum_of::<S, 3, ADD>(simd, target, len),
+                _ => self.sum_of::<S, POINTS, ADD>(simd, target, len),
+            }
         }
     }
 
+    /// # Safety
+    /// As [`Self::sum`].
     #[inline(always)]
-    fn sum_of<S: Simd, const COUNT: usize, const ADD: bool>(&self, simd: S, target: &mut [f32]) {
-        let (target, rest) = S::as_mut_simd_f32s(target);
-        let start = target.len() * S::F32_LANES;
+    unsafe fn sum_of<S: Simd, const COUNT: usize, const ADD: bool>(
+        &self,
+        simd: S,
+        target: *mut f32,
+        len: usize,
+    ) {
+        let whole = len / S::F32_LANES * S::F32_LANES;
         let vectors: [_; COUNT] = array::from_fn(|i| {
             let (factor, vector) = self.terms[i];
-            (simd.splat_f32s(factor), &S::as_simd_f32s(vector).0[..target.len()])
+            (simd.splat_f32s(factor), &vector[..len])
         });
-        for (n, target) in target.iter_mut().enumerate() {
-            let (factor, vector) = vectors[0];
-            let mut sum = match ADD {
-                true => simd.mul_add_e_f32s(factor, vector[n], *target),
-                false => simd.mul_f32s(factor, vector[n]),
-            };
-            for (factor, vector) in &vectors[1..] {
-                sum = simd.mul_add_e_f32s(*factor, vector[n], sum);
+        // SAFETY: within `len` floats; vector reads and writes are unaligned.
+        unsafe {
+            for start in (0..whole).step_by(S::F32_LANES) {
+                let read = |i: usize| ptr::read_unaligned(vectors[i].1.as_ptr().add(start).cast());
+                let target = target.add(start).cast::<S::f32s>();
+                let mut sum = match ADD {
+                    true => simd.mul_add_e_f32s(vectors[0].0, read(0), target.read_unaligned()),
+                    false => simd.mul_f32s(vectors[0].0, read(0)),
+                };
+                for (i, (factor, _)) in vectors.iter().enumerate().skip(1) {
+                    sum = simd.mul_add_e_f32s(*factor, read(i), sum);
+                }
+                target.write_unaligned(sum);
             }
-            *target = sum;
-        }
-        // The same operations in the same order.
-        for (n, target) in rest.iter_mut().enumerate() {
-            let (factor, vector) = self.terms[0];
-            let value = vector[start + n];
-            let mut sum = if ADD { factor.mul_add(value, *target) } else { factor * value };
-            for (factor, vector) in &self.terms[1..COUNT] {
-                sum = factor.mul_add(vector[start + n], sum);
+            // The same operations in the same order.
+            for n in whole..len {
+                let (factor, vector) = self.terms[0];
+                let mut sum = match ADD {
+                    true => factor.mul_add(vector[n], target.add(n).read()),
+                    false => factor * vector[n],
+                };
+                for (factor, vector) in &self.terms[1..COUNT] {
+                    sum = factor.mul_add(vector[n], sum);
+                }
+                target.add(n).write(sum);
             }
-            *target = sum;
         }
     }
 }
