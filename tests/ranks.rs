@@ -34,17 +34,23 @@ fn micro_batches_decide_the_result() {
 
 /// Each rank would train a run of its own.
 #[test]
-fn ranks_need_a_program_that_is_built_with_mpi() {
-    if cfg!(feature = "mpi") {
+fn ranks_need_a_program_that_is_built_with_their_library() {
+    if cfg!(any(feature = "mpi", feature = "nccl")) {
         return;
     }
     let place = Place::new();
-    for (rank, size) in [
-        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-        ("PMI_RANK", "PMI_SIZE"),
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    let mpi = "ERROR the launcher has started 2 ranks, but this program is built without MPI";
+    for (rank, size, error) in [
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", mpi),
+        ("PMI_RANK", "PMI_SIZE", mpi),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", mpi),
+        (
+            "RANK",
+            "WORLD_SIZE",
+            "ERROR WORLD_SIZE says that a launcher has started 2 ranks, but this program is built without NCCL",
+        ),
     ] {
-        for (number, want) in [("0", "ERROR the launcher has started 2 ranks"), ("1", "")] {
+        for (number, want) in [("0", error), ("1", "")] {
             let mut command = place.command(SMALL);
             let said = finish(command.env(rank, number).env(size, "2"));
             assert_eq!((said.code, said.out.as_str()), (Some(2), ""));

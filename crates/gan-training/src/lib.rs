@@ -38,6 +38,8 @@ pub use candle_core;
 pub use checkpoint::checkpoint_step;
 #[cfg(feature = "mpi")]
 pub use communicator::Mpi;
+#[cfg(feature = "nccl")]
+pub use communicator::Nccl;
 pub use communicator::{Communicator, InProcess, SingleProcess, in_process};
 pub use ema::Ema;
 pub use error::{Error, Result};

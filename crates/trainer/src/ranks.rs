@@ -1,4 +1,4 @@
-//! The ranks of a training, which a launcher of MPI such as `mpirun` has started.
+//! The ranks of a training, which a launcher such as `mpirun` or `torchrun` has started.
 //!
 //! Rank 0 owns the run: it prints, reports and writes. The others compute.
 
@@ -6,23 +6,61 @@ use anyhow::{Result, anyhow, ensure};
 use gan_training::{Communicator, SingleProcess};
 use std::sync::Arc;
 
-/// Variables by which launchers tell a process its rank and the number of ranks: those of Open MPI,
-/// of MPICH and its relatives, and of SLURM.
-const LAUNCHERS: [(&str, &str); 3] = [
-    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-    ("PMI_RANK", "PMI_SIZE"),
-    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+/// A library that connects ranks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Library {
+    Mpi,
+    Nccl,
+}
+
+impl Library {
+    fn is_built(self) -> bool {
+        match self {
+            Self::Mpi => cfg!(feature = "mpi"),
+            Self::Nccl => cfg!(feature = "nccl"),
+        }
+    }
+}
+
+/// Variables by which launchers tell a process its rank and the number of ranks: those of torchrun, of
+/// Open MPI, of MPICH and its relatives, and of SLURM.
+const LAUNCHERS: [(&str, &str, Library); 4] = [
+    ("RANK", "WORLD_SIZE", Library::Nccl),
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", Library::Mpi),
+    ("PMI_RANK", "PMI_SIZE", Library::Mpi),
+    ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", Library::Mpi),
 ];
 
-/// The rank of this process and the number of ranks, if a launcher has started it.
-fn launched() -> Option<(usize, usize)> {
-    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
-    LAUNCHERS.iter().find_map(|(rank, size)| Some((number(rank)?, number(size)?)))
+/// What a launcher tells a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Launched {
+    rank: usize,
+    size: usize,
+    library: Library,
+}
+
+impl Launched {
+    fn by_environment() -> Option<Self> {
+        Self::by(|name| std::env::var(name).ok(), Library::is_built)
+    }
+
+    /// The first launcher whose library the program is built with, else the first: scripts that start
+    /// PyTorch by mpirun or srun set RANK beside what these set.
+    fn by(
+        variable: impl Fn(&str) -> Option<String>,
+        is_built: impl Fn(Library) -> bool,
+    ) -> Option<Self> {
+        let number = |name: &str| variable(name)?.parse().ok();
+        let launched = LAUNCHERS.iter().filter_map(|&(rank, size, library)| {
+            Some(Self { rank: number(rank)?, size: number(size)?, library })
+        });
+        launched.clone().find(|launched| is_built(launched.library)).or(launched.clone().next())
+    }
 }
 
 /// Whether this process is the one that prints: the only one, or rank 0 of several.
 pub fn is_first_rank() -> bool {
-    launched().is_none_or(|(rank, _)| rank == 0)
+    Launched::by_environment().is_none_or(|launched| launched.rank == 0)
 }
 
 /// The ranks that this process trains with.
@@ -32,11 +70,15 @@ impl Ranks {
     /// Connects the ranks that a launcher has started.
     ///
     /// # Errors
-    /// Several ranks of a program that is built without MPI, or with another MPI than the launcher's.
+    /// Several ranks of a program that is built without their library, or with another MPI than the
+    /// launcher's; ranks that do not meet.
     pub(crate) fn start() -> Result<Self> {
-        match launched() {
-            Some((_, size)) if size > 1 => {
-                let ranks = Self(connect(size)?);
+        match Launched::by_environment() {
+            Some(Launched { size, library, .. }) if size > 1 => {
+                let ranks = Self(match library {
+                    Library::Mpi => mpi(size)?,
+                    Library::Nccl => nccl(size)?,
+                });
                 ensure!(
                     ranks.size() == size,
                     "the launcher has started {size} ranks, of which MPI connects {}: start the \
@@ -127,35 +169,76 @@ impl Ranks {
 }
 
 #[cfg(feature = "mpi")]
-fn connect(_: usize) -> Result<Arc<dyn Communicator>> {
+fn mpi(_: usize) -> Result<Arc<dyn Communicator>> {
     let mpi = gan_training::Mpi::start();
     Ok(Arc::new(mpi.ok_or_else(|| anyhow!("MPI is initialised already"))?))
 }
 
 #[cfg(not(feature = "mpi"))]
-fn connect(size: usize) -> Result<Arc<dyn Communicator>> {
+fn mpi(size: usize) -> Result<Arc<dyn Communicator>> {
     anyhow::bail!(
         "the launcher has started {size} ranks, but this program is built without MPI; build it with \
          `--features mpi`"
     )
 }
 
+#[cfg(feature = "nccl")]
+fn nccl(_: usize) -> Result<Arc<dyn Communicator>> {
+    Ok(Arc::new(gan_training::Nccl::start()?))
+}
+
+#[cfg(not(feature = "nccl"))]
+fn nccl(size: usize) -> Result<Arc<dyn Communicator>> {
+    anyhow::bail!(
+        "WORLD_SIZE says that a launcher has started {size} ranks, but this program is built without NCCL; \
+         build it with `--features nccl`"
+    )
+}
+
+/// What so many ranks return, each a thread.
+#[cfg(test)]
+pub(crate) fn on_ranks<T: Send>(size: usize, run: impl Fn(usize, Ranks) -> T + Sync) -> Vec<T> {
+    let run = &run;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = gan_training::in_process(size)
+            .into_iter()
+            .map(|rank| scope.spawn(move || run(rank.rank(), Ranks(Arc::new(rank)))))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gan_training::in_process;
-    use std::thread;
 
-    /// What so many ranks return, each a thread.
-    fn on_ranks<T: Send>(size: usize, run: impl Fn(usize, Ranks) -> T + Sync) -> Vec<T> {
-        let run = &run;
-        thread::scope(|scope| {
-            let threads: Vec<_> = in_process(size)
-                .into_iter()
-                .map(|rank| scope.spawn(move || run(rank.rank(), Ranks(Arc::new(rank)))))
-                .collect();
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
-        })
+    #[test]
+    fn a_launcher_is_known_by_its_variables() {
+        let (torchrun, slurm) = (
+            [("RANK", "3"), ("WORLD_SIZE", "8")],
+            [("SLURM_PROCID", "1"), ("SLURM_STEP_NUM_TASKS", "2")],
+        );
+        let by = |variables: &[(&str, &str)], built: &[Library]| {
+            let value = |name: &str| variables.iter().find(|(other, _)| *other == name);
+            let launched = Launched::by(
+                |name| value(name).map(|(_, value)| value.to_string()),
+                |library| built.contains(&library),
+            );
+            launched.map(|Launched { rank, size, library }| (rank, size, library))
+        };
+        let (mpi, nccl) = (Library::Mpi, Library::Nccl);
+        let both = [torchrun, slurm].concat();
+        assert_eq!(by(&[], &[mpi, nccl]), None);
+        // Half of what a launcher says.
+        assert_eq!(by(&torchrun[..1], &[nccl]), None);
+        assert_eq!(by(&torchrun, &[]), Some((3, 8, nccl)));
+        assert_eq!(by(&torchrun, &[mpi]), Some((3, 8, nccl)));
+        assert_eq!(by(&slurm, &[nccl]), Some((1, 2, mpi)));
+        for (built, want) in
+            [(&[][..], (3, 8, nccl)), (&[nccl, mpi], (3, 8, nccl)), (&[mpi], (1, 2, mpi))]
+        {
+            assert_eq!(by(&both, built), Some(want));
+        }
     }
 
     #[test]

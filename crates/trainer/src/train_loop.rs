@@ -98,6 +98,7 @@ pub(crate) fn follow(
 ) -> Result<Outcome> {
     Interrupt::leave_to_first_rank()?;
     let mut stream = Stream::new(batches, gan.step())?;
+    let mut outcome = Outcome::Complete;
     while gan.step() < steps {
         let batch = stream.next()?;
         let step = gan.train_step(&batch.images.to_device(device)?, &batch.labels);
@@ -108,10 +109,13 @@ pub(crate) fn follow(
             }
         })?;
         if Ranks::decide(gan.communicator(), false)? {
-            return Ok(Outcome::Interrupted);
+            outcome = Outcome::Interrupted;
+            break;
         }
     }
-    Ok(Outcome::Complete)
+    // The others receive from this one until its last exchange is over.
+    device.synchronize()?;
+    Ok(outcome)
 }
 
 /// Writes the checkpoint of the current step, and the generator.
