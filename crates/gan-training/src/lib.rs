@@ -35,7 +35,7 @@ mod step;
 pub use adaptive::AdaptiveProbability;
 pub use augmentation::{Augmentation, Augmented};
 pub use candle_core;
-pub use checkpoint::checkpoint_step;
+pub use checkpoint::{CheckpointFiles, checkpoint_step};
 #[cfg(feature = "mpi")]
 pub use communicator::Mpi;
 #[cfg(feature = "nccl")]
