@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -51,7 +51,7 @@ struct Shared {
     /// From rank 0 to the ranks from 1 on; from any other to rank 0.
     streams: Vec<Mutex<TcpStream>>,
     failure: OnceLock<Failure>,
-    /// Called by a thread that hears of a failure.
+    /// Called by the thread that first finds or hears of a failure.
     on_failure: Box<dyn Fn(&Failure) + Send + Sync>,
     /// Whether this rank has ended in order. What others do then is their own affair.
     is_over: AtomicBool,
@@ -154,8 +154,8 @@ impl Links {
         for _ in (0..LOOKS).take_while(|_| failure.get().is_none()) {
             sleep(LOOK_EVERY);
         }
-        let unheard = || Failure { rank, reason: reason.to_string(), is_told: false };
-        let Failure { rank, reason, .. } = failure.get_or_init(unheard).clone();
+        let unheard = Failure { rank, reason: reason.to_string(), is_told: false };
+        let Failure { rank, reason, .. } = self.shared.note(unheard).clone();
         Error::Rank { rank, reason }
     }
 }
@@ -166,6 +166,7 @@ impl Drop for Links {
         for index in 0..self.inboxes.len() {
             // Who has ended before does not hear it.
             let _ = self.shared.send(index, kind::END, self.shared.rank, &[]);
+            let _ = lock(&self.shared.streams[index]).shutdown(Shutdown::Write);
         }
     }
 }
@@ -212,12 +213,25 @@ impl Shared {
                 }
             }
         };
-        if !self.is_over.load(Ordering::SeqCst) && self.failure.set(failure.clone()).is_ok() {
-            if self.rank == 0 {
-                self.tell(failure.rank, &failure.reason);
-            }
-            (self.on_failure)(&failure);
+        if !self.is_over.load(Ordering::SeqCst) {
+            self.note(failure);
         }
+    }
+
+    /// Returns the first failure. Where it is this one, rank 0 passes it on, and `on_failure` is called.
+    fn note(&self, failure: Failure) -> &Failure {
+        let mut is_first = false;
+        let first = self.failure.get_or_init(|| {
+            is_first = true;
+            failure
+        });
+        if is_first {
+            if self.rank == 0 {
+                self.tell(first.rank, &first.reason);
+            }
+            (self.on_failure)(first);
+        }
+        first
     }
 
     /// Shows the other ranks that this one is there, also while it computes.

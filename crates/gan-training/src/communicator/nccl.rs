@@ -50,16 +50,10 @@ impl Nccl {
     /// 2 minutes.
     pub fn start() -> Result<Self> {
         let place = Place::of_launcher(|name| std::env::var(name).ok())?;
-        let streams = meet(&place, MEET).inspect_err(|error| {
-            // Rank 0 does not know it.
-            if place.rank > 0 && matches!(error, Error::Ranks(_)) {
-                say(place.rank, error);
-            }
-        })?;
-        // The first to know says it.
-        let says = place.rank <= 1;
-        let links = Links::new(place.rank, streams, SILENCE, move |failure| {
-            if says && !failure.is_told {
+        let streams = meet(&place, MEET)?;
+        let links = Links::new(place.rank, streams, SILENCE, |failure| {
+            // Whoever has told it has said it.
+            if !failure.is_told {
                 say(failure.rank, &failure.reason);
             }
             exit()
@@ -124,7 +118,8 @@ impl Communicator for Nccl {
         match device {
             Device::Cuda(_) => Ok(()),
             _ => Err(Error::Ranks(
-                "ranks that NCCL connects need CUDA devices: give --device cuda; on CPUs, MPI connects ranks"
+                "ranks that NCCL connects need CUDA devices: give --device cuda; on CPUs, MPI connects \
+                 ranks, where RANK and WORLD_SIZE are unset"
                     .to_string(),
             )),
         }
@@ -158,7 +153,7 @@ impl Communicator for Nccl {
         if self.links.fail(reason) {
             say(self.rank(), reason);
         } else {
-            // Who has heard of another says so, and ends this rank.
+            // The thread that has found another failure says so, and ends this rank.
             thread::sleep(EXIT);
         }
         exit()
@@ -184,7 +179,7 @@ fn say(rank: usize, reason: impl Display) {
     let _ = writeln!(std::io::stderr(), "ERROR rank {rank}: {reason}");
 }
 
-/// Ends the process.
+/// Ends the process, with exit code 2; with 134, that of an abort, where CUDA does not end in time.
 fn exit() -> ! {
     thread::spawn(|| {
         thread::sleep(EXIT);

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::ops::RangeInclusive;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,8 @@ const ANSWER: &[u8; 8] = b"gan-here";
 const MAX_REASON: usize = 1024;
 /// Time in which whoever connects must say who it is.
 const HELLO_TIME: Duration = Duration::from_secs(5);
+/// The most ranks: rank 0 keeps a connection to each.
+const MAX_RANKS: usize = 1 << 16;
 /// Time between two tries.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -23,7 +26,7 @@ pub(super) struct Place {
     pub(super) rank: usize,
     /// Number of ranks.
     pub(super) size: usize,
-    /// Where rank 0 listens.
+    /// Where the others reach rank 0.
     pub(super) address: String,
     pub(super) port: u16,
 }
@@ -41,18 +44,18 @@ impl Place {
                 ))
             })
         };
-        let number = |name: &str, most: usize| {
+        let number = |name: &str, range: RangeInclusive<usize>| {
             let text = value(name)?;
-            let number = text.parse().ok().filter(|number: &usize| *number <= most);
-            number.ok_or_else(|| {
-                Error::Ranks(format!("{name}={text}: must be a number up to {most}"))
+            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+                let (least, most) = range.into_inner();
+                Error::Ranks(format!("{name}={text}: must be a number from {least} to {most}"))
             })
         };
-        let size = number("WORLD_SIZE", u32::MAX as usize)?;
-        let rank = number("RANK", size.saturating_sub(1))?;
+        let size = number("WORLD_SIZE", 1..=MAX_RANKS)?;
+        let rank = number("RANK", 0..=size - 1)?;
         // torchrun's own store may have the port; the next one is ours.
         let is_taken = variable("TORCHELASTIC_USE_AGENT_STORE").as_deref() == Some("True");
-        let port = number("MASTER_PORT", usize::from(u16::MAX - u16::from(is_taken)))? as u16;
+        let port = number("MASTER_PORT", 0..=usize::from(u16::MAX - u16::from(is_taken)))? as u16;
         let port = port + u16::from(is_taken);
         Ok(Self { rank, size, address: value("MASTER_ADDR")?, port })
     }
@@ -72,13 +75,19 @@ pub(super) fn meet(place: &Place, limit: Duration) -> Result<Vec<TcpStream>> {
     if place.rank > 0 {
         return Ok(vec![join(place, limit)?]);
     }
-    let listener = TcpListener::bind((place.address.as_str(), place.port)).map_err(|error| {
+    gather(&listen(place.port)?, place, limit)
+}
+
+/// Listens on all interfaces: the address by which others reach this machine need not be its own name
+/// for itself.
+fn listen(port: u16) -> Result<TcpListener> {
+    let all: [SocketAddr; 2] =
+        [(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()];
+    TcpListener::bind(&all[..]).map_err(|error| {
         Error::Ranks(format!(
-            "rank 0 cannot listen on {}: {error}; MASTER_ADDR and MASTER_PORT choose another place",
-            place.at()
+            "rank 0 cannot listen on port {port}: {error}; MASTER_PORT chooses another"
         ))
-    })?;
-    gather(&listener, place, limit)
+    })
 }
 
 /// Waits for all other ranks as rank 0.
@@ -89,26 +98,36 @@ pub(super) fn gather(
 ) -> Result<Vec<TcpStream>> {
     let failed = |error| Error::Ranks(format!("waiting for ranks on {}: {error}", place.at()));
     listener.set_nonblocking(true).map_err(failed)?;
+    tracing::info!("waiting for {} ranks on {}", place.size - 1, place.at());
     let deadline = Instant::now() + limit;
     let mut ranks: Vec<Option<TcpStream>> = (1..place.size).map(|_| None).collect();
     while let Some(missing) = ranks.iter().position(Option::is_none) {
+        if Instant::now() > deadline {
+            return Err(Error::Ranks(format!(
+                "rank {} of {} has not connected to {} within {} s; to train alone, unset RANK and WORLD_SIZE",
+                missing + 1,
+                place.size,
+                place.at(),
+                limit.as_secs_f64()
+            )));
+        }
         match listener.accept() {
-            Ok((stream, from)) => admit(stream, from, place, &mut ranks)?,
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(failed(error)),
-            Err(_) if Instant::now() < deadline => sleep(RETRY),
-            Err(_) => {
-                return Err(Error::Ranks(format!(
-                    "rank {} of {} has not connected to {} within {} s",
-                    missing + 1,
-                    place.size,
-                    place.at(),
-                    limit.as_secs_f64()
-                )));
-            }
+            Ok((stream, from)) => admit((stream, from), place, deadline, &mut ranks)?,
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock => sleep(RETRY),
+                // Who connected has left.
+                ErrorKind::ConnectionAborted | ErrorKind::Interrupted => {}
+                _ => return Err(failed(error)),
+            },
         }
     }
     let mut ranks: Vec<_> = ranks.into_iter().flatten().collect();
-    ranks.iter_mut().try_for_each(|stream| answer(stream, "")).map_err(failed)?;
+    for (index, stream) in ranks.iter_mut().enumerate() {
+        answer(stream, "").map_err(|error| Error::Rank {
+            rank: index + 1,
+            reason: format!("is lost while ranks connect: {error}"),
+        })?;
+    }
     Ok(ranks)
 }
 
@@ -117,12 +136,12 @@ pub(super) fn gather(
 /// # Errors
 /// A rank that was started as one of other ranks.
 fn admit(
-    mut stream: TcpStream,
-    from: SocketAddr,
+    (mut stream, from): (TcpStream, SocketAddr),
     place: &Place,
+    deadline: Instant,
     ranks: &mut [Option<TcpStream>],
 ) -> Result<()> {
-    let Some((size, rank)) = hear(&mut stream) else {
+    let Some((size, rank)) = hear(&mut stream, deadline.min(Instant::now() + HELLO_TIME)) else {
         tracing::warn!("{from} has connected to {} and is no rank; it is ignored", place.at());
         return Ok(());
     };
@@ -142,21 +161,35 @@ fn admit(
     Err(Error::Ranks(reason))
 }
 
-/// The number of ranks and the rank of whoever has connected, if it says so.
-fn hear(stream: &mut TcpStream) -> Option<(usize, usize)> {
+/// The number of ranks and the rank of whoever has connected, if it says so in time.
+fn hear(stream: &mut TcpStream, deadline: Instant) -> Option<(usize, usize)> {
     stream.set_nonblocking(false).ok()?;
-    stream.set_read_timeout(Some(HELLO_TIME)).ok()?;
-    let is_rank = read_array(stream)? == *HELLO;
-    is_rank.then(|| Some((read_number(stream)?, read_number(stream)?)))?
+    let is_rank = read_array(stream, deadline)? == *HELLO;
+    is_rank.then(|| Some((read_number(stream, deadline)?, read_number(stream, deadline)?)))?
 }
 
-fn read_array<const N: usize>(stream: &mut TcpStream) -> Option<[u8; N]> {
+/// Fills the bytes, whatever the pace at which they arrive, by the deadline.
+fn read(stream: &mut TcpStream, mut bytes: &mut [u8], deadline: Instant) -> Option<()> {
+    while !bytes.is_empty() {
+        // No time left is an error.
+        stream.set_read_timeout(Some(deadline.saturating_duration_since(Instant::now()))).ok()?;
+        match stream.read(bytes) {
+            Ok(0) => return None,
+            Ok(count) => bytes = &mut bytes[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    Some(())
+}
+
+fn read_array<const N: usize>(stream: &mut TcpStream, deadline: Instant) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    stream.read_exact(&mut bytes).ok().map(|()| bytes)
+    read(stream, &mut bytes, deadline).map(|()| bytes)
 }
 
-fn read_number(stream: &mut TcpStream) -> Option<usize> {
-    read_array(stream).map(|bytes| u32::from_le_bytes(bytes) as usize)
+fn read_number(stream: &mut TcpStream, deadline: Instant) -> Option<usize> {
+    read_array(stream, deadline).map(|bytes| u32::from_le_bytes(bytes) as usize)
 }
 
 /// Answers a rank with the reason for which it is refused, or with none.
@@ -174,11 +207,11 @@ fn join(place: &Place, limit: Duration) -> Result<TcpStream> {
     let mut hello = HELLO.to_vec();
     hello.extend([place.size, place.rank].map(|number| (number as u32).to_le_bytes()).concat());
     // It begins to wait when it likes, and ends by itself.
-    let waits = stream.set_read_timeout(Some(limit + HELLO_TIME));
-    waits.and_then(|()| stream.write_all(&hello)).map_err(|error| rank_0(&error.to_string()))?;
+    let deadline = Instant::now() + limit + HELLO_TIME;
+    stream.write_all(&hello).map_err(|error| rank_0(&error.to_string()))?;
     let gave_up = || rank_0("has given up before all ranks were there");
-    let magic = read_array::<8>(&mut stream).ok_or_else(gave_up)?;
-    let length = read_number(&mut stream).ok_or_else(gave_up)?;
+    let magic = read_array::<8>(&mut stream, deadline).ok_or_else(gave_up)?;
+    let length = read_number(&mut stream, deadline).ok_or_else(gave_up)?;
     if magic != *ANSWER || length > MAX_REASON {
         return Err(Error::Ranks(format!(
             "{} answers, but not as rank 0 does; is MASTER_PORT another program's?",
@@ -189,7 +222,7 @@ fn join(place: &Place, limit: Duration) -> Result<TcpStream> {
         return Ok(stream);
     }
     let mut reason = vec![0; length];
-    stream.read_exact(&mut reason).map_err(|_| gave_up())?;
+    read(&mut stream, &mut reason, deadline).ok_or_else(gave_up)?;
     Err(rank_0(&String::from_utf8_lossy(&reason)))
 }
 

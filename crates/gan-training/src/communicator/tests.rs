@@ -6,9 +6,9 @@ use super::rendezvous::{Place, gather, meet};
 use crate::error::{Error, Result};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A time that nothing here takes.
 const LONG: Duration = Duration::from_secs(20);
@@ -76,11 +76,16 @@ fn a_launcher_s_variables_are_read() {
     let store = ("TORCHELASTIC_USE_AGENT_STORE", "True");
     assert_eq!(of(&[store]).unwrap(), want(29501));
     for (changed, want) in [
-        (vec![("RANK", "4")], "RANK=4: must be a number up to 3"),
-        (vec![("RANK", "one")], "RANK=one: must be a number up to 3"),
-        (vec![("WORLD_SIZE", "-4")], "WORLD_SIZE=-4: must be a number up to 4294967295"),
-        (vec![("MASTER_PORT", "65536")], "MASTER_PORT=65536: must be a number up to 65535"),
-        (vec![("MASTER_PORT", "65535"), store], "MASTER_PORT=65535: must be a number up to 65534"),
+        (vec![("RANK", "4")], "RANK=4: must be a number from 0 to 3"),
+        (vec![("RANK", "one")], "RANK=one: must be a number from 0 to 3"),
+        (vec![("WORLD_SIZE", "-4")], "WORLD_SIZE=-4: must be a number from 1 to 65536"),
+        (vec![("WORLD_SIZE", "0")], "WORLD_SIZE=0: must be a number from 1 to 65536"),
+        (vec![("WORLD_SIZE", "65537")], "WORLD_SIZE=65537: must be a number from 1 to 65536"),
+        (vec![("MASTER_PORT", "65536")], "MASTER_PORT=65536: must be a number from 0 to 65535"),
+        (
+            vec![("MASTER_PORT", "65535"), store],
+            "MASTER_PORT=65535: must be a number from 0 to 65534",
+        ),
         (
             vec![("MASTER_ADDR", "-")],
             "MASTER_ADDR is not set; ranks need RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT",
@@ -92,7 +97,7 @@ fn a_launcher_s_variables_are_read() {
 
 #[test]
 fn bytes_arrive_from_every_rank() {
-    let ranks = connected(3, LONG);
+    let mut ranks = connected(3, LONG);
     thread::scope(|scope| {
         for (links, _) in &ranks {
             scope.spawn(move || {
@@ -106,10 +111,26 @@ fn bytes_arrive_from_every_rank() {
             });
         }
     });
-    // A rank that ends in order has not failed.
-    for (links, heard) in ranks {
-        drop(links);
-        assert!(heard.recv_timeout(Duration::from_millis(100)).is_err());
+    // A rank that ends in order has not failed, for those that remain.
+    for gone in [2, 0] {
+        drop(ranks.remove(gone));
+        for (_, heard) in &ranks {
+            let heard = heard.recv_timeout(Duration::from_millis(100));
+            assert_eq!(heard, Err(RecvTimeoutError::Timeout));
+        }
+    }
+}
+
+/// No thread hears of a failure where a rank has ended in order, and another needs it still.
+#[test]
+fn a_failure_that_a_broadcast_finds_is_told() {
+    let mut ranks = connected(3, LONG);
+    drop(ranks.remove(1));
+    let reason = "has ended before the others: it was killed, or its connection is lost";
+    assert_eq!(text(ranks[0].0.broadcast(1, Vec::new())), format!("rank 1: {reason}"));
+    for ((_, heard), is_told) in ranks.iter().zip([false, true]) {
+        let want = Failure { rank: 1, reason: reason.to_string(), is_told };
+        assert_eq!(heard.recv_timeout(LONG), Ok(want));
     }
 }
 
@@ -135,8 +156,20 @@ fn ranks_that_do_not_belong_together_are_refused() {
 fn a_port_that_is_taken_is_named() {
     let (first, _listener) = place(2);
     let error = text(meet(&first, LONG));
-    let at = format!("rank 0 cannot listen on 127.0.0.1:{}: ", first.port);
-    assert!(error.starts_with(&at) && error.contains("MASTER_PORT choose"), "{error}");
+    let at = format!("rank 0 cannot listen on port {}: ", first.port);
+    assert!(error.starts_with(&at) && error.ends_with("; MASTER_PORT chooses another"), "{error}");
+}
+
+/// MASTER_ADDR may be an address that is translated to rank 0's, or a name that is 127.0.1.1 there.
+#[test]
+fn rank_0_listens_on_all_interfaces() {
+    let (place, listener) = place(2);
+    drop(listener);
+    let first = Place { address: "192.0.2.1".to_string(), ..place.clone() };
+    let other = Place { rank: 1, address: "127.0.0.2".to_string(), ..place };
+    let joined = thread::spawn(move || meet(&other, LONG).map(drop));
+    meet(&first, LONG).unwrap();
+    joined.join().unwrap().unwrap();
 }
 
 #[test]
@@ -147,7 +180,8 @@ fn a_rank_that_is_missing_is_named() {
     let met = met_by((first.clone(), listener), others, Duration::from_millis(500));
     let said: Vec<_> = met.into_iter().map(text).collect();
     let gave_up = "rank 0: has given up before all ranks were there";
-    assert_eq!(said[0], format!("rank 2 of 4 has not connected to {at} within 0.5 s"));
+    let cure = "to train alone, unset RANK and WORLD_SIZE";
+    assert_eq!(said[0], format!("rank 2 of 4 has not connected to {at} within 0.5 s; {cure}"));
     assert_eq!(said[1..], [gave_up, gave_up]);
     // Nobody listens there now.
     let error = text(meet(&Place { rank: 3, ..first }, Duration::from_millis(200)));
@@ -186,6 +220,28 @@ fn strangers_are_refused() {
         error.ends_with("answers, but not as rank 0 does; is MASTER_PORT another program's?"),
         "{error}"
     );
+}
+
+/// Strangers that connect again and again, each sending a byte now and then.
+#[test]
+fn strangers_do_not_keep_rank_0_waiting() {
+    let (first, listener) = place(2);
+    let address = listener.local_addr().unwrap();
+    let (limit, begun) = (Duration::from_millis(500), Instant::now());
+    let ended = thread::scope(|scope| {
+        scope.spawn(move || {
+            let is_early = || begun.elapsed() < 4 * limit;
+            while let (true, Ok(mut stream)) = (is_early(), TcpStream::connect(address)) {
+                while is_early() && stream.write_all(b"g").is_ok() {
+                    thread::sleep(limit / 10);
+                }
+            }
+        });
+        let error = text(gather(&listener, &first, limit));
+        assert!(error.starts_with("rank 1 of 2 has not connected to "), "{error}");
+        begun.elapsed()
+    });
+    assert!(ended < 2 * limit, "{ended:?}");
 }
 
 /// The errors of all ranks but one, which is lost while they wait for it, and what they hear.
