@@ -20,7 +20,7 @@ const LOOKS: usize = 100;
 /// Kinds of messages. Each has a byte for its kind, a rank (u32), the number of bytes (u64), and these.
 mod kind {
     /// The sender is there.
-    pub(super) const BEAT: u8 = 0;
+    pub(super) const HEARTBEAT: u8 = 0;
     /// Bytes for the receiver.
     pub(super) const BYTES: u8 = 1;
     /// The rank has failed; the bytes are the reason.
@@ -58,23 +58,23 @@ struct Shared {
 }
 
 impl Links {
-    /// Takes the connections that [`super::rendezvous::meet`] has made. A rank that says nothing for
-    /// the time `silence` is lost. `on_failure` is called once, when another rank fails or is lost.
+    /// Takes the connections that [`super::rendezvous::rendezvous`] has made. A rank that says nothing for
+    /// `timeout` is lost. `on_failure` is called once, when another rank fails or is lost.
     ///
     /// # Errors
     /// [`Error::Ranks`]: a connection that cannot be set up; a thread that cannot be started.
     pub(super) fn new(
         rank: usize,
         streams: Vec<TcpStream>,
-        silence: Duration,
+        timeout: Duration,
         on_failure: impl Fn(&Failure) + Send + Sync + 'static,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::Ranks(format!("connecting ranks: {error}"));
         let readers = streams.iter().map(|stream| {
             stream.set_nodelay(true)?;
             // It is tried twice.
-            stream.set_read_timeout(Some(silence / 2))?;
-            stream.set_write_timeout(Some(silence))?;
+            stream.set_read_timeout(Some(timeout / 2))?;
+            stream.set_write_timeout(Some(timeout))?;
             stream.try_clone()
         });
         let readers = readers.collect::<io::Result<Vec<_>>>().map_err(failed)?;
@@ -92,8 +92,8 @@ impl Links {
             let shared = shared.clone();
             start(move || shared.listen(shared.peer(index), stream, &sender)).map_err(failed)?;
         }
-        let beating = shared.clone();
-        start(move || beating.beat(silence / 8)).map_err(failed)?;
+        let beats = shared.clone();
+        start(move || beats.heartbeat(timeout / 8)).map_err(failed)?;
         Ok(Self { shared, inboxes })
     }
 
@@ -193,7 +193,7 @@ impl Shared {
     fn listen(&self, peer: usize, mut stream: TcpStream, inbox: &Sender<Vec<u8>>) {
         let failure = loop {
             match read(&mut stream) {
-                Ok((kind::BEAT, ..)) => {}
+                Ok((kind::HEARTBEAT, ..)) => {}
                 Ok((kind::BYTES, _, bytes)) => {
                     if inbox.send(bytes).is_err() {
                         return;
@@ -235,12 +235,12 @@ impl Shared {
     }
 
     /// Shows the other ranks that this one is there, also while it computes.
-    fn beat(&self, every: Duration) {
+    fn heartbeat(&self, every: Duration) {
         while !self.is_over.load(Ordering::SeqCst) {
             for stream in &self.streams {
                 // Who sends something now is heard without.
                 if let Ok(mut stream) = stream.try_lock() {
-                    let _ = write(&mut stream, kind::BEAT, self.rank, &[]);
+                    let _ = write(&mut stream, kind::HEARTBEAT, self.rank, &[]);
                 }
             }
             sleep(every);

@@ -2,7 +2,7 @@
 
 use super::Communicator;
 use super::links::Links;
-use super::rendezvous::{Place, meet};
+use super::rendezvous::{Place, rendezvous};
 use crate::error::{Error, Result};
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::CudaDevice;
@@ -18,9 +18,9 @@ use std::thread;
 use std::time::Duration;
 
 /// Time in which all ranks must have met.
-const MEET: Duration = Duration::from_secs(120);
+const RENDEZVOUS_TIMEOUT: Duration = Duration::from_secs(120);
 /// Time after which a rank that says nothing is lost.
-const SILENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// Time that the exit of a program may take, in which CUDA may wait for a rank that is lost.
 const EXIT: Duration = Duration::from_secs(2);
 /// The exit code of a program whose ranks end because one failed.
@@ -50,8 +50,8 @@ impl Nccl {
     /// 2 minutes.
     pub fn start() -> Result<Self> {
         let place = Place::of_launcher(|name| std::env::var(name).ok())?;
-        let streams = meet(&place, MEET)?;
-        let links = Links::new(place.rank, streams, SILENCE, |failure| {
+        let streams = rendezvous(&place, RENDEZVOUS_TIMEOUT)?;
+        let links = Links::new(place.rank, streams, TIMEOUT, |failure| {
             // Whoever has told it has said it.
             if !failure.is_told {
                 say(failure.rank, &failure.reason);

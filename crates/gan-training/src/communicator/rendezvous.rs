@@ -8,15 +8,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// What a rank sends first, before the number of ranks and its own.
-const HELLO: &[u8; 8] = b"gan-rank";
+const HANDSHAKE: &[u8; 8] = b"gan-rank";
 /// What rank 0 answers, before the length of the reason for which it refuses: 0 when all are there.
 const ANSWER: &[u8; 8] = b"gan-here";
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 1024;
 /// Time in which whoever connects must say who it is.
-const HELLO_TIME: Duration = Duration::from_secs(5);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most ranks: rank 0 keeps a connection to each.
 const MAX_RANKS: usize = 1 << 16;
+/// The cure where no launcher has set the variables.
+const ALONE: &str = "to train alone, unset RANK and WORLD_SIZE";
 /// Time between two tries.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -40,7 +42,7 @@ impl Place {
         let value = |name: &str| {
             variable(name).ok_or_else(|| {
                 Error::Ranks(format!(
-                    "{name} is not set; ranks need RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT"
+                    "{name} is not set; ranks need RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT; {ALONE}"
                 ))
             })
         };
@@ -71,7 +73,7 @@ impl Place {
 /// # Errors
 /// [`Error::Rank`] with what rank 0 says on a rank that it refuses, or that it leaves; else
 /// [`Error::Ranks`].
-pub(super) fn meet(place: &Place, limit: Duration) -> Result<Vec<TcpStream>> {
+pub(super) fn rendezvous(place: &Place, limit: Duration) -> Result<Vec<TcpStream>> {
     if place.rank > 0 {
         return Ok(vec![join(place, limit)?]);
     }
@@ -104,7 +106,7 @@ pub(super) fn gather(
     while let Some(missing) = ranks.iter().position(Option::is_none) {
         if Instant::now() > deadline {
             return Err(Error::Ranks(format!(
-                "rank {} of {} has not connected to {} within {} s; to train alone, unset RANK and WORLD_SIZE",
+                "rank {} of {} has not connected to {} within {} s; {ALONE}",
                 missing + 1,
                 place.size,
                 place.at(),
@@ -141,7 +143,9 @@ fn admit(
     deadline: Instant,
     ranks: &mut [Option<TcpStream>],
 ) -> Result<()> {
-    let Some((size, rank)) = hear(&mut stream, deadline.min(Instant::now() + HELLO_TIME)) else {
+    let Some((size, rank)) =
+        handshake(&mut stream, deadline.min(Instant::now() + HANDSHAKE_TIMEOUT))
+    else {
         tracing::warn!("{from} has connected to {} and is no rank; it is ignored", place.at());
         return Ok(());
     };
@@ -162,9 +166,9 @@ fn admit(
 }
 
 /// The number of ranks and the rank of whoever has connected, if it says so in time.
-fn hear(stream: &mut TcpStream, deadline: Instant) -> Option<(usize, usize)> {
+fn handshake(stream: &mut TcpStream, deadline: Instant) -> Option<(usize, usize)> {
     stream.set_nonblocking(false).ok()?;
-    let is_rank = read_array(stream, deadline)? == *HELLO;
+    let is_rank = read_array(stream, deadline)? == *HANDSHAKE;
     is_rank.then(|| Some((read_number(stream, deadline)?, read_number(stream, deadline)?)))?
 }
 
@@ -204,11 +208,11 @@ fn answer(stream: &mut TcpStream, reason: &str) -> std::io::Result<()> {
 fn join(place: &Place, limit: Duration) -> Result<TcpStream> {
     let mut stream = reach(place, limit)?;
     let rank_0 = |reason: &str| Error::Rank { rank: 0, reason: reason.to_string() };
-    let mut hello = HELLO.to_vec();
-    hello.extend([place.size, place.rank].map(|number| (number as u32).to_le_bytes()).concat());
+    let mut handshake = HANDSHAKE.to_vec();
+    handshake.extend([place.size, place.rank].map(|number| (number as u32).to_le_bytes()).concat());
     // It begins to wait when it likes, and ends by itself.
-    let deadline = Instant::now() + limit + HELLO_TIME;
-    stream.write_all(&hello).map_err(|error| rank_0(&error.to_string()))?;
+    let deadline = Instant::now() + limit + HANDSHAKE_TIMEOUT;
+    stream.write_all(&handshake).map_err(|error| rank_0(&error.to_string()))?;
     let gave_up = || rank_0("has given up before all ranks were there");
     let magic = read_array::<8>(&mut stream, deadline).ok_or_else(gave_up)?;
     let length = read_number(&mut stream, deadline).ok_or_else(gave_up)?;
@@ -234,7 +238,7 @@ fn reach(place: &Place, limit: Duration) -> Result<TcpStream> {
             (place.address.as_str(), place.port).to_socket_addrs().and_then(|addresses| {
                 let mut error = ErrorKind::AddrNotAvailable.into();
                 for address in addresses {
-                    match TcpStream::connect_timeout(&address, HELLO_TIME.min(limit)) {
+                    match TcpStream::connect_timeout(&address, HANDSHAKE_TIMEOUT.min(limit)) {
                         // Where nobody listens, a connection can be to itself.
                         Ok(stream) if stream.local_addr()? != stream.peer_addr()? => {
                             return Ok(stream);
@@ -250,7 +254,7 @@ fn reach(place: &Place, limit: Duration) -> Result<TcpStream> {
             Err(_) if Instant::now() < deadline => sleep(RETRY),
             Err(error) => {
                 return Err(Error::Ranks(format!(
-                    "cannot reach rank 0 on {}: {error}; MASTER_ADDR and MASTER_PORT say where it is",
+                    "cannot reach rank 0 on {}: {error}; MASTER_ADDR and MASTER_PORT say where it is; {ALONE}",
                     place.at()
                 )));
             }

@@ -16,7 +16,7 @@ enum From {
     /// Read when it is asked for.
     Here(Stream, Device),
     /// Put on the device by a thread, and what that thread's batches are read from.
-    Ahead(Receiver<Result<Batch>>, Batches),
+    Prefetched(Receiver<Result<Batch>>, Batches),
 }
 
 impl Upload {
@@ -26,7 +26,7 @@ impl Upload {
     /// Threads that cannot be started.
     pub(crate) fn new(batches: Batches, first: u64, device: &Device) -> Result<Self> {
         match device {
-            Device::Cuda(_) => Self::ahead(batches, first, device.clone()),
+            Device::Cuda(_) => Self::prefetch(batches, first, device.clone()),
             _ => {
                 let from = From::Here(Stream::new(batches, first)?, device.clone());
                 Ok(Self { from })
@@ -36,7 +36,7 @@ impl Upload {
 
     /// The same with a thread, whose stream on a CUDA device is its own: candle's default is a stream
     /// for each thread. No other thread may see what is not on the device yet.
-    fn ahead(batches: Batches, first: u64, device: Device) -> Result<Self> {
+    fn prefetch(batches: Batches, first: u64, device: Device) -> Result<Self> {
         let mut stream = Stream::new(batches.clone(), first)?;
         // One batch waits on the device.
         let (sender, receiver) = sync_channel(0);
@@ -56,7 +56,7 @@ impl Upload {
             .name("upload".into())
             .spawn(upload)
             .context("starting the thread that puts batches on the device")?;
-        Ok(Self { from: From::Ahead(receiver, batches) })
+        Ok(Self { from: From::Prefetched(receiver, batches) })
     }
 
     /// Returns the next batch.
@@ -66,7 +66,7 @@ impl Upload {
     pub(crate) fn next(&mut self) -> Result<Batch> {
         match &mut self.from {
             From::Here(stream, device) => put(stream, device),
-            From::Ahead(receiver, _) => match receiver.recv() {
+            From::Prefetched(receiver, _) => match receiver.recv() {
                 Ok(batch) => batch,
                 Err(_) => bail!("the thread that puts batches on the device has ended"),
             },
@@ -77,7 +77,7 @@ impl Upload {
     pub(crate) fn take_skipped(&self) -> Vec<Error> {
         match &self.from {
             From::Here(stream, _) => stream.take_skipped(),
-            From::Ahead(_, batches) => batches.images().take_skipped(),
+            From::Prefetched(_, batches) => batches.images().take_skipped(),
         }
     }
 }
@@ -95,20 +95,20 @@ mod tests {
     use crate::config::resolve::resolved;
 
     #[test]
-    fn batches_that_are_put_ahead_are_the_same() -> Result<()> {
+    fn batches_that_are_prefetched_are_the_same() -> Result<()> {
         let mut options = NewRunOptions::default();
         options.data.classes.digit = vec!["5".to_string(), "6".to_string()];
         let (_, batches) = resolved(options)?;
         let mut here = Upload::new(batches.clone(), 3, &Device::Cpu)?;
-        let mut ahead = Upload::ahead(batches, 3, Device::Cpu)?;
-        assert!(matches!((&here.from, &ahead.from), (From::Here(..), From::Ahead(..))));
+        let mut prefetched = Upload::prefetch(batches, 3, Device::Cpu)?;
+        assert!(matches!((&here.from, &prefetched.from), (From::Here(..), From::Prefetched(..))));
         let values = |batch: &Batch| batch.images.flatten_all()?.to_vec1::<f32>();
         for _ in 0..5 {
-            let [here, ahead] = [here.next()?, ahead.next()?];
-            assert_eq!(values(&here)?, values(&ahead)?);
-            assert_eq!(here.labels, ahead.labels);
+            let [here, prefetched] = [here.next()?, prefetched.next()?];
+            assert_eq!(values(&here)?, values(&prefetched)?);
+            assert_eq!(here.labels, prefetched.labels);
         }
-        assert!(ahead.take_skipped().is_empty());
+        assert!(prefetched.take_skipped().is_empty());
         Ok(())
     }
 }
