@@ -28,7 +28,8 @@ pub(crate) fn device(name: DeviceName) -> Result<Device> {
             Device::new_cuda(ordinal).with_context(|| match ordinal {
                 0 => "--device cuda: the machine has no usable CUDA device".to_string(),
                 _ => format!(
-                    "--device cuda: no usable CUDA device {ordinal}, which {LOCAL_RANK} chooses"
+                    "--device cuda: no usable CUDA device {ordinal}, which {LOCAL_RANK} chooses; where \
+                     CUDA_VISIBLE_DEVICES shows each process a device of its own, unset {LOCAL_RANK}"
                 ),
             })
         }
@@ -133,6 +134,11 @@ pub(crate) fn describe_arithmetic(device: &Device) -> String {
             let precision = describe_precision(gan_kernels::precision());
             format!("{}, products in {precision}", gan_kernels::isa())
         }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => match cuda.cuda_stream().context().name() {
+            Ok(name) => format!("CUDA, {name}"),
+            Err(_) => "CUDA".to_string(),
+        },
         other => describe(other, 1),
     }
 }

@@ -3,7 +3,10 @@
 //! Rank 0 owns the run: it prints, reports and writes. The others compute.
 
 use anyhow::{Result, anyhow, ensure};
+use gan_files::Line;
 use gan_training::{Communicator, SingleProcess};
+use std::io::Write as _;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A library that connects ranks.
@@ -31,6 +34,9 @@ const LAUNCHERS: [(&str, &str, Library); 4] = [
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", Library::Mpi),
 ];
 
+/// The most ranks.
+const MAX_RANKS: usize = 1 << 16;
+
 /// What a launcher tells a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Launched {
@@ -40,27 +46,47 @@ struct Launched {
 }
 
 impl Launched {
-    fn by_environment() -> Option<Self> {
+    fn by_environment() -> Result<Option<Self>> {
         Self::by(|name| std::env::var(name).ok(), Library::is_built)
     }
 
     /// The first launcher whose library the program is built with, else the first: scripts that start
     /// PyTorch by mpirun or srun set RANK beside what these set.
+    ///
+    /// # Errors
+    /// A variable that is no number of its range: alone, every process would train a run of its own.
     fn by(
         variable: impl Fn(&str) -> Option<String>,
         is_built: impl Fn(Library) -> bool,
-    ) -> Option<Self> {
-        let number = |name: &str| variable(name)?.parse().ok();
-        let launched = LAUNCHERS.iter().filter_map(|&(rank, size, library)| {
-            Some(Self { rank: number(rank)?, size: number(size)?, library })
+    ) -> Result<Option<Self>> {
+        let launchers = LAUNCHERS.iter().filter_map(|&(rank, size, library)| {
+            Some((rank, variable(rank)?, size, variable(size)?, library))
         });
-        launched.clone().find(|launched| is_built(launched.library)).or(launched.clone().next())
+        let launchers: Vec<_> = launchers.collect();
+        let usable = launchers.iter().find(|(.., library)| is_built(*library));
+        let Some((rank, rank_text, size, size_text, library)) = usable.or(launchers.first()) else {
+            return Ok(None);
+        };
+        let number = |name: &str, text: &str, range: RangeInclusive<usize>| {
+            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| {
+                let (least, most) = range.into_inner();
+                anyhow!(
+                    "{name}={text}: must be a number from {least} to {most}; to train alone, unset \
+                     {rank} and {size}"
+                )
+            })
+        };
+        let count = number(size, size_text, 1..=MAX_RANKS)?;
+        let rank = number(rank, rank_text, 0..=count - 1)?;
+        Ok(Some(Self { rank, size: count, library: *library }))
     }
 }
 
 /// Whether this process is the one that prints: the only one, or rank 0 of several.
 pub fn is_first_rank() -> bool {
-    Launched::by_environment().is_none_or(|launched| launched.rank == 0)
+    // Where a launcher's variables are wrong, this process says so.
+    let launched = Launched::by_environment().ok().flatten();
+    launched.is_none_or(|launched| launched.rank == 0)
 }
 
 /// The ranks that this process trains with.
@@ -70,25 +96,33 @@ impl Ranks {
     /// Connects the ranks that a launcher has started.
     ///
     /// # Errors
-    /// Several ranks of a program that is built without their library, or with another MPI than the
-    /// launcher's; ranks that do not meet.
+    /// Variables of a launcher that are wrong; several ranks of a program that is built without their
+    /// library, or with another MPI than the launcher's; ranks that do not meet.
     pub(crate) fn start() -> Result<Self> {
-        match Launched::by_environment() {
-            Some(Launched { size, library, .. }) if size > 1 => {
-                let ranks = Self(match library {
-                    Library::Mpi => mpi(size)?,
-                    Library::Nccl => nccl(size)?,
-                });
-                ensure!(
-                    ranks.size() == size,
-                    "the launcher has started {size} ranks, of which MPI connects {}: start the \
-                     program by the `mpirun` of the MPI that it is built with, or by `srun --mpi=pmix`",
-                    ranks.size()
-                );
-                Ok(ranks)
-            }
+        match Launched::by_environment()? {
+            Some(launched) if launched.size > 1 => Self::connect(launched).inspect_err(|error| {
+                // Where RANK is set for another reason, there is no rank 0 to say it.
+                if launched.library == Library::Nccl && launched.rank > 0 {
+                    let text = format!("rank {}: {error:#}", launched.rank);
+                    let _ = writeln!(std::io::stderr(), "ERROR {}", Line(text.trim_end()));
+                }
+            }),
             _ => Ok(Self::alone()),
         }
+    }
+
+    fn connect(Launched { size, library, .. }: Launched) -> Result<Self> {
+        let ranks = Self(match library {
+            Library::Mpi => mpi(size)?,
+            Library::Nccl => nccl(size)?,
+        });
+        ensure!(
+            ranks.size() == size,
+            "the launcher has started {size} ranks, of which MPI connects {}: start the \
+             program by the `mpirun` of the MPI that it is built with, or by `srun --mpi=pmix`",
+            ranks.size()
+        );
+        Ok(ranks)
     }
 
     /// A process alone.
@@ -191,7 +225,7 @@ fn nccl(_: usize) -> Result<Arc<dyn Communicator>> {
 fn nccl(size: usize) -> Result<Arc<dyn Communicator>> {
     anyhow::bail!(
         "WORLD_SIZE says that a launcher has started {size} ranks, but this program is built without NCCL; \
-         build it with `--features nccl`"
+         build it with `--features nccl`; to train alone, unset RANK and WORLD_SIZE"
     )
 }
 
@@ -224,20 +258,35 @@ mod tests {
                 |name| value(name).map(|(_, value)| value.to_string()),
                 |library| built.contains(&library),
             );
-            launched.map(|Launched { rank, size, library }| (rank, size, library))
+            let launched = launched.map_err(|error| error.to_string());
+            launched
+                .map(|found| found.map(|Launched { rank, size, library }| (rank, size, library)))
         };
         let (mpi, nccl) = (Library::Mpi, Library::Nccl);
         let both = [torchrun, slurm].concat();
-        assert_eq!(by(&[], &[mpi, nccl]), None);
+        assert_eq!(by(&[], &[mpi, nccl]), Ok(None));
         // Half of what a launcher says.
-        assert_eq!(by(&torchrun[..1], &[nccl]), None);
-        assert_eq!(by(&torchrun, &[]), Some((3, 8, nccl)));
-        assert_eq!(by(&torchrun, &[mpi]), Some((3, 8, nccl)));
-        assert_eq!(by(&slurm, &[nccl]), Some((1, 2, mpi)));
+        assert_eq!(by(&torchrun[..1], &[nccl]), Ok(None));
+        assert_eq!(by(&torchrun, &[]), Ok(Some((3, 8, nccl))));
+        assert_eq!(by(&torchrun, &[mpi]), Ok(Some((3, 8, nccl))));
+        assert_eq!(by(&slurm, &[nccl]), Ok(Some((1, 2, mpi))));
         for (built, want) in
             [(&[][..], (3, 8, nccl)), (&[nccl, mpi], (3, 8, nccl)), (&[mpi], (1, 2, mpi))]
         {
-            assert_eq!(by(&both, built), Some(want));
+            assert_eq!(by(&both, built), Ok(Some(want)));
+        }
+        for (rank, size, want) in [
+            ("abc", "8", "RANK=abc: must be a number from 0 to 7"),
+            ("", "8", "RANK=: must be a number from 0 to 7"),
+            ("8", "8", "RANK=8: must be a number from 0 to 7"),
+            ("0", "8x", "WORLD_SIZE=8x: must be a number from 1 to 65536"),
+            ("0", "0", "WORLD_SIZE=0: must be a number from 1 to 65536"),
+        ] {
+            let torchrun = [("RANK", rank), ("WORLD_SIZE", size)];
+            let want = format!("{want}; to train alone, unset RANK and WORLD_SIZE");
+            assert_eq!(by(&torchrun, &[nccl]), Err(want));
+            // What this program does not use is not looked at.
+            assert_eq!(by(&[torchrun, slurm].concat(), &[mpi]), Ok(Some((1, 2, mpi))));
         }
     }
 

@@ -22,9 +22,13 @@ impl Resumed {
     /// Reads the run of the options, if they name one, and locks it unless it is only looked at.
     ///
     /// # Errors
-    /// On all ranks: a directory that is not a run's, or that another process writes to; a checkpoint
-    /// that cannot be read.
+    /// On all ranks: an option that not all have; a directory that is not a run's, or that another
+    /// process writes to; a checkpoint that cannot be read.
     pub(super) fn read(session: &SessionOptions, ranks: &Ranks) -> Result<Option<Self>> {
+        // Ranks that do not make the same calls would wait for each other.
+        let given = |is_given| if is_given { "given" } else { "not given" };
+        let options = [("--resume", session.resume.is_some()), ("--dry-run", session.dry_run)];
+        ranks.check_same(&options.map(|(name, is_given)| (name.into(), given(is_given).into())))?;
         let Some(path) = &session.resume else { return Ok(None) };
         let own = ranks.is_first().then(|| Self::open(path, !session.dry_run)).transpose();
         let own = ranks.agree(own)?;
@@ -35,7 +39,7 @@ impl Resumed {
             own.map_or((None, None), |own| (own.checkpoint, own.directory));
         Ok(Some(Self {
             path: path.clone(),
-            config: TrainConfig::from_json(&config)?,
+            config: ranks.agree(TrainConfig::from_json(&config).map_err(anyhow::Error::from))?,
             checkpoint: Newest::of_first_rank(checkpoint, communicator)?,
             directory,
         }))
@@ -135,6 +139,20 @@ mod tests {
         let mut session = args.session.clone();
         session.dry_run = true;
         Ok(Resumed::read(&session, ranks)?.expect("a run is named"))
+    }
+
+    #[test]
+    fn an_option_that_some_ranks_lack_ends_all() {
+        for with in [0, 1] {
+            let errors = on_ranks(2, |rank, ranks| {
+                let mut session = args(1, Path::new("nowhere")).session;
+                session.resume = session.resume.filter(|_| rank == with);
+                Resumed::read(&session, &ranks).err().map(|error| error.to_string())
+            });
+            let own = ["not given, on rank 0 given", "given, on rank 0 not given"][with];
+            let own = format!("--resume differs: {own}; every rank needs the same");
+            assert_eq!(errors, [Some(format!("rank 1: {own}")), Some(own)]);
+        }
     }
 
     #[test]
