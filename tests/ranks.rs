@@ -34,27 +34,44 @@ fn micro_batches_decide_the_result() {
 
 /// Each rank would train a run of its own.
 #[test]
-fn ranks_need_a_program_that_is_built_with_mpi() {
-    if cfg!(feature = "mpi") {
+fn ranks_need_a_program_that_is_built_with_their_library() {
+    if cfg!(any(feature = "mpi", feature = "nccl")) {
         return;
     }
     let place = Place::new();
-    for (rank, size) in [
-        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
-        ("PMI_RANK", "PMI_SIZE"),
-        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS"),
+    let mpi = "ERROR the launcher has started 2 ranks, but this program is built without MPI";
+    let nccl = "WORLD_SIZE says that a launcher has started 2 ranks, but this program is built without NCCL";
+    let cure = "to train alone, unset RANK and WORLD_SIZE";
+    // Of MPI's ranks one speaks. RANK may be set for another reason, with no rank 0.
+    for (rank, size, [of_0, of_1], end) in [
+        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", [mpi, ""], ""),
+        ("PMI_RANK", "PMI_SIZE", [mpi, ""], ""),
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", [mpi, ""], ""),
+        ("RANK", "WORLD_SIZE", [&format!("ERROR {nccl}"), &format!("ERROR rank 1: {nccl}")], cure),
     ] {
-        for (number, want) in [("0", "ERROR the launcher has started 2 ranks"), ("1", "")] {
+        for (number, want) in [("0", of_0), ("1", of_1)] {
             let mut command = place.command(SMALL);
             let said = finish(command.env(rank, number).env(size, "2"));
             assert_eq!((said.code, said.out.as_str()), (Some(2), ""));
-            assert!(said.err.starts_with(want) && said.err.lines().count() <= 1, "{}", said.err);
+            let is_whole = said.err.starts_with(want) && said.err.trim_end().ends_with(end);
+            assert!(is_whole && said.err.lines().count() <= 1, "{}", said.err);
             assert!(want.is_empty() == said.err.is_empty(), "{}", said.err);
         }
     }
+    for (rank, size, want) in [
+        ("7", "4", "ERROR RANK=7: must be a number from 0 to 3; "),
+        ("one", "4", "ERROR RANK=one: must be a number from 0 to 3; "),
+    ] {
+        let mut command = place.command(SMALL);
+        let said = finish(command.env("RANK", rank).env("WORLD_SIZE", size));
+        assert_eq!((said.code, said.err), (Some(2), format!("{want}{cure}\n")));
+    }
     assert!(!place.path("runs").exists());
     // One rank is a process as any other.
-    let mut command = place.command(SMALL);
-    let said = finish(command.env("OMPI_COMM_WORLD_RANK", "0").env("OMPI_COMM_WORLD_SIZE", "1"));
-    assert_eq!(said.code, Some(0), "{}", said.err);
+    for (rank, size) in [("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"), ("RANK", "WORLD_SIZE")] {
+        let mut command = place.command(SMALL);
+        let said = finish(command.env(rank, "0").env(size, "1"));
+        assert_eq!(said.code, Some(0), "{}", said.err);
+        assert!(said.err.contains("run directory"), "{}", said.err);
+    }
 }

@@ -1,5 +1,6 @@
 //! Checkpoints: a directory with everything that training continues from.
 
+use crate::communicator::Communicator;
 use crate::error::{Error, Result};
 use crate::gan::Gan;
 use crate::hyperparameters::{AdamConfig, Hyperparameters};
@@ -41,12 +42,58 @@ struct State {
     augmentation_probability: Option<f64>,
 }
 
+/// The files of a checkpoint in memory, of which ranks that do not see its directory make the same
+/// networks.
+#[derive(Debug, Default)]
+pub struct CheckpointFiles {
+    /// The directory, for messages.
+    directory: PathBuf,
+    state: String,
+    tensors: Vec<u8>,
+}
+
+impl CheckpointFiles {
+    /// Reads a checkpoint that [`Gan::save`] wrote.
+    ///
+    /// # Errors
+    /// Files that are missing or cannot be read.
+    pub fn read(directory: impl AsRef<Path>) -> Result<Self> {
+        let directory = directory.as_ref().to_path_buf();
+        let state = read_text(&directory)?;
+        let path = directory.join(TENSORS);
+        let tensors = gan_files::read(&path).map_err(|error| failed(&path, error))?;
+        Ok(Self { directory, state, tensors })
+    }
+
+    /// Returns rank 0's files, or none, on all ranks. What the others give does not count.
+    ///
+    /// # Errors
+    /// A rank that failed.
+    pub fn of_first_rank(
+        own: Option<Self>,
+        communicator: &dyn Communicator,
+    ) -> Result<Option<Self>> {
+        if communicator.broadcast(0, vec![own.is_some().into()])? != [1] {
+            return Ok(None);
+        }
+        let own = own.unwrap_or_default();
+        let text = |own: String| {
+            let bytes = communicator.broadcast(0, own.into_bytes())?;
+            Ok::<_, Error>(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let directory = text(own.directory.display().to_string())?.into();
+        let state = text(own.state)?;
+        let tensors = communicator.broadcast(0, own.tensors)?;
+        Ok(Some(Self { directory, state, tensors }))
+    }
+}
+
 /// Reads the step of a checkpoint, without its tensors.
 ///
 /// # Errors
 /// A missing or damaged file.
 pub fn checkpoint_step(directory: &Path) -> Result<u64> {
-    Ok(read_state(directory)?.step)
+    Ok(parse_state(directory, &read_text(directory)?)?.step)
 }
 
 impl<G, D> Gan<G, D> {
@@ -101,7 +148,8 @@ impl<G, D> Gan<G, D> {
     /// A checkpoint that is missing, damaged or of other networks, naming the first tensor that
     /// differs and both shapes. Nothing is then changed.
     pub fn restore(&mut self, directory: impl AsRef<Path>) -> Result<()> {
-        self.continue_from(Checkpoint::read(directory.as_ref(), &self.device().clone())?)
+        let files = CheckpointFiles::read(directory)?;
+        self.continue_from(Checkpoint::new(&files, &self.device().clone())?)
     }
 
     /// Starts from the networks and the EMA of another training's checkpoint. Optimizers, step and
@@ -110,8 +158,8 @@ impl<G, D> Gan<G, D> {
     /// # Errors
     /// As [`Gan::restore`]. Nothing is then changed.
     pub fn init_from(&mut self, directory: impl AsRef<Path>) -> Result<()> {
-        let Checkpoint { path, mut parts, .. } =
-            Checkpoint::read(directory.as_ref(), &self.device().clone())?;
+        let files = CheckpointFiles::read(directory)?;
+        let Checkpoint { path, mut parts, .. } = Checkpoint::new(&files, &self.device().clone())?;
         let networks = self.parts().map(|(part, _)| parts.remove(part).unwrap_or_default());
         self.for_networks(&path, &networks, weights::check)?;
         self.for_networks(&path, &networks, weights::restore)
@@ -190,7 +238,22 @@ impl Gan {
         device: &Device,
         directory: impl AsRef<Path>,
     ) -> Result<Self> {
-        let checkpoint = Checkpoint::read(directory.as_ref(), device)?;
+        let files = CheckpointFiles::read(directory)?;
+        Self::of_files(generator, discriminator, hyperparameters, device, &files)
+    }
+
+    /// Creates the networks of two configurations as a checkpoint's files hold them.
+    ///
+    /// # Errors
+    /// Those of [`Gan::load`].
+    pub fn of_files(
+        generator: &GeneratorConfig,
+        discriminator: &DiscriminatorConfig,
+        hyperparameters: Hyperparameters,
+        device: &Device,
+        files: &CheckpointFiles,
+    ) -> Result<Self> {
+        let checkpoint = Checkpoint::new(files, device)?;
         let [of_generator, of_discriminator] = NETWORKS.map(|part| checkpoint.part(part));
         let latent = generator.latent();
         let generator = Parameters::from_tensors(of_generator, device, |vars| {
@@ -222,9 +285,10 @@ struct Checkpoint {
 }
 
 impl Checkpoint {
-    fn read(directory: &Path, device: &Device) -> Result<Self> {
-        let (path, state) = (directory.join(TENSORS), read_state(directory)?);
-        let parts = read_parts(&path, device)?;
+    fn new(files: &CheckpointFiles, device: &Device) -> Result<Self> {
+        let CheckpointFiles { directory, state, tensors } = files;
+        let (path, state) = (directory.join(TENSORS), parse_state(directory, state)?);
+        let parts = parts_of(weights::tensors_from_bytes(&path, tensors, device)?, &path)?;
         Ok(Self { path, state, parts })
     }
 
@@ -234,11 +298,15 @@ impl Checkpoint {
     }
 }
 
-fn read_state(directory: &Path) -> Result<State> {
+/// Reads the file of a checkpoint's [`State`].
+fn read_text(directory: &Path) -> Result<String> {
     let path = directory.join(STATE);
-    let text =
-        gan_files::read_to_string(&path, SETTINGS_LIMIT).map_err(|error| failed(&path, error))?;
-    let state: State = serde_json::from_str(&text).map_err(|error| failed(&path, error))?;
+    gan_files::read_to_string(&path, SETTINGS_LIMIT).map_err(|error| failed(&path, error))
+}
+
+fn parse_state(directory: &Path, text: &str) -> Result<State> {
+    let path = directory.join(STATE);
+    let state: State = serde_json::from_str(text).map_err(|error| failed(&path, error))?;
     if let Some(chance) = state.augmentation_probability.filter(|p| !(0.0..=1.0).contains(p)) {
         return Err(failed(&path, format!("augmentation_probability {chance} is not in [0, 1]")));
     }
@@ -251,10 +319,13 @@ fn read_state(directory: &Path) -> Result<State> {
     }
 }
 
-/// Reads tensors named PART/NAME.
-fn read_parts(path: &Path, device: &Device) -> Result<HashMap<String, HashMap<String, Tensor>>> {
+/// The parts of tensors named PART/NAME.
+fn parts_of(
+    tensors: HashMap<String, Tensor>,
+    path: &Path,
+) -> Result<HashMap<String, HashMap<String, Tensor>>> {
     let mut parts: HashMap<String, HashMap<String, Tensor>> = HashMap::new();
-    for (name, tensor) in weights::load_tensors(path, device)? {
+    for (name, tensor) in tensors {
         let Some((part, name)) = name.split_once('/') else {
             return Err(failed(path, format!("unknown tensor {name}")));
         };

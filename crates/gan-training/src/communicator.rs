@@ -1,15 +1,25 @@
 //! Ranks: processes or threads that train one pair of networks together.
 
 mod in_process;
+#[cfg(any(test, feature = "nccl"))]
+mod links;
 #[cfg(feature = "mpi")]
 mod mpi;
+#[cfg(feature = "nccl")]
+mod nccl;
+#[cfg(any(test, feature = "nccl"))]
+mod rendezvous;
+#[cfg(test)]
+mod tests;
 
 pub use in_process::{InProcess, in_process};
 #[cfg(feature = "mpi")]
 pub use mpi::Mpi;
+#[cfg(feature = "nccl")]
+pub use nccl::Nccl;
 
 use crate::error::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 /// What the ranks of a training tell each other. Every rank holds the whole networks, computes the
 /// gradients of its part of each batch, and makes the same updates ([`crate::Gan::with_communicator`]).
@@ -29,6 +39,14 @@ pub trait Communicator: Send + Sync {
 
     /// The number of ranks, R.
     fn size(&self) -> usize;
+
+    /// Checks that tensors on this device can be exchanged.
+    ///
+    /// # Errors
+    /// Another device, with the one that is needed.
+    fn check_device(&self, _: &Device) -> Result<()> {
+        Ok(())
+    }
 
     /// Sends part r of `parts` to rank r, for all ranks. Returns the parts that they sent to this
     /// one, in their order.

@@ -66,6 +66,9 @@ pub enum Error {
         /// What it failed with.
         reason: String,
     },
+    /// Ranks that cannot be connected, or cannot exchange tensors.
+    #[error("{0}")]
+    Ranks(String),
     /// An error of the networks.
     #[error(transparent)]
     Model(#[from] gan_models::Error),

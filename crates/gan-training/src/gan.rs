@@ -139,9 +139,10 @@ impl<G: TrainableNetwork, D: TrainableNetwork> Gan<G, D> {
     /// one rank.
     ///
     /// # Errors
-    /// Micro-batches that cannot be dealt to so many ranks.
+    /// Micro-batches that cannot be dealt to so many ranks; a device whose tensors they cannot exchange.
     pub fn with_communicator(mut self, communicator: Arc<dyn Communicator>) -> Result<Self> {
         check_ranks(self.hyperparameters.micro_batches, communicator.size())?;
+        communicator.check_device(&self.device)?;
         self.communicator = communicator;
         Ok(self)
     }

@@ -35,9 +35,11 @@ mod step;
 pub use adaptive::AdaptiveProbability;
 pub use augmentation::{Augmentation, Augmented};
 pub use candle_core;
-pub use checkpoint::checkpoint_step;
+pub use checkpoint::{CheckpointFiles, checkpoint_step};
 #[cfg(feature = "mpi")]
 pub use communicator::Mpi;
+#[cfg(feature = "nccl")]
+pub use communicator::Nccl;
 pub use communicator::{Communicator, InProcess, SingleProcess, in_process};
 pub use ema::Ema;
 pub use error::{Error, Result};

@@ -24,12 +24,33 @@ pub(crate) fn device(name: DeviceName) -> Result<Device> {
             bail!("--device metal: this build has no Metal; build with `--features metal`")
         }
         DeviceName::Cuda => {
-            Device::new_cuda(0).context("--device cuda: the machine has no usable CUDA device")
+            let ordinal = cuda_ordinal()?;
+            Device::new_cuda(ordinal).with_context(|| match ordinal {
+                0 => "--device cuda: the machine has no usable CUDA device".to_string(),
+                _ => format!(
+                    "--device cuda: no usable CUDA device {ordinal}, which {LOCAL_RANK} chooses; where \
+                     CUDA_VISIBLE_DEVICES shows each process a device of its own, unset {LOCAL_RANK}"
+                ),
+            })
         }
         DeviceName::Metal => {
             Device::new_metal(0).context("--device metal: the machine has no usable Metal device")
         }
-        DeviceName::Auto => Ok(automatic()),
+        DeviceName::Auto => automatic(),
+    }
+}
+
+/// The variable by which a launcher tells a process its number among those of the machine.
+const LOCAL_RANK: &str = "LOCAL_RANK";
+
+/// The number of the CUDA device that this process computes on.
+///
+/// # Errors
+/// A number of the launcher that is none.
+fn cuda_ordinal() -> Result<usize> {
+    match std::env::var(LOCAL_RANK) {
+        Ok(text) => text.parse().with_context(|| format!("{LOCAL_RANK}={text}: must be a number")),
+        Err(_) => Ok(0),
     }
 }
 
@@ -60,20 +81,20 @@ pub(crate) fn trusted(
     }
 }
 
-fn automatic() -> Device {
+fn automatic() -> Result<Device> {
     if cfg!(feature = "cuda") {
-        match Device::new_cuda(0) {
-            Ok(device) => return device,
+        match Device::new_cuda(cuda_ordinal()?) {
+            Ok(device) => return Ok(device),
             Err(error) => tracing::warn!("no usable CUDA device, using the CPU: {error}"),
         }
     }
     if cfg!(feature = "metal") {
         match Device::new_metal(0) {
-            Ok(device) => return device,
+            Ok(device) => return Ok(device),
             Err(error) => tracing::warn!("no usable Metal device, using the CPU: {error}"),
         }
     }
-    Device::Cpu
+    Ok(Device::Cpu)
 }
 
 /// Sets the precision of matrix products on the CPU.
@@ -113,6 +134,11 @@ pub(crate) fn describe_arithmetic(device: &Device) -> String {
             let precision = describe_precision(gan_kernels::precision());
             format!("{}, products in {precision}", gan_kernels::isa())
         }
+        #[cfg(feature = "cuda")]
+        Device::Cuda(cuda) => match cuda.cuda_stream().context().name() {
+            Ok(name) => format!("CUDA, {name}"),
+            Err(_) => "CUDA".to_string(),
+        },
         other => describe(other, 1),
     }
 }

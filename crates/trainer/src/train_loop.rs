@@ -7,6 +7,7 @@ pub(crate) mod interrupt;
 pub(crate) mod progress;
 mod reporter;
 mod schedule;
+mod upload;
 
 use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
@@ -19,12 +20,13 @@ use crate::run::{grid, statistics};
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use explain::explain;
-use gan_data::{Batches, Stream};
+use gan_data::Batches;
 use gan_training::Gan;
 use images::TrainingImages;
 use interrupt::Interrupt;
 use reporter::Reporter;
 use schedule::{Due, Schedule};
+use upload::Upload;
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +52,12 @@ pub(crate) fn train(
     let interrupt = Interrupt::listen(directory.stop())?;
     let schedule = Schedule::new(config);
     let mut reporter = Reporter::begin(directory, config, &images, gan, progress)?;
-    let mut stream = Stream::new(images.batches, gan.step())?;
+    let mut upload = Upload::new(images.batches, gan.step(), device)?;
     let mut outcome = Outcome::Complete;
     while gan.step() < schedule.steps {
-        let batch = stream.next()?;
-        reporter.warn_of(stream.take_skipped());
-        let real = batch.images.to_device(device)?;
-        let step = gan.train_step(&real, &batch.labels);
+        let batch = upload.next()?;
+        reporter.warn_of(upload.take_skipped());
+        let step = gan.train_step(&batch.images, &batch.labels);
         let output = step.inspect_err(|_| reporter.fail(gan)).map_err(explain)?;
 
         let mut due = schedule.due(gan.step());
@@ -97,10 +98,11 @@ pub(crate) fn follow(
     device: &Device,
 ) -> Result<Outcome> {
     Interrupt::leave_to_first_rank()?;
-    let mut stream = Stream::new(batches, gan.step())?;
+    let mut upload = Upload::new(batches, gan.step(), device)?;
+    let mut outcome = Outcome::Complete;
     while gan.step() < steps {
-        let batch = stream.next()?;
-        let step = gan.train_step(&batch.images.to_device(device)?, &batch.labels);
+        let batch = upload.next()?;
+        let step = gan.train_step(&batch.images, &batch.labels);
         step.inspect_err(|error| {
             if error.is_shared() {
                 // Rank 0 has it too, reports it, and ends this one.
@@ -108,10 +110,13 @@ pub(crate) fn follow(
             }
         })?;
         if Ranks::decide(gan.communicator(), false)? {
-            return Ok(Outcome::Interrupted);
+            outcome = Outcome::Interrupted;
+            break;
         }
     }
-    Ok(Outcome::Complete)
+    // The others receive from this one until its last exchange is over.
+    device.synchronize()?;
+    Ok(outcome)
 }
 
 /// Writes the checkpoint of the current step, and the generator.

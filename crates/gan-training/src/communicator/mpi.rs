@@ -12,6 +12,9 @@ use std::io::Write;
 /// The exit code of a program whose ranks end because one failed.
 const FAILED: i32 = 2;
 
+/// The most bytes of one call: MPI counts in 31 bits.
+const MAX_COUNT: usize = 1 << 30;
+
 /// The ranks that `mpirun`, `srun` or another launcher of MPI has started. Tensors pass through the
 /// host. An error of MPI ends all ranks.
 pub struct Mpi {
@@ -69,9 +72,7 @@ impl Communicator for Mpi {
         let mut length = bytes.len() as u64;
         root.broadcast_into(&mut length);
         bytes.resize(length as usize, 0);
-        if length > 0 {
-            root.broadcast_into(&mut bytes[..]);
-        }
+        bytes.chunks_mut(MAX_COUNT).for_each(|chunk| root.broadcast_into(chunk));
         Ok(bytes)
     }
 

@@ -5,6 +5,7 @@ mod describe;
 mod facts;
 #[cfg(feature = "serve")]
 mod page;
+mod resumed;
 
 use crate::cli::train::TrainArgs;
 use crate::cli::values::ProgressName;
@@ -17,7 +18,7 @@ use crate::format::duration;
 use crate::ranks::Ranks;
 use crate::recipe;
 use crate::run::checkpoint;
-use crate::run::directory::{DEFAULT_RUNS, RunDirectory};
+use crate::run::directory::{CONFIG, DEFAULT_RUNS, RunDirectory};
 use crate::run::init_from::init_from;
 use crate::train_loop::images::TrainingImages;
 use crate::train_loop::progress::event;
@@ -29,6 +30,7 @@ use facts::facts;
 use gan_data::{Batches, DatasetInfo, Images, Split};
 use gan_files::{Line, shell_path};
 use gan_training::Gan;
+use resumed::Resumed;
 use serde_json::json;
 use std::io::{Write, sink};
 use std::sync::Arc;
@@ -49,16 +51,22 @@ pub(crate) fn train(args: &TrainArgs, print: &mut (dyn Write + Send)) -> Result<
         let laid_out = args.run.budget.map(|minutes| budget::lay_out(args, minutes, &ranks));
         let laid_out = ranks.agree(laid_out.transpose())?;
         let args = laid_out.as_ref().unwrap_or(args);
+        let resumed = Resumed::read(&args.session, &ranks)?;
         match args.session.dry_run {
-            true => ranks.agree(dry_run(args, &ranks, print)),
-            false => run(args, &ranks, print),
+            true => ranks.agree(dry_run(args, resumed.as_ref(), &ranks, print)),
+            false => run(args, resumed, &ranks, print),
         }
     })
 }
 
 /// Trains a session. With `--progress json`, events take the place of what is printed.
-fn run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Result<Outcome> {
-    let session = ranks.agree(Session::begin(args, ranks))?;
+fn run(
+    args: &TrainArgs,
+    resumed: Option<Resumed>,
+    ranks: &Ranks,
+    print: &mut (dyn Write + Send),
+) -> Result<Outcome> {
+    let session = ranks.agree(Session::begin(args, resumed, ranks))?;
     if ranks.size() > 1 {
         let Session { config, images, gan, device, .. } = &session;
         let facts = ranks.agree(facts(config, images.batches.images(), gan, device))?;
@@ -72,10 +80,15 @@ fn run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Resul
 }
 
 /// Prints the configuration and the networks' sizes, without reading images.
-fn dry_run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> Result<Outcome> {
+fn dry_run(
+    args: &TrainArgs,
+    resumed: Option<&Resumed>,
+    ranks: &Ranks,
+    print: &mut (dyn Write + Send),
+) -> Result<Outcome> {
     let device = device::device(args.session.device.device)?;
-    let (config, resumed) = configure(args, ranks, |data| data.info(Split::Train))?;
-    networks(&config, resumed.as_ref(), args, device)?.0.with_communicator(ranks.communicator())?;
+    let config = configure(args, resumed, ranks, |data| data.info(Split::Train))?;
+    networks(&config, resumed, args, device)?.0.with_communicator(ranks.communicator())?;
     if !ranks.is_first() {
         return Ok(Outcome::Complete);
     }
@@ -84,27 +97,23 @@ fn dry_run(args: &TrainArgs, ranks: &Ranks, print: &mut (dyn Write + Send)) -> R
     Ok(Outcome::Complete)
 }
 
-/// The configuration of a new run or of the one that is resumed, and the latter's directory; `info`
-/// reads what the data set holds.
+/// The configuration of a new run or of the one that is resumed; `info` reads what the data set holds.
 fn configure(
     args: &TrainArgs,
+    resumed: Option<&Resumed>,
     ranks: &Ranks,
     info: impl FnOnce(&Selection) -> Result<DatasetInfo>,
-) -> Result<(TrainConfig, Option<RunDirectory>)> {
-    match &args.session.resume {
+) -> Result<TrainConfig> {
+    match resumed {
         None => {
             let request = Request::new(args)?.on_ranks(ranks.size());
             let info = info(request.data())?;
-            Ok((request.resolve(&info)?, None))
+            request.resolve(&info)
         }
-        Some(path) => {
-            let (mut directory, config) = RunDirectory::open(path)?;
-            if !args.session.dry_run && ranks.is_first() {
-                directory.lock()?;
-            }
-            config.check().with_context(|| directory.config().display().to_string())?;
-            let info = info(&resolve::data_of(&config, &args.session)?)?;
-            Ok((resolve::resume(config, &args.session, &info)?, Some(directory)))
+        Some(Resumed { path, config, .. }) => {
+            config.check().with_context(|| path.join(CONFIG).display().to_string())?;
+            let info = info(&resolve::data_of(config, &args.session)?)?;
+            resolve::resume(config.clone(), &args.session, &info)
         }
     }
 }
@@ -112,26 +121,22 @@ fn configure(
 /// The networks of the configuration, in the state of the run that is resumed, and their device.
 fn networks(
     config: &TrainConfig,
-    resumed: Option<&RunDirectory>,
+    resumed: Option<&Resumed>,
     args: &TrainArgs,
     device: Device,
 ) -> Result<(Gan, Device)> {
     device::set_precision(config.precision);
     let name = args.session.device.device;
     let device = device::trusted(device, name, &config.generator, Some(&config.discriminator))?;
-    let begun = match resumed {
-        Some(directory) => directory.has_begun()?.then(|| directory.checkpoints()),
-        None => None,
-    };
-    let gan = match begun {
-        Some(checkpoints) => checkpoint::load_newest(config, &device, &checkpoints)?,
+    let gan = match resumed.and_then(|resumed| resumed.checkpoint.as_ref()) {
+        Some(checkpoint) => checkpoint.gan(config, &device)?,
         None => new_networks(config, &device)?,
     };
-    if let Some(directory) = resumed {
+    if let Some(Resumed { path, .. }) = resumed {
         ensure!(
             gan.step() <= config.steps,
             "{}: step {} is made already; --steps or --epochs must lead to it or beyond, not to {}",
-            directory.path().display(),
+            path.display(),
             gan.step(),
             config.steps
         );
@@ -154,16 +159,16 @@ struct Session {
     images: TrainingImages,
     gan: Gan,
     device: Device,
-    /// The run that is resumed.
+    /// The run that is resumed, on rank 0.
     resumed: Option<RunDirectory>,
 }
 
 impl Session {
     /// Loads the images and makes or restores the networks.
-    fn begin(args: &TrainArgs, ranks: &Ranks) -> Result<Self> {
+    fn begin(args: &TrainArgs, resumed: Option<Resumed>, ranks: &Ranks) -> Result<Self> {
         let device = device::device(args.session.device.device)?;
         let mut images: Option<Images> = None;
-        let (config, resumed) = configure(args, ranks, |data| {
+        let config = configure(args, resumed.as_ref(), ranks, |data| {
             let loaded = images.insert(data.load(Split::Train)?);
             Ok(DatasetInfo::of_images(loaded)?)
         })?;
@@ -181,6 +186,7 @@ impl Session {
         let (gan, device) = networks(&config, resumed.as_ref(), args, device)?;
         let gan = gan.with_communicator(ranks.communicator())?;
         let images = TrainingImages { batches: batches.narrow(gan.own_images()), held_out };
+        let resumed = resumed.and_then(|resumed| resumed.directory);
         Ok(Self { config, images, gan, device, resumed })
     }
 

@@ -3,7 +3,7 @@
 use crate::config::TrainConfig;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use gan_training::{Gan, checkpoint_step};
+use gan_training::{CheckpointFiles, Communicator, Gan, checkpoint_step};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -85,25 +85,66 @@ pub(crate) fn newest(directory: &Path) -> Result<Option<PathBuf>> {
     Ok(list(directory)?.pop().map(|(_, path)| path))
 }
 
+/// The newest checkpoint of a run, read.
+pub(crate) struct Newest {
+    files: CheckpointFiles,
+    /// What an error of it begins with.
+    about: String,
+}
+
+impl Newest {
+    /// Reads the newest checkpoint in `directory`.
+    ///
+    /// # Errors
+    /// No checkpoint; one that cannot be read.
+    pub(crate) fn read(directory: &Path) -> Result<Self> {
+        let mut all = list(directory)?;
+        let Some((_, path)) = all.pop() else {
+            bail!("{}: no checkpoint to resume from", directory.display());
+        };
+        let about = match all.pop() {
+            Some((step, _)) => format!(
+                "checkpoint {} (without this directory, the one of step {step} is resumed)",
+                path.display()
+            ),
+            None => format!("checkpoint {}", path.display()),
+        };
+        let files = CheckpointFiles::read(&path).with_context(|| about.clone())?;
+        Ok(Self { files, about })
+    }
+
+    /// Returns rank 0's checkpoint, or none, on all ranks.
+    ///
+    /// # Errors
+    /// A rank that failed.
+    pub(crate) fn of_first_rank(
+        own: Option<Self>,
+        communicator: &dyn Communicator,
+    ) -> Result<Option<Self>> {
+        let (files, about) = own.map(|own| (own.files, own.about)).unzip();
+        let files = CheckpointFiles::of_first_rank(files, communicator)?;
+        let about = about.unwrap_or_else(|| "the checkpoint of rank 0".to_string());
+        Ok(files.map(|files| Self { files, about }))
+    }
+
+    /// Creates the networks of a configuration that is [checked](TrainConfig::check).
+    ///
+    /// # Errors
+    /// A checkpoint that is damaged or of another network.
+    pub(crate) fn gan(&self, config: &TrainConfig, device: &Device) -> Result<Gan> {
+        let TrainConfig { generator, discriminator, training, .. } = config;
+        let gan = Gan::of_files(generator, discriminator, *training, device, &self.files);
+        gan.with_context(|| self.about.clone())
+    }
+}
+
 /// Creates the networks of a configuration that is [checked](TrainConfig::check) as the newest checkpoint
 /// in `directory` holds them.
 ///
 /// # Errors
 /// No checkpoint; one that is damaged or of another network.
 pub(crate) fn load_newest(config: &TrainConfig, device: &Device, directory: &Path) -> Result<Gan> {
-    let mut all = list(directory)?;
-    let Some((_, path)) = all.pop() else {
-        bail!("{}: no checkpoint to resume from", directory.display());
-    };
-    let TrainConfig { generator, discriminator, training, .. } = config;
-    let gan = Gan::load(generator, discriminator, *training, device, &path);
-    gan.with_context(|| match all.pop() {
-        Some((step, _)) => format!(
-            "checkpoint {} (without this directory, the one of step {step} is resumed)",
-            path.display()
-        ),
-        None => format!("checkpoint {}", path.display()),
-    })
+    Newest::read(directory)?.gan(config, device)
 }
 
 /// Returns the checkpoints in the order of their steps.

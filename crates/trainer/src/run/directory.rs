@@ -16,6 +16,9 @@ pub(crate) const DEFAULT_RUNS: &str = "runs";
 /// Name of the directory of checkpoints in a run directory.
 pub(crate) const CHECKPOINTS: &str = "checkpoints";
 
+/// Name of the file of a run's configuration.
+pub(crate) const CONFIG: &str = "config.json";
+
 /// Name of the file that asks the process that trains a run to stop.
 const STOP: &str = "stop";
 
@@ -200,7 +203,7 @@ impl RunDirectory {
     }
 
     pub(crate) fn config(&self) -> PathBuf {
-        self.path.join("config.json")
+        self.path.join(CONFIG)
     }
 
     pub(crate) fn stats(&self) -> PathBuf {
