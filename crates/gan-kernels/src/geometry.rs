@@ -65,7 +65,7 @@ impl Geometry {
     /// A kernel, stride or size that is zero.
     pub fn conv(window: Window, input: (usize, usize), output: (usize, usize)) -> Result<Self> {
         let taps = taps(window, input, output)?;
-        let winograd = Winograd::new(window, input, output);
+        let winograd = Winograd::new(window.kernel, (window.stride, window.padding), input, output);
         let geometry = Self::new(window.kernel, input, output, &taps, [1, window.stride, 1]);
         Ok(Self { winograd: Some((winograd, true)), ..geometry })
     }
@@ -85,7 +85,7 @@ impl Geometry {
             std::mem::swap(&mut tap.input, &mut tap.output);
         }
         let stride = window.stride;
-        let winograd = Winograd::new(window, output, input);
+        let winograd = Winograd::new(window.kernel, (window.stride, window.padding), output, input);
         let geometry = Self::new(window.kernel, input, output, &taps, [stride, 1, stride]);
         Ok(Self { winograd: Some((winograd, false)), ..geometry })
     }

@@ -20,16 +20,15 @@ mod tests;
 mod transform;
 
 use crate::gemm::{PackedOperand, gemm};
-use crate::geometry::Window;
 use crate::isa::Isa;
 use crate::matrix::MatrixBatch;
 use crate::parallel::{self, COPY_WORK};
 use crate::rulebook::Rulebook;
 use crate::unsafe_slice::UnsafeSlice;
-use axis::{Axis, POINTS};
+use axis::Axis;
 use map::{Map, Span};
 use std::sync::OnceLock;
-use transform::{Square, square};
+use transform::{POINTS, Square, square};
 
 /// The algorithm for layers of one geometry, between a large map and a small one. Its plan is made when a
 /// layer uses it.
@@ -72,8 +71,12 @@ pub(crate) struct TransformedWeights {
 
 impl Winograd {
     /// The algorithm for a convolution from a large map to a small one.
-    pub(crate) fn new(window: Window, large: (usize, usize), small: (usize, usize)) -> Self {
-        let Window { kernel, stride, padding } = window;
+    pub(crate) fn new(
+        kernel: (usize, usize),
+        (stride, padding): (usize, (usize, usize)),
+        large: (usize, usize),
+        small: (usize, usize),
+    ) -> Self {
         let rows = Axis::new((kernel.0, stride, padding.0), (large.0, small.0));
         let columns = Axis::new((kernel.1, stride, padding.1), (large.1, small.1));
         Self { rows, columns, plan: OnceLock::new() }

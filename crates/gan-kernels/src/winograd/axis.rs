@@ -1,10 +1,9 @@
 //! One axis of Winograd's algorithm: tiles of outputs, taps, points, and the matrices between them.
 
-use super::transform::Matrix;
+use super::transform::{Matrix, POINTS};
 use std::ops::Range;
 
-/// The points, infinity last.
-pub(super) const POINTS: usize = 4;
+/// The points are the finite ones and infinity.
 const INFINITY: usize = POINTS - 1;
 const FINITE: [f32; INFINITY] = [0.0, 1.0, -1.0];
 

@@ -1,7 +1,7 @@
 //! The algorithm against the sum over taps in f64, for small channels, where layers do not use it.
 
 use super::*;
-use crate::geometry::Geometry;
+use crate::geometry::{Geometry, Window};
 use crate::precision::gemm_isa;
 use candle_core::Result;
 
@@ -50,7 +50,7 @@ impl Case {
             name: format!("{window:?}, {large:?} to {small:?}"),
             batch,
             geometry: Geometry::conv(window, large, small)?,
-            winograd: Winograd::new(window, large, small),
+            winograd: Winograd::new(window.kernel, (window.stride, window.padding), large, small),
             large: random(large.0 * large.1 * batch * c_large, 1),
             small: random(small.0 * small.1 * batch * c_small, 2),
             weight: random(window.kernel.0 * window.kernel.1 * c_large * c_small, 3),

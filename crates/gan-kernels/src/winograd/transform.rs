@@ -1,10 +1,12 @@
 //! Small matrices on both sides of a square of vectors.
 
-use super::axis::POINTS;
 use crate::isa::arch;
 use pulp::{Simd, WithSimd};
 use std::mem::MaybeUninit;
 use std::{array, ptr, slice};
+
+/// The number of points, and the most vectors of a transform along each axis.
+pub(super) const POINTS: usize = 4;
 
 /// A value for each pair of a row and a column.
 pub(super) type Square<T> = [[T; POINTS]; POINTS];
