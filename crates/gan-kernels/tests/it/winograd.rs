@@ -128,29 +128,27 @@ fn an_image_is_the_same_in_every_batch_and_in_a_packed_chain() {
 }
 
 fn check_batches(case: &Case) {
-    {
-        let bias = random(&[case.channels.1], 3);
-        let activation = Activation::LeakyRelu(0.2);
-        let run = |x: &Tensor| {
-            let epilogue = Epilogue::new(activation);
-            layer(x, &case.weight(), Some(&bias), &case.geometry, epilogue).unwrap()
-        };
-        let x = case.x(9);
-        let alone = x.narrow(2, 5, 1).unwrap().contiguous().unwrap();
-        let (of_all, of_one) = (run(&x), run(&alone));
-        let of_all = of_all.narrow(2, 5, 1).unwrap().contiguous().unwrap();
-        assert!(values(&of_all) == values(&of_one), "{}", case.name);
-        let fixed = FixedLayer {
-            weight: case.weight(),
-            bias: Some(bias.clone()),
-            geometry: case.geometry.clone(),
-            activation,
-        };
-        let chain = PackedChain::new(&[fixed]).unwrap();
-        for x in [&x, &alone] {
-            let got = chain.forward(x).unwrap();
-            assert!(values(&got) == values(&hwnc_to_nchw(&run(x)).unwrap()), "{}", case.name);
-        }
+    let bias = random(&[case.channels.1], 3);
+    let activation = Activation::LeakyRelu(0.2);
+    let run = |x: &Tensor| {
+        let epilogue = Epilogue::new(activation);
+        layer(x, &case.weight(), Some(&bias), &case.geometry, epilogue).unwrap()
+    };
+    let x = case.x(9);
+    let alone = x.narrow(2, 5, 1).unwrap().contiguous().unwrap();
+    let (of_all, of_one) = (run(&x), run(&alone));
+    let of_all = of_all.narrow(2, 5, 1).unwrap().contiguous().unwrap();
+    assert!(values(&of_all) == values(&of_one), "{}", case.name);
+    let fixed = FixedLayer {
+        weight: case.weight(),
+        bias: Some(bias.clone()),
+        geometry: case.geometry.clone(),
+        activation,
+    };
+    let chain = PackedChain::new(&[fixed]).unwrap();
+    for x in [&x, &alone] {
+        let got = chain.forward(x).unwrap();
+        assert!(values(&got) == values(&hwnc_to_nchw(&run(x)).unwrap()), "{}", case.name);
     }
 }
 
@@ -160,17 +158,15 @@ fn layers_have_the_same_bytes_for_any_number_of_threads() {
 }
 
 fn check_threads(case: &Case) {
-    {
-        let run = || {
-            let of = |x: &Tensor, weight: &Tensor| {
-                layer(x, weight, None, &case.geometry, Epilogue::NONE).unwrap()
-            };
-            case.output_and_gradients(of, DType::F32).map(|tensor| values(&tensor))
+    let run = || {
+        let of = |x: &Tensor, weight: &Tensor| {
+            layer(x, weight, None, &case.geometry, Epilogue::NONE).unwrap()
         };
-        let with = |threads| {
-            rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
-        };
-        let one = with(1);
-        assert!(one == with(2) && one == with(5), "{}", case.name);
-    }
+        case.output_and_gradients(of, DType::F32).map(|tensor| values(&tensor))
+    };
+    let with = |threads| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(run)
+    };
+    let one = with(1);
+    assert!(one == with(2) && one == with(5), "{}", case.name);
 }
