@@ -73,7 +73,7 @@ impl CheckpointFiles {
         own: Option<Self>,
         communicator: &dyn Communicator,
     ) -> Result<Option<Self>> {
-        if communicator.broadcast(0, vec![own.is_some().into()])? != [1] {
+        if !communicator.decide(own.is_some())? {
             return Ok(None);
         }
         let own = own.unwrap_or_default();

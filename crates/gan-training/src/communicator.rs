@@ -71,6 +71,14 @@ pub trait Communicator: Send + Sync {
     /// A rank that failed.
     fn broadcast(&self, root: usize, bytes: Vec<u8>) -> Result<Vec<u8>>;
 
+    /// Returns what rank 0 decides. What the others give does not count.
+    ///
+    /// # Errors
+    /// A rank that failed.
+    fn decide(&self, decision: bool) -> Result<bool> {
+        Ok(self.broadcast(0, vec![decision.into()])? == [1])
+    }
+
     /// Waits for all ranks.
     ///
     /// # Errors

@@ -185,14 +185,6 @@ impl Ranks {
         })
     }
 
-    /// Returns what rank 0 decides.
-    ///
-    /// # Errors
-    /// A rank that failed.
-    pub(crate) fn decide(communicator: &dyn Communicator, decision: bool) -> Result<bool> {
-        Ok(communicator.broadcast(0, vec![decision.into()])? == [1])
-    }
-
     /// Ends the other ranks where this one has failed: with MPI, after it has printed its error.
     ///
     /// # Errors
@@ -345,8 +337,7 @@ mod tests {
     fn rank_0_decides() {
         let decided = on_ranks(2, |rank, ranks| {
             [false, true].map(|decision| {
-                Ranks::decide(&*ranks.communicator(), decision == (rank == 0))
-                    .expect("both are there")
+                ranks.communicator().decide(decision == (rank == 0)).expect("both are there")
             })
         });
         assert_eq!(decided, [[false, true]; 2]);
@@ -358,8 +349,12 @@ mod tests {
         let ended = on_ranks(2, |rank, ranks| {
             let result = match rank {
                 1 => Err(anyhow!("the disk is full")),
-                _ => Ranks::decide(&*ranks.communicator(), false)
-                    .and_then(|_| ranks.communicator().barrier().map_err(anyhow::Error::from)),
+                _ => {
+                    let decided = ranks.communicator().decide(false);
+                    decided
+                        .and_then(|_| ranks.communicator().barrier())
+                        .map_err(anyhow::Error::from)
+                }
             };
             ranks.end(result).expect_err("both end").to_string()
         });

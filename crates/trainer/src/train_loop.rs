@@ -11,7 +11,6 @@ mod upload;
 
 use crate::cli::values::ProgressName;
 use crate::config::TrainConfig;
-use crate::ranks::Ranks;
 use crate::run::checkpoint;
 use crate::run::directory::RunDirectory;
 use crate::run::generator::SavedGenerator;
@@ -62,7 +61,7 @@ pub(crate) fn train(
 
         let mut due = schedule.due(gan.step());
         let is_interrupted = interrupt.is_set() && gan.step() < schedule.steps;
-        let is_interrupted = Ranks::decide(gan.communicator(), is_interrupted)?;
+        let is_interrupted = gan.communicator().decide(is_interrupted)?;
         due.stats |= is_interrupted;
         if let Err(error) = reporter.report(gan, output, due) {
             let rescued = rescue(gan, directory, &mut reporter, due);
@@ -109,7 +108,7 @@ pub(crate) fn follow(
                 let _ = gan.communicator().barrier();
             }
         })?;
-        if Ranks::decide(gan.communicator(), false)? {
+        if gan.communicator().decide(false)? {
             outcome = Outcome::Interrupted;
             break;
         }

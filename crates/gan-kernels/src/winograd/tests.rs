@@ -4,18 +4,16 @@ use super::*;
 use crate::geometry::{Geometry, Window};
 use crate::precision::gemm_isa;
 use candle_core::Result;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 /// Of the large map, and of the small one.
 const CHANNELS: (usize, usize) = (3, 7);
 
 /// Numbers in [-1, 1), the same for the same seed.
-fn random(len: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..len).map(|_| next()).collect()
+fn random(len: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
 }
 
 fn assert_close(got: &[f32], want: &[f64], what: &str) {
